@@ -5,9 +5,9 @@ import {
   infinity,
   invalid,
   isInfinite,
-  isNaN,
+  isNan,
   isNegative,
-  isSignalingNaN,
+  isSignalingNan,
   isZero,
   roundAndPack,
   unpack,
@@ -17,7 +17,7 @@ import { FloatFlag, RoundingMode } from './ops.ts';
 
 /** The canonical NaN that an operation with a NaN operand gives; NV if one of them signals. */
 function propagate(format: FloatFormat, sink: FlagSink, a: bigint, b: bigint): bigint {
-  if (isSignalingNaN(format, a) || isSignalingNaN(format, b)) sink.flags |= FloatFlag.NV;
+  if (isSignalingNan(format, a) || isSignalingNan(format, b)) sink.flags |= FloatFlag.NV;
   return format.nan;
 }
 
@@ -46,7 +46,7 @@ function addExact(format: FloatFormat, x: Exact, y: Exact, rm: number, sink: Fla
 
 /** a + b */
 export function add(format: FloatFormat, a: bigint, b: bigint, rm: number, sink: FlagSink): bigint {
-  if (isNaN(format, a) || isNaN(format, b)) return propagate(format, sink, a, b);
+  if (isNan(format, a) || isNan(format, b)) return propagate(format, sink, a, b);
   if (isInfinite(format, a)) return isInfinite(format, b) && a !== b ? invalid(format, sink) : a;
   if (isInfinite(format, b)) return b;
   if (isZero(format, a)) {
@@ -72,7 +72,7 @@ function multiplyExact(x: Exact, y: Exact): Exact {
 
 /** a * b */
 export function mul(format: FloatFormat, a: bigint, b: bigint, rm: number, sink: FlagSink): bigint {
-  if (isNaN(format, a) || isNaN(format, b)) return propagate(format, sink, a, b);
+  if (isNan(format, a) || isNan(format, b)) return propagate(format, sink, a, b);
   const negative = isNegative(format, a) !== isNegative(format, b);
   const hasZero = isZero(format, a) || isZero(format, b);
   if (isInfinite(format, a) || isInfinite(format, b)) {
@@ -84,7 +84,7 @@ export function mul(format: FloatFormat, a: bigint, b: bigint, rm: number, sink:
 
 /** a / b; DZ for a finite non-zero a over zero. */
 export function div(format: FloatFormat, a: bigint, b: bigint, rm: number, sink: FlagSink): bigint {
-  if (isNaN(format, a) || isNaN(format, b)) return propagate(format, sink, a, b);
+  if (isNan(format, a) || isNan(format, b)) return propagate(format, sink, a, b);
   const negative = isNegative(format, a) !== isNegative(format, b);
   if (isInfinite(format, a)) return isInfinite(format, b) ? invalid(format, sink) : infinity(format, negative);
   if (isInfinite(format, b)) return zero(format, negative);
@@ -118,7 +118,7 @@ function integerSqrt(n: bigint): bigint {
 
 /** Square root of a; invalid below -0. */
 export function sqrt(format: FloatFormat, a: bigint, rm: number, sink: FlagSink): bigint {
-  if (isNaN(format, a)) return propagate(format, sink, a, a);
+  if (isNan(format, a)) return propagate(format, sink, a, a);
   if (isZero(format, a)) return a;
   if (isNegative(format, a)) return invalid(format, sink);
   if (isInfinite(format, a)) return a;
@@ -147,8 +147,8 @@ export function fusedMultiplyAdd(
   const hasZero = isZero(format, a) || isZero(format, b);
   const hasInfinity = isInfinite(format, a) || isInfinite(format, b);
   if (hasZero && hasInfinity) return invalid(format, sink);
-  if (isNaN(format, a) || isNaN(format, b) || isNaN(format, c)) {
-    if (isSignalingNaN(format, c)) sink.flags |= FloatFlag.NV;
+  if (isNan(format, a) || isNan(format, b) || isNan(format, c)) {
+    if (isSignalingNan(format, c)) sink.flags |= FloatFlag.NV;
     return propagate(format, sink, a, b);
   }
   const negative = isNegative(format, a) !== isNegative(format, b);

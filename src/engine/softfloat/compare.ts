@@ -1,6 +1,6 @@
 /** Comparisons, minimum, maximum and classification on bit patterns. */
 import type { FlagSink, FloatFormat } from './format.ts';
-import { isInfinite, isNaN, isNegative, isSignalingNaN, isZero, magnitude } from './format.ts';
+import { isInfinite, isNan, isNegative, isSignalingNan, isZero, magnitude } from './format.ts';
 import { FloatFlag } from './ops.ts';
 
 /** a before b in the total order of non-NaN patterns in which -0 stands before +0. */
@@ -15,8 +15,8 @@ function bothZero(format: FloatFormat, a: bigint, b: bigint): boolean {
 }
 
 function unordered(format: FloatFormat, a: bigint, b: bigint, signaling: boolean, sink: FlagSink): boolean {
-  if (!isNaN(format, a) && !isNaN(format, b)) return false;
-  if (signaling || isSignalingNaN(format, a) || isSignalingNaN(format, b)) sink.flags |= FloatFlag.NV;
+  if (!isNan(format, a) && !isNan(format, b)) return false;
+  if (signaling || isSignalingNan(format, a) || isSignalingNan(format, b)) sink.flags |= FloatFlag.NV;
   return true;
 }
 
@@ -43,9 +43,9 @@ export function lessOrEqual(format: FloatFormat, a: bigint, b: bigint, sink: Fla
  * a signaling NaN raises NV even if the other operand is the result.
  */
 export function minMax(format: FloatFormat, a: bigint, b: bigint, maximum: boolean, sink: FlagSink): bigint {
-  if (isSignalingNaN(format, a) || isSignalingNaN(format, b)) sink.flags |= FloatFlag.NV;
-  if (isNaN(format, a)) return isNaN(format, b) ? format.nan : b;
-  if (isNaN(format, b)) return a;
+  if (isSignalingNan(format, a) || isSignalingNan(format, b)) sink.flags |= FloatFlag.NV;
+  if (isNan(format, a)) return isNan(format, b) ? format.nan : b;
+  if (isNan(format, b)) return a;
   return precedes(format, a, b) === maximum ? b : a;
 }
 
@@ -54,7 +54,7 @@ export function minMax(format: FloatFormat, a: bigint, b: bigint, maximum: boole
  * 6 positive normal, 7 +infinity, 8 signaling NaN, 9 quiet NaN.
  */
 export function classify(format: FloatFormat, a: bigint): bigint {
-  if (isNaN(format, a)) return isSignalingNaN(format, a) ? 1n << 8n : 1n << 9n;
+  if (isNan(format, a)) return isSignalingNan(format, a) ? 1n << 8n : 1n << 9n;
   const negative = isNegative(format, a);
   if (isInfinite(format, a)) return negative ? 1n : 1n << 7n;
   if (isZero(format, a)) return negative ? 1n << 3n : 1n << 4n;

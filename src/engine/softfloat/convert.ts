@@ -3,9 +3,9 @@ import type { FlagSink, FloatFormat } from './format.ts';
 import {
   infinity,
   isInfinite,
-  isNaN,
+  isNan,
   isNegative,
-  isSignalingNaN,
+  isSignalingNan,
   isZero,
   roundAndPack,
   roundShift,
@@ -16,8 +16,8 @@ import { FloatFlag } from './ops.ts';
 
 /** A float of one format as one of another, rounded where that is narrower. */
 export function convertFormat(from: FloatFormat, to: FloatFormat, a: bigint, rm: number, sink: FlagSink): bigint {
-  if (isNaN(from, a)) {
-    if (isSignalingNaN(from, a)) sink.flags |= FloatFlag.NV;
+  if (isNan(from, a)) {
+    if (isSignalingNan(from, a)) sink.flags |= FloatFlag.NV;
     return to.nan;
   }
   const negative = isNegative(from, a);
@@ -47,7 +47,7 @@ export function toInteger(
 ): bigint {
   const top = signed ? (1n << BigInt(width - 1)) - 1n : (1n << BigInt(width)) - 1n;
   const bottom = signed ? -top - 1n : 0n;
-  if (isNaN(format, a)) {
+  if (isNan(format, a)) {
     sink.flags |= FloatFlag.NV;
     return top;
   }

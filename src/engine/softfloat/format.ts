@@ -78,12 +78,12 @@ export function magnitude(format: FloatFormat, bits: bigint): bigint {
   return bits & (format.signBit - 1n);
 }
 
-export function isNaN(format: FloatFormat, bits: bigint): boolean {
+export function isNan(format: FloatFormat, bits: bigint): boolean {
   return magnitude(format, bits) > format.infinity;
 }
 
-export function isSignalingNaN(format: FloatFormat, bits: bigint): boolean {
-  return isNaN(format, bits) && (bits & format.quietBit) === 0n;
+export function isSignalingNan(format: FloatFormat, bits: bigint): boolean {
+  return isNan(format, bits) && (bits & format.quietBit) === 0n;
 }
 
 export function isInfinite(format: FloatFormat, bits: bigint): boolean {
