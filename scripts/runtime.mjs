@@ -1,0 +1,207 @@
+// Finds (and in a clone installs) the Node.js that Ballonet runs on, and runs a script with it.
+//
+// This file is plain JavaScript without dependencies because it runs before anything is installed, on whatever
+// Node.js the machine has (20 or later). Ballonet itself needs Node.js 26; its binary is in npm packages, one for each
+// platform, that package.json names as optional dependencies: npm installs the one that fits, checks it against the
+// integrity in package-lock.json, and no install script has to run.
+
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+/** The first major version of Node.js that Ballonet runs on. */
+const REQUIRED_MAJOR = 26;
+
+/** The folder that holds package.json: the clone, or the installed package. */
+export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** True in a clone of the repository, false in an installed package (npm never packs a package-lock.json). */
+export function isClone(root = packageRoot) {
+  return existsSync(join(root, 'package-lock.json')) && existsSync(join(root, 'src'));
+}
+
+/**
+ * What node_modules has to have been installed from: the lock file and the platform. (The Node.js that npm runs on does
+ * not matter, since nothing is compiled.)
+ */
+function wantedStamp(root) {
+  const lock = readFileSync(join(root, 'package-lock.json'));
+  return `${createHash('sha256').update(lock).digest('hex')} ${process.platform} ${process.arch}\n`;
+}
+
+function readText(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function stampPath(root) {
+  return join(root, 'node_modules', '.ballonet-installed');
+}
+
+function isInstalled(root) {
+  return readText(stampPath(root)) === wantedStamp(root);
+}
+
+function processIsAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}
+
+/**
+ * Takes the lock that keeps two installations apart and returns the function that gives it back. The lock is a folder
+ * (made in one step, so that only one process can have made it) with its owner's process id and host name in it. A
+ * lock whose owner died on this machine is taken over: moved away first, so that only one of the waiting processes
+ * removes it.
+ */
+async function takeLock(path) {
+  const owner = join(path, 'owner');
+  const me = `${process.pid} ${hostname()}`;
+  let ownerlessSince;
+  for (;;) {
+    try {
+      mkdirSync(path);
+      writeFileSync(owner, me);
+      return () => rmSync(path, { recursive: true, force: true });
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    const text = readText(owner);
+    const [pid, host] = (text ?? '').split(' ');
+    // Between the making of the folder and of the file in it there is no owner to be seen.
+    ownerlessSince = text ? undefined : (ownerlessSince ?? Date.now());
+    const abandoned = text ? host === hostname() && !processIsAlive(Number(pid)) : Date.now() - ownerlessSince > 5000;
+    if (abandoned) {
+      const grave = `${path}.${process.pid}`;
+      try {
+        renameSync(path, grave);
+        rmSync(grave, { recursive: true, force: true });
+      } catch (error) {
+        if (error.code !== 'ENOENT') throw error;
+      }
+      continue;
+    }
+    await sleep(100);
+  }
+}
+
+function runToEnd(command, args, options) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    const output = [];
+    child.stdout.on('data', (chunk) => output.push(chunk));
+    child.stderr.on('data', (chunk) => output.push(chunk));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, output: Buffer.concat(output).toString() }));
+  });
+}
+
+/**
+ * Installs the clone's dependencies when they are missing or package-lock.json is not the one they were installed
+ * from. Two of these at once: the second waits for the first, and then finds everything done.
+ */
+export async function ensureInstalled(root = packageRoot) {
+  if (!isClone(root) || isInstalled(root)) return;
+  const release = await takeLock(join(root, '.install.lock'));
+  try {
+    if (isInstalled(root)) return;
+    process.stderr.write('ballonet: installing its npm packages (once)\n');
+    const args = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund'];
+    let result;
+    try {
+      // npm tells its scripts by environment variables what it was started for; the inner npm must not believe them.
+      const env = Object.fromEntries(
+        Object.entries(process.env).filter(
+          ([name]) => !/^npm_(lifecycle|package|config_(global|omit|only|production))/.test(name),
+        ),
+      );
+      delete env.NODE_ENV;
+      result = await runToEnd('npm', args, { cwd: root, env });
+    } catch (error) {
+      throw new Error(
+        `ballonet: npm could not be started in ${root} (${error.message}); install npm, or run "npm ci" there`,
+      );
+    }
+    if (result.code !== 0) {
+      throw new Error(
+        `ballonet: "npm ${args.join(' ')}" in ${root} failed with status ${result.code}:\n${result.output.trim()}`,
+      );
+    }
+    // The stamp comes last, and in one step, so that an installation that was cut short is done again.
+    const unfinished = `${stampPath(root)}.${process.pid}`;
+    writeFileSync(unfinished, wantedStamp(root));
+    renameSync(unfinished, stampPath(root));
+  } finally {
+    release();
+  }
+}
+
+/** The npm package that has Node.js's binary for a platform; Apple's processors have a name of their own there. */
+function runtimePackage(platform = process.platform, arch = process.arch) {
+  const prefix = platform === 'darwin' && arch === 'arm64' ? 'node-bin' : 'node';
+  return `${prefix}-${platform}-${arch}`;
+}
+
+/** The path of a Node.js that is new enough: this one, or the one from npm. */
+export function runtimePath(root = packageRoot) {
+  if (Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR) return process.execPath;
+  const name = runtimePackage();
+  try {
+    const manifest = createRequire(join(root, 'package.json')).resolve(`${name}/package.json`);
+    const binary = join(dirname(manifest), 'bin', 'node');
+    accessSync(binary, constants.X_OK);
+    return binary;
+  } catch (error) {
+    throw new Error(
+      `ballonet: needs Node.js ${REQUIRED_MAJOR} or later, this is ${process.versions.node}, and the npm package ${name}, ` +
+        `which brings it, is not there (${error.code}); start ballonet with Node.js ${REQUIRED_MAJOR}, or install that package`,
+    );
+  }
+}
+
+/**
+ * Runs a script with the given Node.js as if it had been started instead of this process: standard streams, signals
+ * and exit status pass through. Does not return before the script has ended.
+ */
+async function become(runtime, args) {
+  const child = spawn(runtime, args, { stdio: 'inherit' });
+  const forwarded = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH'];
+  // The terminal sends its signals to the child as well; a second copy would look like a second key press.
+  const fromTerminal = new Set(process.stdin.isTTY ? ['SIGINT', 'SIGQUIT', 'SIGWINCH'] : []);
+  const handlers = forwarded.map((signal) => {
+    const handler = () => {
+      if (!fromTerminal.has(signal)) child.kill(signal);
+    };
+    process.on(signal, handler);
+    return [signal, handler];
+  });
+  const [code, signal] = await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (...status) => resolve(status));
+  });
+  for (const [name, handler] of handlers) process.off(name, handler);
+  if (signal) process.kill(process.pid, signal);
+  process.exitCode = code ?? 1;
+}
+
+/** Installs what is missing, then runs the script (with its arguments) on the Node.js that Ballonet needs. */
+export async function runWithRuntime(script, args) {
+  try {
+    await ensureInstalled();
+    await become(runtimePath(), [script, ...args]);
+  } catch (error) {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
