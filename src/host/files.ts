@@ -1,0 +1,109 @@
+/**
+ * Files as the core wants them handed in. The host opens them once, so that all that is wrong with a path is said before
+ * anything starts, and its worker threads use the same descriptors.
+ */
+import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { FileError, hasCode, messageOf } from './errors.ts';
+
+/** A file that can be read and written anywhere, with a descriptor that any thread of this process may use. */
+export class RandomAccessFile {
+  readonly descriptor: number;
+  /** What the file is called in messages. */
+  readonly label: string;
+
+  constructor(descriptor: number, label: string) {
+    this.descriptor = descriptor;
+    this.label = label;
+  }
+
+  /** Its size now, in bytes. */
+  get sizeBytes(): number {
+    return fstatSync(this.descriptor).size;
+  }
+
+  /** Fills `target` from byte `offset`; what is behind the end of the file reads as zeros. */
+  read(offset: number, target: Uint8Array): void {
+    let done = 0;
+    while (done < target.length) {
+      const count = readSync(this.descriptor, target, done, target.length - done, offset + done);
+      if (count === 0) {
+        target.fill(0, done);
+        return;
+      }
+      done += count;
+    }
+  }
+
+  /** Stores all of `source` at byte `offset`. */
+  write(offset: number, source: Uint8Array): void {
+    let done = 0;
+    while (done < source.length) {
+      done += writeSync(this.descriptor, source, done, source.length - done, offset + done);
+    }
+  }
+
+  /** Returns when everything written is on stable storage. */
+  flush(): void {
+    fsyncSync(this.descriptor);
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+}
+
+/** How a file is opened: `create` makes it when it is not there, `new` always. */
+export type FileMode = 'read' | 'write' | 'create' | 'new';
+
+const FLAGS: Record<FileMode, string[]> = { read: ['r'], write: ['r+'], create: ['r+', 'wx+'], new: ['wx+'] };
+
+/**
+ * Opens a file.
+ * @param use what it is for, for messages
+ * @throws FileError
+ */
+export function openFile(use: string, path: string, mode: FileMode): RandomAccessFile {
+  let failure: unknown;
+  for (const flags of FLAGS[mode]) {
+    try {
+      const file = new RandomAccessFile(openSync(path, flags, 0o600), `${use} ${path}`);
+      if (fstatSync(file.descriptor).isFile()) return file;
+      file.close();
+      throw new FileError(use, path, 'is not a regular file');
+    } catch (error) {
+      if (error instanceof FileError) throw error;
+      failure = error;
+      if (!hasCode(error, 'ENOENT')) break;
+    }
+  }
+  throw new FileError(use, path, fileProblem(failure, mode), { cause: failure });
+}
+
+/**
+ * The whole of a file, in memory that threads can share.
+ * @throws FileError
+ */
+export function readWhole(use: string, path: string): Uint8Array<SharedArrayBuffer> {
+  try {
+    const contents = readFileSync(path);
+    const shared = new Uint8Array(new SharedArrayBuffer(contents.length));
+    shared.set(contents);
+    return shared;
+  } catch (error) {
+    throw new FileError(use, path, fileProblem(error, 'read'), { cause: error });
+  }
+}
+
+function fileProblem(error: unknown, mode: FileMode): string {
+  if (hasCode(error, 'ENOENT')) {
+    return mode === 'create' || mode === 'new'
+      ? 'its folder does not exist; make it first'
+      : 'does not exist; check the path';
+  }
+  if (hasCode(error, 'EACCES', 'EPERM', 'EROFS')) {
+    return `may not be ${mode === 'read' ? 'read' : 'written'}; change its permissions or give another file`;
+  }
+  if (hasCode(error, 'EEXIST')) return 'exists, and its contents would be lost; remove it or give another path';
+  if (hasCode(error, 'EISDIR')) return 'is a folder; give a file';
+  return messageOf(error);
+}

@@ -1,0 +1,157 @@
+/** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
+import { OptionError } from './errors.ts';
+import { parseSize, type Size } from './size.ts';
+
+/** Options of a host. */
+export interface HostOptions {
+  /** Size of the machine memory that all guests and the VMM itself live in; at most 4 GiB. */
+  readonly machineMemory: Size;
+  /** Path of the file that pages go to when nothing else helps. Default: a file in the system's temporary folder. */
+  readonly swapFile?: string;
+  /** Size of that file; 0 for no swap. Default: twice the machine memory. */
+  readonly swapSize?: Size;
+  /** Looks for identical pages. Default: true. */
+  readonly sharing?: boolean;
+}
+
+/** A disk of a guest. */
+export interface DiskOptions {
+  /** Path of a raw image. */
+  readonly path: string;
+  readonly readOnly?: boolean;
+  /** Path of a file that takes the writes, so that the image stays as it is. Made when it is not there. */
+  readonly overlay?: string;
+}
+
+/** Options of a guest. */
+export interface GuestOptions {
+  /** Default: `guest-N`. */
+  readonly name?: string;
+  /** Configured memory: what the guest is told that it has. */
+  readonly memory: Size;
+  /** Path of a flat Linux image, started in S-mode with the VMM as its firmware, or by `firmware` when that is given. */
+  readonly kernel?: string;
+  /** Path of an initial file system. */
+  readonly initrd?: string;
+  /** The kernel's command line. Default: the first console and an immediate end after a panic. */
+  readonly append?: string;
+  /** Path of firmware, a flat image or an ELF file, started in M-mode: full virtualization. */
+  readonly firmware?: string;
+  readonly disks?: readonly DiskOptions[];
+  /** Whether the guest has virtio devices. Default: true. */
+  readonly devices?: boolean;
+  /** Weight of the guest's claim to memory beside the other guests'. Default: 1000. */
+  readonly shares?: number;
+  /** Memory that the guest is always left with. Default: a quarter of its configured memory. */
+  readonly minimum?: Size;
+  /** Page sharing happens inside of a domain only. Default: 0. Negative: never. */
+  readonly domain?: number;
+}
+
+/** {@link HostOptions} with every choice made; sizes in bytes. */
+export interface HostConfig {
+  readonly machineMemory: number;
+  readonly swapFile: string | undefined;
+  readonly swapSize: number;
+  readonly sharing: boolean;
+}
+
+/** {@link GuestOptions} with every choice made; sizes in bytes. */
+export interface GuestConfig {
+  readonly name: string;
+  readonly memory: number;
+  readonly kernel: string | undefined;
+  readonly initrd: string | undefined;
+  readonly append: string;
+  readonly firmware: string | undefined;
+  readonly disks: readonly DiskOptions[];
+  readonly devices: boolean;
+  readonly shares: number;
+  readonly minimum: number;
+  readonly domain: number;
+}
+
+/** The kernel's command line when none is given. */
+export const DEFAULT_APPEND = 'console=ttyS0 panic=-1';
+
+const MIB = 2 ** 20;
+const PAGE = 4096;
+/** The largest machine memory, bytes: what a 32-bit WebAssembly memory holds. */
+export const MAX_MACHINE_MEMORY = 2 ** 32;
+/** The smallest machine memory, bytes: tables and heap, and some frames. */
+export const MIN_MACHINE_MEMORY = 16 * MIB;
+/** The smallest configured memory of a guest, bytes. */
+export const MIN_GUEST_MEMORY = MIB;
+
+const pages = (bytes: number): number => Math.floor(bytes / PAGE) * PAGE;
+
+/** @throws OptionError */
+export function hostConfig(options: HostOptions): HostConfig {
+  const machineMemory = pages(parseSize(options.machineMemory, 'machineMemory'));
+  if (machineMemory < MIN_MACHINE_MEMORY || machineMemory > MAX_MACHINE_MEMORY) {
+    throw new OptionError('machineMemory', `${options.machineMemory} is not between 16 MiB and 4 GiB`);
+  }
+  return {
+    machineMemory,
+    swapFile: options.swapFile,
+    swapSize: pages(parseSize(options.swapSize ?? 2 * machineMemory, 'swapSize')),
+    sharing: options.sharing ?? true,
+  };
+}
+
+/**
+ * @param host what the guest is to run on
+ * @param number of the guest, for its name
+ * @throws OptionError
+ */
+export function guestConfig(options: GuestOptions, host: HostConfig, number: number): GuestConfig {
+  const memory = pages(parseSize(options.memory, 'memory'));
+  if (memory < MIN_GUEST_MEMORY) {
+    throw new OptionError('memory', `${options.memory} is too little for a guest; give at least 1 MiB`);
+  }
+  if (memory > host.machineMemory) {
+    throw new OptionError(
+      'memory',
+      `${options.memory} is more than the machine memory of ${host.machineMemory / MIB} MiB that the host has`,
+    );
+  }
+  if (options.kernel === undefined && options.firmware === undefined) {
+    throw new OptionError('kernel', 'neither a kernel nor firmware is given; a guest needs one of them');
+  }
+  const { initrd, kernel } = options;
+  if (initrd !== undefined && kernel === undefined) {
+    throw new OptionError('initrd', 'is for a kernel, and none is given; give the kernel too');
+  }
+  const minimum = options.minimum === undefined ? pages(memory / 4) : pages(parseSize(options.minimum, 'minimum'));
+  if (minimum > memory) throw new OptionError('minimum', `${options.minimum} is more than the configured memory`);
+  const shares = options.shares ?? 1000;
+  if (!Number.isInteger(shares) || shares < 1 || shares > 1e6) {
+    throw new OptionError('shares', `${shares} is not a whole number from 1 to 1000000`);
+  }
+  const domain = options.domain ?? 0;
+  if (!Number.isInteger(domain) || Math.abs(domain) > 2 ** 30) {
+    throw new OptionError('domain', `${domain} is not a whole number`);
+  }
+  const devices = options.devices ?? true;
+  const disks = options.disks ?? [];
+  if (!devices && disks.length > 0) {
+    throw new OptionError('disks', 'a guest without devices has no disks; leave one of the two options away');
+  }
+  const name = options.name ?? `guest-${number}`;
+  if (name.length === 0 || Buffer.byteLength(name) > 127) {
+    throw new OptionError('name', `"${name}" is not between 1 and 127 bytes long`);
+  }
+  return {
+    name,
+    memory,
+    kernel,
+    initrd,
+    append: options.append ?? DEFAULT_APPEND,
+    firmware: options.firmware,
+    disks,
+    devices,
+    shares,
+    minimum,
+    domain,
+  };
+}
