@@ -1,0 +1,53 @@
+import { TIMEBASE_HZ } from './map.ts';
+
+/** The guest's time base: what the `time` CSR and MTIME show. */
+export interface Clock {
+  /** Ticks of 100 ns (10 MHz) since power-on, an integer. Never runs backwards but by {@link setTicks}. */
+  ticks(): number;
+  /** Sets the time to `ticks`. Without it a store to MTIME has no effect. */
+  setTicks?(ticks: number): void;
+}
+
+const TICKS_PER_MS = TIMEBASE_HZ / 1000;
+
+/** A {@link Clock} driven by the host's monotonic clock, which can be halted while the guest is paused. */
+export class HostClock implements Clock {
+  #now: () => number;
+  /** Host time, in milliseconds, at which ticks were 0. */
+  #origin: number;
+  /** Ticks at which the clock was halted. */
+  #halted: number | undefined;
+
+  /** `now`: a monotonic clock in milliseconds with fractions, for example `performance.now`. */
+  constructor(now: () => number) {
+    this.#now = now;
+    this.#origin = now();
+  }
+
+  ticks(): number {
+    return this.#halted ?? Math.floor((this.#now() - this.#origin) * TICKS_PER_MS);
+  }
+
+  setTicks(ticks: number): void {
+    if (this.#halted === undefined) this.#origin = this.#now() - ticks / TICKS_PER_MS;
+    else this.#halted = ticks;
+  }
+
+  /** Stops time; the guest will not see the pause. */
+  halt(): void {
+    this.#halted ??= this.ticks();
+  }
+
+  /** Goes on from where {@link halt} stopped. */
+  resume(): void {
+    if (this.#halted === undefined) return;
+    const ticks = this.#halted;
+    this.#halted = undefined;
+    this.setTicks(ticks);
+  }
+
+  /** Milliseconds from now to `ticks`, 0 if that has passed, Infinity for Infinity. */
+  msUntil(ticks: number): number {
+    return Math.max(0, (ticks - this.ticks()) / TICKS_PER_MS);
+  }
+}
