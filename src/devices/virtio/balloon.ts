@@ -67,23 +67,6 @@ const SPECIFIED_ROLES: readonly Role[] = ['inflateq', 'deflateq', 'statsq', 'fre
 
 /** Memory balloon device (virtio 1.2, section 5.5). */
 export class VirtioBalloon implements VirtioDevice {
-  readonly name = 'virtio-balloon';
-  readonly deviceId = VIRTIO_ID.BALLOON;
-  readonly features: bigint;
-  readonly queueSizes = [128, 128, 16, 16, 128];
-  readonly config = configSpace(VirtioBalloon.#fields, this);
-  #backend: BalloonBackend;
-  #transport: VirtioTransport | undefined;
-  #roles: readonly Role[] = [];
-  /** One bit per page of RAM that is in the balloon. */
-  #inside = new Uint32Array(0);
-  #pages = 0;
-  #actual = 0;
-  /** Value that the guest fills free pages with, if PAGE_POISON was negotiated. */
-  #poison = 0;
-  /** The driver's statistics buffer, held until the host asks for new ones. */
-  #statisticsChain: Chain | undefined;
-
   /** Configuration space (section 5.5.4). */
   static readonly #fields = new RegisterTable<VirtioBalloon>([
     {
@@ -115,6 +98,23 @@ export class VirtioBalloon implements VirtioDevice {
       },
     },
   ]);
+
+  readonly name = 'virtio-balloon';
+  readonly deviceId = VIRTIO_ID.BALLOON;
+  readonly features: bigint;
+  readonly queueSizes = [128, 128, 16, 16, 128];
+  readonly config = configSpace(VirtioBalloon.#fields, this);
+  #backend: BalloonBackend;
+  #transport: VirtioTransport | undefined;
+  #roles: readonly Role[] = [];
+  /** One bit per page of RAM that is in the balloon. */
+  #inside = new Uint32Array(0);
+  #pages = 0;
+  #actual = 0;
+  /** Value that the guest fills free pages with, if PAGE_POISON was negotiated. */
+  #poison = 0;
+  /** The driver's statistics buffer, held until the host asks for new ones. */
+  #statisticsChain: Chain | undefined;
 
   constructor(backend: BalloonBackend) {
     this.#backend = backend;

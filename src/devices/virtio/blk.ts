@@ -47,16 +47,6 @@ export interface VirtioBlkOptions {
 
 /** Block device (virtio 1.2, section 5.2). */
 export class VirtioBlk implements VirtioDevice {
-  readonly name = 'virtio-blk';
-  readonly deviceId = VIRTIO_ID.BLOCK;
-  readonly features: bigint;
-  readonly queueSizes = [QUEUE_SIZE];
-  readonly config = configSpace(VirtioBlk.#fields, this);
-  #backend: BlockBackend;
-  #id: Uint8Array;
-  #bounce = new Uint8Array(BOUNCE);
-  #transport: VirtioTransport | undefined;
-
   /** Configuration space (section 5.2.4). */
   static readonly #fields = new RegisterTable<VirtioBlk>([
     { offset: 0, name: 'capacity', width: 4, access: 'r', read: (d) => d.capacity % 2 ** 32 },
@@ -76,6 +66,16 @@ export class VirtioBlk implements VirtioDevice {
     { offset: 52, name: 'max_write_zeroes_seg', width: 4, access: 'r', read: () => MAX_RANGES },
     { offset: 56, name: 'write_zeroes_may_unmap', width: 1, access: 'r', read: () => 1 },
   ]);
+
+  readonly name = 'virtio-blk';
+  readonly deviceId = VIRTIO_ID.BLOCK;
+  readonly features: bigint;
+  readonly queueSizes = [QUEUE_SIZE];
+  readonly config = configSpace(VirtioBlk.#fields, this);
+  #backend: BlockBackend;
+  #id: Uint8Array;
+  #bounce = new Uint8Array(BOUNCE);
+  #transport: VirtioTransport | undefined;
 
   constructor(options: VirtioBlkOptions) {
     const { backend, id = 'ballonet' } = options;

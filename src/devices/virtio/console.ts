@@ -22,6 +22,15 @@ export interface VirtioConsoleOptions {
 
 /** Console device with one port (virtio 1.2, section 5.3). */
 export class VirtioConsole implements VirtioDevice {
+  /** Configuration space (section 5.3.4). */
+  static readonly #fields = new RegisterTable<VirtioConsole>([
+    { offset: 0, name: 'cols', width: 2, access: 'r', read: (d) => d.#columns },
+    { offset: 2, name: 'rows', width: 2, access: 'r', read: (d) => d.#rows },
+    { offset: 4, name: 'max_nr_ports', width: 4, access: 'r', read: () => 1 },
+    // Output before, or without, a driver's queues.
+    { offset: 8, name: 'emerg_wr', width: 4, access: 'w', write: (d, value) => d.#output(Uint8Array.of(value)) },
+  ]);
+
   readonly name = 'virtio-console';
   readonly deviceId = VIRTIO_ID.CONSOLE;
   readonly features = featureSet(VIRTIO_CONSOLE_F.SIZE, VIRTIO_CONSOLE_F.EMERG_WRITE);
@@ -35,15 +44,6 @@ export class VirtioConsole implements VirtioDevice {
   #inputLength = 0;
   #refused = false;
   #transport: VirtioTransport | undefined;
-
-  /** Configuration space (section 5.3.4). */
-  static readonly #fields = new RegisterTable<VirtioConsole>([
-    { offset: 0, name: 'cols', width: 2, access: 'r', read: (d) => d.#columns },
-    { offset: 2, name: 'rows', width: 2, access: 'r', read: (d) => d.#rows },
-    { offset: 4, name: 'max_nr_ports', width: 4, access: 'r', read: () => 1 },
-    // Output before, or without, a driver's queues.
-    { offset: 8, name: 'emerg_wr', width: 4, access: 'w', write: (d, value) => d.#output(Uint8Array.of(value)) },
-  ]);
 
   constructor(options: VirtioConsoleOptions) {
     this.#output = options.output;
