@@ -1,0 +1,74 @@
+import { ATOMIC } from './atomic.ts';
+import { BASE, MULTIPLY } from './base.ts';
+import { BITMANIP } from './bitmanip.ts';
+import { COMPRESSED, decodeCompressed } from './compressed.ts';
+import { FLOAT } from './float.ts';
+import { type Operands, operandsOf } from './format.ts';
+import type { Instruction } from './instruction.ts';
+import { SYSTEM_INSTRUCTIONS } from './system.ts';
+
+/** All instructions of 32 bits. An instruction's place in this list is its number in decoded code. */
+export const INSTRUCTIONS: readonly Instruction[] = [
+  ...BASE,
+  ...MULTIPLY,
+  ...ATOMIC,
+  ...FLOAT,
+  ...BITMANIP,
+  ...SYSTEM_INSTRUCTIONS,
+];
+
+const BY_NAME = new Map(INSTRUCTIONS.map((instruction, index) => [instruction.name, index]));
+
+export function instructionNumber(name: string): number {
+  const index = BY_NAME.get(name);
+  if (index === undefined) throw new Error(`no instruction is named ${name}`);
+  return index;
+}
+
+/** Candidates by major opcode (bits 2 to 6); within one, narrower masks come first. */
+const BY_OPCODE: readonly number[][] = Array.from({ length: 32 }, (_, opcode) =>
+  INSTRUCTIONS.map((_instruction, index) => index)
+    .filter((index) => ((INSTRUCTIONS[index]!.match >>> 2) & 31) === opcode)
+    .sort((a, b) => population(INSTRUCTIONS[b]!.mask) - population(INSTRUCTIONS[a]!.mask)),
+);
+
+/** Numbers of the instructions that some compressed form stands for: these also exist with a length of 2. */
+export const COMPRESSIBLE: readonly number[] = [...new Set(COMPRESSED.map((form) => instructionNumber(form.expandsTo)))];
+
+export interface Decoded {
+  /** Index into INSTRUCTIONS. */
+  readonly number: number;
+  readonly length: 2 | 4;
+  readonly operands: Operands;
+  /** The name as written in assembly: that of the compressed form where it is one. */
+  readonly name: string;
+}
+
+/** True if the halfword at an address is a whole instruction (unprivileged specification, 1.5). */
+export const isCompressed = (halfword: number): boolean => (halfword & 3) !== 3;
+
+/**
+ * Decodes the instruction at the start of `bits`: 32 bits of which the upper half is not looked at when the lower one is
+ * a compressed instruction. Undefined: no instruction of ours.
+ */
+export function decode(bits: number): Decoded | undefined {
+  if (isCompressed(bits)) {
+    const found = decodeCompressed(bits & 0xffff);
+    if (found === undefined) return undefined;
+    const { form, operands } = found;
+    return { number: instructionNumber(form.expandsTo), length: 2, operands, name: form.name };
+  }
+  for (const number of BY_OPCODE[(bits >>> 2) & 31]!) {
+    const instruction = INSTRUCTIONS[number]!;
+    if ((bits & instruction.mask) >>> 0 === instruction.match) {
+      return { number, length: 4, operands: operandsOf(instruction.format, bits), name: instruction.name };
+    }
+  }
+  return undefined;
+}
+
+function population(mask: number): number {
+  let count = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}

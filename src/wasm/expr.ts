@@ -1,0 +1,354 @@
+import type { ByteSink } from './sink.ts';
+
+/**
+ * Typed WebAssembly expressions. An `Expr` is a tree that writes the instructions which leave its value on the stack;
+ * it is evaluated once for every time it is used in a statement, so a value that is needed twice goes into a local.
+ * The TypeScript type carries the WebAssembly type: mixing i32 with i64 does not compile.
+ */
+export type ValType = 'i32' | 'i64' | 'f32' | 'f64';
+
+export class Expr<T extends ValType> {
+  readonly type: T;
+  readonly emit: (sink: ByteSink) => void;
+  /** The value, when it is known while the code is built. */
+  readonly constant: bigint | undefined;
+
+  constructor(type: T, emit: (sink: ByteSink) => void, constant?: bigint) {
+    this.type = type;
+    this.emit = emit;
+    this.constant = constant;
+  }
+}
+
+export type I32 = Expr<'i32'>;
+export type I64 = Expr<'i64'>;
+export type F32 = Expr<'f32'>;
+export type F64 = Expr<'f64'>;
+
+type Binary<T extends ValType, R extends ValType> = (a: Expr<T>, b: Expr<T>) => Expr<R>;
+type Unary<T extends ValType, R extends ValType> = (a: Expr<T>) => Expr<R>;
+type Load<R extends ValType> = (address: I32, offset?: number) => Expr<R>;
+
+function binaries<N extends string, T extends ValType, R extends ValType>(result: R, opcodes: Record<N, number>) {
+  const table = {} as Record<N, Binary<T, R>>;
+  for (const name of Object.keys(opcodes) as N[]) {
+    const opcode = opcodes[name];
+    table[name] = (a, b) =>
+      new Expr(result, (sink) => {
+        a.emit(sink);
+        b.emit(sink);
+        sink.byte(opcode);
+      });
+  }
+  return table;
+}
+
+function unaries<N extends string, T extends ValType, R extends ValType>(result: R, opcodes: Record<N, number[]>) {
+  const table = {} as Record<N, Unary<T, R>>;
+  for (const name of Object.keys(opcodes) as N[]) {
+    const opcode = opcodes[name];
+    table[name] = (a) =>
+      new Expr(result, (sink) => {
+        a.emit(sink);
+        for (const byte of opcode) sink.byte(byte);
+      });
+  }
+  return table;
+}
+
+/** Writes a memory operand; `align` is the base-2 logarithm of the alignment. */
+export function memoryOperand(sink: ByteSink, align: number, offset: number): void {
+  sink.unsigned(align);
+  sink.unsigned(offset);
+}
+
+function loads<N extends string, R extends ValType>(result: R, opcodes: Record<N, [opcode: number, align: number]>) {
+  const table = {} as Record<N, Load<R>>;
+  for (const name of Object.keys(opcodes) as N[]) {
+    const [opcode] = opcodes[name];
+    table[name] = (address, offset = 0) =>
+      new Expr(result, (sink) => {
+        address.emit(sink);
+        sink.byte(opcode);
+        memoryOperand(sink, 0, offset);
+      });
+  }
+  return table;
+}
+
+const ATOMIC_PREFIX = 0xfe;
+
+/** An atomic access (threads proposal): the address has to be a multiple of the access' size. */
+function atomicLoad<R extends ValType>(result: R, opcode: number, align: number): Load<R> {
+  return (address, offset = 0) =>
+    new Expr(result, (sink) => {
+      address.emit(sink);
+      sink.byte(ATOMIC_PREFIX);
+      sink.unsigned(opcode);
+      memoryOperand(sink, align, offset);
+    });
+}
+
+type AtomicRmw<T extends ValType> = (address: I32, value: Expr<T>, offset?: number) => Expr<T>;
+type AtomicCompareExchange<T extends ValType> = (
+  address: I32,
+  expected: Expr<T>,
+  value: Expr<T>,
+  offset?: number,
+) => Expr<T>;
+
+function atomicRmw<T extends ValType>(type: T, opcode: number, align: number): AtomicRmw<T> {
+  return (address, value, offset = 0) =>
+    new Expr(type, (sink) => {
+      address.emit(sink);
+      value.emit(sink);
+      sink.byte(ATOMIC_PREFIX);
+      sink.unsigned(opcode);
+      memoryOperand(sink, align, offset);
+    });
+}
+
+function atomicCompareExchange<T extends ValType>(type: T, opcode: number, align: number): AtomicCompareExchange<T> {
+  return (address, expected, value, offset = 0) =>
+    new Expr(type, (sink) => {
+      address.emit(sink);
+      expected.emit(sink);
+      value.emit(sink);
+      sink.byte(ATOMIC_PREFIX);
+      sink.unsigned(opcode);
+      memoryOperand(sink, align, offset);
+    });
+}
+
+/** Picks one of two values; both are evaluated. */
+export function select<T extends ValType>(condition: I32, ifTrue: Expr<T>, ifFalse: Expr<T>): Expr<T> {
+  return new Expr(ifTrue.type, (sink) => {
+    ifTrue.emit(sink);
+    ifFalse.emit(sink);
+    condition.emit(sink);
+    sink.byte(0x1b);
+  });
+}
+
+export const i32 = {
+  const: (value: number): I32 =>
+    new Expr(
+      'i32',
+      (sink) => {
+        sink.byte(0x41);
+        sink.signed32(value);
+      },
+      BigInt(value | 0),
+    ),
+  ...binaries<
+    'add' | 'sub' | 'mul' | 'and' | 'or' | 'xor' | 'shl' | 'shr_s' | 'shr_u' | 'rotl' | 'rotr' | 'eq' | 'ne' | 'lt_s' | 'lt_u' | 'gt_s' | 'gt_u' | 'le_s' | 'le_u' | 'ge_s' | 'ge_u' | 'div_s' | 'div_u' | 'rem_s' | 'rem_u',
+    'i32',
+    'i32'
+  >('i32', {
+    eq: 0x46,
+    ne: 0x47,
+    lt_s: 0x48,
+    lt_u: 0x49,
+    gt_s: 0x4a,
+    gt_u: 0x4b,
+    le_s: 0x4c,
+    le_u: 0x4d,
+    ge_s: 0x4e,
+    ge_u: 0x4f,
+    add: 0x6a,
+    sub: 0x6b,
+    mul: 0x6c,
+    div_s: 0x6d,
+    div_u: 0x6e,
+    rem_s: 0x6f,
+    rem_u: 0x70,
+    and: 0x71,
+    or: 0x72,
+    xor: 0x73,
+    shl: 0x74,
+    shr_s: 0x75,
+    shr_u: 0x76,
+    rotl: 0x77,
+    rotr: 0x78,
+  }),
+  ...unaries<'eqz' | 'clz' | 'ctz' | 'popcnt' | 'extend8_s' | 'extend16_s', 'i32', 'i32'>('i32', {
+    eqz: [0x45],
+    clz: [0x67],
+    ctz: [0x68],
+    popcnt: [0x69],
+    extend8_s: [0xc0],
+    extend16_s: [0xc1],
+  }),
+  ...unaries<'wrap', 'i64', 'i32'>('i32', { wrap: [0xa7] }),
+  ...unaries<'reinterpret', 'f32', 'i32'>('i32', { reinterpret: [0xbc] }),
+  ...unaries<'trunc_sat_f32_s' | 'trunc_sat_f32_u', 'f32', 'i32'>('i32', {
+    trunc_sat_f32_s: [0xfc, 0],
+    trunc_sat_f32_u: [0xfc, 1],
+  }),
+  ...unaries<'trunc_sat_f64_s' | 'trunc_sat_f64_u', 'f64', 'i32'>('i32', {
+    trunc_sat_f64_s: [0xfc, 2],
+    trunc_sat_f64_u: [0xfc, 3],
+  }),
+  ...loads<'load' | 'load8_s' | 'load8_u' | 'load16_s' | 'load16_u', 'i32'>('i32', {
+    load: [0x28, 2],
+    load8_s: [0x2c, 0],
+    load8_u: [0x2d, 0],
+    load16_s: [0x2e, 1],
+    load16_u: [0x2f, 1],
+  }),
+  atomicLoad: atomicLoad('i32', 0x10, 2),
+  atomicOr: atomicRmw('i32', 0x33, 2),
+  atomicAnd: atomicRmw('i32', 0x2c, 2),
+  atomicAdd: atomicRmw('i32', 0x1e, 2),
+  atomicXor: atomicRmw('i32', 0x3a, 2),
+  atomicExchange: atomicRmw('i32', 0x41, 2),
+  atomicCompareExchange: atomicCompareExchange('i32', 0x48, 2),
+};
+
+export const i64 = {
+  const: (value: bigint | number): I64 => {
+    const wide = BigInt.asIntN(64, BigInt(value));
+    return new Expr(
+      'i64',
+      (sink) => {
+        sink.byte(0x42);
+        sink.signed64(wide);
+      },
+      wide,
+    );
+  },
+  ...binaries<
+    'add' | 'sub' | 'mul' | 'div_s' | 'div_u' | 'rem_s' | 'rem_u' | 'and' | 'or' | 'xor' | 'shl' | 'shr_s' | 'shr_u' | 'rotl' | 'rotr',
+    'i64',
+    'i64'
+  >('i64', {
+    add: 0x7c,
+    sub: 0x7d,
+    mul: 0x7e,
+    div_s: 0x7f,
+    div_u: 0x80,
+    rem_s: 0x81,
+    rem_u: 0x82,
+    and: 0x83,
+    or: 0x84,
+    xor: 0x85,
+    shl: 0x86,
+    shr_s: 0x87,
+    shr_u: 0x88,
+    rotl: 0x89,
+    rotr: 0x8a,
+  }),
+  ...binaries<'eq' | 'ne' | 'lt_s' | 'lt_u' | 'gt_s' | 'gt_u' | 'le_s' | 'le_u' | 'ge_s' | 'ge_u', 'i64', 'i32'>('i32', {
+    eq: 0x51,
+    ne: 0x52,
+    lt_s: 0x53,
+    lt_u: 0x54,
+    gt_s: 0x55,
+    gt_u: 0x56,
+    le_s: 0x57,
+    le_u: 0x58,
+    ge_s: 0x59,
+    ge_u: 0x5a,
+  }),
+  ...unaries<'eqz', 'i64', 'i32'>('i32', { eqz: [0x50] }),
+  ...unaries<'clz' | 'ctz' | 'popcnt' | 'extend8_s' | 'extend16_s' | 'extend32_s', 'i64', 'i64'>('i64', {
+    clz: [0x79],
+    ctz: [0x7a],
+    popcnt: [0x7b],
+    extend8_s: [0xc2],
+    extend16_s: [0xc3],
+    extend32_s: [0xc4],
+  }),
+  ...unaries<'extend_i32_s' | 'extend_i32_u', 'i32', 'i64'>('i64', { extend_i32_s: [0xac], extend_i32_u: [0xad] }),
+  ...unaries<'reinterpret' | 'trunc_sat_f64_s' | 'trunc_sat_f64_u', 'f64', 'i64'>('i64', {
+    reinterpret: [0xbd],
+    trunc_sat_f64_s: [0xfc, 6],
+    trunc_sat_f64_u: [0xfc, 7],
+  }),
+  ...unaries<'trunc_sat_f32_s' | 'trunc_sat_f32_u', 'f32', 'i64'>('i64', {
+    trunc_sat_f32_s: [0xfc, 4],
+    trunc_sat_f32_u: [0xfc, 5],
+  }),
+  ...loads<'load' | 'load8_s' | 'load8_u' | 'load16_s' | 'load16_u' | 'load32_s' | 'load32_u', 'i64'>('i64', {
+    load: [0x29, 3],
+    load8_s: [0x30, 0],
+    load8_u: [0x31, 0],
+    load16_s: [0x32, 1],
+    load16_u: [0x33, 1],
+    load32_s: [0x34, 2],
+    load32_u: [0x35, 2],
+  }),
+  atomicLoad: atomicLoad('i64', 0x11, 3),
+  atomicAdd: atomicRmw('i64', 0x1f, 3),
+  atomicAnd: atomicRmw('i64', 0x2d, 3),
+  atomicOr: atomicRmw('i64', 0x34, 3),
+  atomicXor: atomicRmw('i64', 0x3b, 3),
+  atomicExchange: atomicRmw('i64', 0x42, 3),
+  atomicCompareExchange: atomicCompareExchange('i64', 0x49, 3),
+};
+
+export const f32 = {
+  ...binaries<'add' | 'sub' | 'mul' | 'div' | 'min' | 'max', 'f32', 'f32'>('f32', {
+    add: 0x92,
+    sub: 0x93,
+    mul: 0x94,
+    div: 0x95,
+    min: 0x96,
+    max: 0x97,
+  }),
+  ...binaries<'eq' | 'ne' | 'lt' | 'gt' | 'le' | 'ge', 'f32', 'i32'>('i32', {
+    eq: 0x5b,
+    ne: 0x5c,
+    lt: 0x5d,
+    gt: 0x5e,
+    le: 0x5f,
+    ge: 0x60,
+  }),
+  ...unaries<'sqrt' | 'abs', 'f32', 'f32'>('f32', { sqrt: [0x91], abs: [0x8b] }),
+  ...unaries<'reinterpret' | 'convert_i32_s' | 'convert_i32_u', 'i32', 'f32'>('f32', {
+    reinterpret: [0xbe],
+    convert_i32_s: [0xb2],
+    convert_i32_u: [0xb3],
+  }),
+  ...unaries<'convert_i64_s' | 'convert_i64_u', 'i64', 'f32'>('f32', { convert_i64_s: [0xb4], convert_i64_u: [0xb5] }),
+  ...unaries<'demote', 'f64', 'f32'>('f32', { demote: [0xb6] }),
+};
+
+export const f64 = {
+  const: (value: number): F64 =>
+    new Expr('f64', (sink) => {
+      sink.byte(0x44);
+      sink.append(new Uint8Array(new Float64Array([value]).buffer));
+    }),
+  ...binaries<'add' | 'sub' | 'mul' | 'div' | 'min' | 'max', 'f64', 'f64'>('f64', {
+    add: 0xa0,
+    sub: 0xa1,
+    mul: 0xa2,
+    div: 0xa3,
+    min: 0xa4,
+    max: 0xa5,
+  }),
+  ...binaries<'eq' | 'ne' | 'lt' | 'gt' | 'le' | 'ge', 'f64', 'i32'>('i32', {
+    eq: 0x61,
+    ne: 0x62,
+    lt: 0x63,
+    gt: 0x64,
+    le: 0x65,
+    ge: 0x66,
+  }),
+  ...unaries<'sqrt' | 'abs', 'f64', 'f64'>('f64', { sqrt: [0x9f], abs: [0x99] }),
+  ...unaries<'reinterpret' | 'convert_i64_s' | 'convert_i64_u', 'i64', 'f64'>('f64', {
+    reinterpret: [0xbf],
+    convert_i64_s: [0xb9],
+    convert_i64_u: [0xba],
+  }),
+  ...unaries<'convert_i32_s' | 'convert_i32_u', 'i32', 'f64'>('f64', { convert_i32_s: [0xb7], convert_i32_u: [0xb8] }),
+  ...unaries<'promote', 'f32', 'f64'>('f64', { promote: [0xbb] }),
+  ...loads<'load', 'f64'>('f64', { load: [0x2b, 3] }),
+};
+
+/** Stores: a statement's bytes, used through `FunctionBuilder.store`. */
+export const STORE_OPCODES = {
+  i32: { 1: 0x3a, 2: 0x3b, 4: 0x36 },
+  i64: { 1: 0x3c, 2: 0x3d, 4: 0x3e, 8: 0x37 },
+} as const;
