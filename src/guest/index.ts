@@ -1,0 +1,22 @@
+// Guest images from Debian packages.
+
+export { cacheDirectory } from './cache.ts';
+export { type CpioEntry, CpioPathError, writeCpio } from './cpio.ts';
+export { GuestImageError, type GuestImageErrorCode } from './errors.ts';
+export {
+  type GuestImage,
+  type GuestImageOptions,
+  IMAGE_MODULES,
+  type ImageModule,
+  prepareGuestImage,
+} from './image.ts';
+export {
+  buildInitramfs,
+  DEFAULT_MODULES,
+  EXIT_MARK,
+  type GuestFile,
+  type Initramfs,
+  type InitramfsOptions,
+  prepareInitramfs,
+} from './initramfs.ts';
+export { checkOwnFile, isLinuxImage } from './kernel.ts';

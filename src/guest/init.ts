@@ -1,0 +1,40 @@
+// The first process of a guest.
+
+/** What the guest prints before the exit status of its script, at the start of a line. */
+export const EXIT_MARK = 'ballonet-exit: ';
+
+/**
+ * The text of /init: mounts the kernel's file systems, loads the modules in the given order, and runs the script in
+ * /etc/ballonet/script, or a shell if there is none, on the console as its controlling terminal; then powers off.
+ * Words of the kernel command line that the kernel does not know come as environment variables.
+ */
+export function initScript(hostname: string, modules: readonly string[]): string {
+  if (!/^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$/.test(hostname)) {
+    throw new RangeError(`the host name ${JSON.stringify(hostname)} of a guest is not letters, digits and hyphens`);
+  }
+  return `#!/bin/busybox sh
+/bin/busybox --install -s
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root TERM=\${TERM:-linux}
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+hostname ${hostname}
+for module in ${modules.join(' ')}; do
+  insmod /lib/modules/$module.ko || echo "init: the module $module could not be loaded"
+done
+# A console on a virtio device is there only now.
+exec </dev/console >/dev/console 2>&1
+cd /root
+if [ -f /etc/ballonet/script ]; then
+  setsid cttyhack sh /etc/ballonet/script
+  echo "${EXIT_MARK}$?"
+else
+  setsid cttyhack sh
+fi
+sync
+poweroff -f
+`;
+}
