@@ -1,0 +1,393 @@
+/**
+ * What a hart's thread does when the NPT does not serve an access: zero fill, copy-on-write, swap-in, and waiting for a
+ * free frame. The thread that faults does the work itself, under the host mutex for as long as it changes entries; while it
+ * waits or reads from swap the mutex is free and the hart is parked.
+ *
+ * An entry whose old translation other harts of the guest may still hold goes through NPT_KIND_COMING: they are shot down
+ * before anybody may write to the new frame, so that no two harts see different contents of one page.
+ */
+
+import { GuestAddressError, GuestStoppedError, SwapReadError } from './errors.ts';
+import {
+  allocateFrame,
+  clearFrame,
+  clearFrameFlag,
+  copyFrame,
+  frameFlag,
+  frameReferences,
+  referenceFrame,
+  releaseFrame,
+  setFrameFlag,
+} from './frames.ts';
+import type { Guest } from './guest.ts';
+import {
+  FRAME_FILLING,
+  FRAME_SHARED,
+  GUEST_RAM_BASE,
+  HEADER_PROGRESS,
+  HEADER_STARVED,
+  HEADER_WAITING,
+  NPT_ACCESSED,
+  NPT_DIRTY,
+  NPT_KIND_COMING,
+  NPT_KIND_LEAVING,
+  NPT_KIND_SWAP,
+  NPT_KIND_ZERO,
+  NPT_MERGED,
+  NPT_PRESENT,
+  NPT_WRITABLE,
+  PAGE_SIZE,
+} from './layout.ts';
+import {
+  COUNT_COPIES,
+  COUNT_FAULTS,
+  COUNT_RESCUES,
+  COUNT_STARVATIONS,
+  COUNT_STARVED_MS,
+  COUNT_SWAP_INS,
+  COUNT_ZERO_FILLS,
+  GUEST_BLOCKED,
+  GUEST_RUNNING,
+  GUEST_STATE,
+  MAX_HARTS,
+} from './layout-guest.ts';
+import type { MachineMemory } from './machine-memory.ts';
+import { absentEntry, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
+import { awaitShootdown, type HartControl, requestShootdown } from './shootdown.ts';
+import {
+  associateSlot,
+  dissociateSlot,
+  frameSlot,
+  referenceSlot,
+  releaseSlot,
+  type SlotStore,
+  slotFrame,
+} from './swap.ts';
+
+/** What else a fault handler can be given. */
+export interface FaultOptions {
+  /** This thread's access to the swap; without it a guest must have no pages there. */
+  store?: SlotStore | undefined;
+  /** Milliseconds from any start, for the account of waiting times. */
+  now?: (() => number) | undefined;
+}
+
+/** What the part under the mutex leaves to be done without it. */
+const DONE = 0;
+const AGAIN = 1;
+const STARVED = 2;
+const WAIT = 3;
+const SETTLE = 4;
+const FILL = 5;
+
+/** Longest time that a waiting hart sleeps before it looks whether its guest was stopped, milliseconds. */
+const LOOK_MS = 50;
+const WRITTEN = NPT_WRITABLE | NPT_ACCESSED | NPT_DIRTY;
+
+/** Serves the faults of one hart, on its own thread. */
+export class FaultHandler {
+  readonly guest: Guest;
+  readonly control: HartControl;
+  readonly #memory: MachineMemory;
+  readonly #store: SlotStore | undefined;
+  readonly #now: (() => number) | undefined;
+  readonly #numbers = new Int32Array(MAX_HARTS);
+  // What resolve has prepared for settle or fill.
+  #frame = 0;
+  #oldFrame = 0;
+  #progress = 0;
+
+  constructor(control: HartControl, options: FaultOptions = {}) {
+    this.control = control;
+    this.guest = control.guest;
+    this.#memory = control.guest.memory;
+    this.#store = options.store;
+    this.#now = options.now;
+  }
+
+  /**
+   * Makes a page readable or writable; afterwards the NPT serves the access (look again). The hart's TLBs may have been
+   * flushed and shootdowns acknowledged meanwhile, so no translation from before may be used. Throws GuestAddressError
+   * beyond the guest's memory, SwapReadError (the page is still in swap), GuestStoppedError (end the hart).
+   */
+  fault(gfn: number, write: boolean): void {
+    const { guest } = this;
+    if (!(gfn >= 0 && gfn < guest.pages)) {
+      const size = guest.pages * PAGE_SIZE;
+      throw new GuestAddressError(guest.name, GUEST_RAM_BASE + gfn * PAGE_SIZE, 1, GUEST_RAM_BASE, size);
+    }
+    guest.add(COUNT_FAULTS, 1);
+    for (;;) {
+      switch (this.#attempt(gfn, write)) {
+        case DONE:
+          return;
+        case STARVED:
+          this.#starve();
+          break;
+        case WAIT:
+          this.#sleep();
+          break;
+        case SETTLE:
+          this.#settle(gfn);
+          return;
+        case FILL:
+          this.#fill(gfn);
+          break;
+      }
+    }
+  }
+
+  /** Waits until a page in transit may have settled; for code that found one under the mutex, which must be free by now. */
+  waitForTransit(gfn: number): void {
+    this.#memory.lock();
+    const moving = kindOf(loadEntry(this.guest, gfn)) === NPT_KIND_COMING;
+    if (moving) {
+      this.#announceWait();
+    }
+    this.#memory.unlock();
+    if (moving) {
+      this.#sleep();
+    }
+  }
+
+  #attempt(gfn: number, write: boolean): number {
+    const memory = this.#memory;
+    memory.lock();
+    try {
+      const outcome = this.#resolve(gfn, write);
+      if (outcome === STARVED || outcome === WAIT) {
+        this.#announceWait();
+      }
+      return outcome;
+    } finally {
+      memory.unlock();
+    }
+  }
+
+  /** Under the mutex. */
+  #resolve(gfn: number, write: boolean): number {
+    const entry = loadEntry(this.guest, gfn);
+    if ((entry & NPT_PRESENT) !== 0) {
+      return !write || (entry & NPT_WRITABLE) !== 0 ? DONE : this.#makeWritable(gfn, entry);
+    }
+    switch (kindOf(entry)) {
+      case NPT_KIND_ZERO:
+        return write ? this.#zeroFill(gfn, entry) : DONE;
+      case NPT_KIND_SWAP:
+        return this.#swapIn(gfn, payloadOf(entry));
+      case NPT_KIND_LEAVING:
+        this.#rescue(gfn, payloadOf(entry));
+        return AGAIN;
+      default:
+        return WAIT;
+    }
+  }
+
+  #zeroFill(gfn: number, entry: number): number {
+    const { guest } = this;
+    const frame = this.#allocate();
+    if (frame === 0) {
+      return STARVED;
+    }
+    clearFrame(this.#memory, frame);
+    guest.add(COUNT_ZERO_FILLS, 1);
+    if (guest.harts === 1) {
+      replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
+      if ((entry & NPT_ACCESSED) !== 0) {
+        this.control.flush();
+      }
+      return DONE;
+    }
+    // A sibling may map the zero frame until the exchange, so what counts is the accessed bit that comes out of it.
+    const old = replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
+    if ((old & NPT_ACCESSED) === 0) {
+      replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
+      return DONE;
+    }
+    this.#frame = frame;
+    this.#oldFrame = 0;
+    return SETTLE;
+  }
+
+  /** A write to a page that is present and read-only. */
+  #makeWritable(gfn: number, entry: number): number {
+    const { guest } = this;
+    const memory = this.#memory;
+    const old = payloadOf(entry);
+    if (frameReferences(memory, old) === 1) {
+      this.#own(old);
+      replaceEntry(guest, gfn, presentEntry(old, WRITTEN));
+      return DONE;
+    }
+    const frame = this.#allocate();
+    if (frame === 0) {
+      return STARVED;
+    }
+    copyFrame(memory, old, frame);
+    guest.add(COUNT_COPIES, 1);
+    if (guest.harts === 1) {
+      replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
+      this.control.flush();
+      releaseFrame(memory, old);
+      return DONE;
+    }
+    replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
+    this.#frame = frame;
+    this.#oldFrame = old;
+    return SETTLE;
+  }
+
+  /** The frame has one reference, which is to become writable: nothing may count on its contents any more. */
+  #own(frame: number): void {
+    clearFrameFlag(this.#memory, frame, FRAME_SHARED);
+    if (frameSlot(this.#memory, frame) >= 0) {
+      dissociateSlot(this.#memory, frame);
+    }
+  }
+
+  /** A page that is being written to swap is taken back; its frame has kept the contents. */
+  #rescue(gfn: number, frame: number): void {
+    const memory = this.#memory;
+    const own =
+      frameReferences(memory, frame) === 1 && !frameFlag(memory, frame, FRAME_SHARED) && frameSlot(memory, frame) < 0;
+    replaceEntry(this.guest, gfn, presentEntry(frame, own ? NPT_ACCESSED | NPT_WRITABLE : NPT_ACCESSED));
+    this.guest.add(COUNT_RESCUES, 1);
+  }
+
+  #swapIn(gfn: number, slot: number): number {
+    const { guest } = this;
+    const memory = this.#memory;
+    const tied = slotFrame(memory, slot);
+    if (tied !== 0) {
+      if (frameFlag(memory, tied, FRAME_FILLING)) {
+        return WAIT;
+      }
+      // Another page with these contents is in memory: map its frame, which is read-only while it is tied to the slot.
+      referenceFrame(memory, tied);
+      setFrameFlag(memory, tied, FRAME_SHARED);
+      replaceEntry(guest, gfn, presentEntry(tied, NPT_ACCESSED | NPT_MERGED));
+      releaseSlot(memory, slot);
+      guest.add(COUNT_RESCUES, 1);
+      return AGAIN;
+    }
+    const frame = this.#allocate();
+    if (frame === 0) {
+      return STARVED;
+    }
+    // The reference of the entry to the slot becomes that of the tie.
+    associateSlot(memory, frame, slot);
+    setFrameFlag(memory, frame, FRAME_FILLING);
+    replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
+    this.#frame = frame;
+    return FILL;
+  }
+
+  #allocate(): number {
+    return this.guest.get(GUEST_BLOCKED) !== 0 ? 0 : allocateFrame(this.#memory);
+  }
+
+  /** Without the mutex: shoots the siblings down, then lets the new frame be used. */
+  #settle(gfn: number): void {
+    const memory = this.#memory;
+    const frame = this.#frame;
+    const old = this.#oldFrame;
+    this.flushAll();
+    memory.lock();
+    try {
+      replaceEntry(this.guest, gfn, presentEntry(frame, WRITTEN));
+      if (old !== 0) {
+        releaseFrame(memory, old);
+      }
+    } finally {
+      memory.unlock();
+    }
+    memory.progress();
+  }
+
+  /** Without the mutex: reads the page from its slot. */
+  #fill(gfn: number): void {
+    const { guest } = this;
+    const memory = this.#memory;
+    const frame = this.#frame;
+    const slot = frameSlot(memory, frame);
+    let failure: SwapReadError | undefined;
+    this.control.park();
+    try {
+      if (this.#store === undefined) {
+        throw new Error('this thread was given no access to the swap');
+      }
+      this.#store.read(slot, memory.page(frame));
+    } catch (error) {
+      failure = new SwapReadError(guest.name, gfn, slot, error);
+    }
+    memory.lock();
+    try {
+      clearFrameFlag(memory, frame, FRAME_FILLING);
+      if (failure === undefined) {
+        replaceEntry(guest, gfn, presentEntry(frame, NPT_ACCESSED));
+        guest.add(COUNT_SWAP_INS, 1);
+      } else {
+        // The tie's reference goes back to the entry: one more now, and one less when the frame goes.
+        replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, slot));
+        referenceSlot(memory, slot);
+        releaseFrame(memory, frame);
+      }
+    } finally {
+      memory.unlock();
+    }
+    memory.progress();
+    this.control.unpark();
+    if (failure !== undefined) {
+      throw failure;
+    }
+  }
+
+  /** Flushes this hart and the others of the guest. The mutex must be free, and no translation in use. */
+  flushAll(): void {
+    const { guest, control } = this;
+    control.flush();
+    if (guest.harts > 1) {
+      // Parked, so that two harts which shoot at each other both count as having acknowledged.
+      control.park();
+      try {
+        requestShootdown(guest, this.#numbers, control.hart);
+        awaitShootdown(guest, this.#numbers, control.hart);
+      } finally {
+        control.unpark();
+      }
+    }
+  }
+
+  /** Under the mutex: from now on whoever makes progress wakes this thread. */
+  #announceWait(): void {
+    const { i32 } = this.#memory;
+    Atomics.add(i32, HEADER_WAITING, 1);
+    this.#progress = Atomics.load(i32, HEADER_PROGRESS);
+  }
+
+  #starve(): void {
+    const { guest } = this;
+    const memory = this.#memory;
+    const start = this.#now?.() ?? 0;
+    guest.add(COUNT_STARVATIONS, 1);
+    Atomics.add(memory.i32, HEADER_STARVED, 1);
+    memory.wakeManager();
+    try {
+      this.#sleep();
+    } finally {
+      Atomics.sub(memory.i32, HEADER_STARVED, 1);
+      guest.add(COUNT_STARVED_MS, Math.round((this.#now?.() ?? 0) - start));
+    }
+  }
+
+  #sleep(): void {
+    const { i32 } = this.#memory;
+    this.control.park();
+    Atomics.wait(i32, HEADER_PROGRESS, this.#progress, LOOK_MS);
+    Atomics.sub(i32, HEADER_WAITING, 1);
+    this.control.unpark();
+    if (this.guest.get(GUEST_STATE) !== GUEST_RUNNING) {
+      throw new GuestStoppedError(this.guest.name);
+    }
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Swap slots. The account is a table in the VMM heap, two words for each slot:
+ *
+ *     word 0   references: one for each NPT entry of kind SWAP that names it, one for the frame tied to it; 0 free, -1 bad
+ *     word 1   mfn of the frame tied to the slot, 0 if there is none
+ *
+ * A frame that is tied to a slot holds the same bytes as the slot (or is being filled from it), so that it can be dropped
+ * without a write, and a second page in the same slot finds it without a read. Ties are the first to go when slots run out.
+ * The bytes are kept by a SlotStore that is handed in; each thread has its own. All functions want the mutex to be held.
+ */
+
+import { MemoryError, SwapFullError } from './errors.ts';
+import { allocateHeap } from './heap.ts';
+import {
+  FRAME_FILLING,
+  FRAME_INFO,
+  FRAME_SLOT,
+  FRAME_WORDS,
+  HEADER_SWAP_BAD,
+  HEADER_SWAP_FREE,
+  HEADER_SWAP_HAND,
+  HEADER_SWAP_SLOTS,
+  HEADER_SWAP_TABLE,
+  NPT_PAYLOAD_MAX,
+} from './layout.ts';
+import type { MachineMemory } from './machine-memory.ts';
+
+/** Where the bytes of swap slots are: a file, say. Both calls are complete or throw; `target` and `source` are one page. */
+export interface SlotStore {
+  read(slot: number, target: Uint8Array): void;
+  write(slot: number, source: Uint8Array): void;
+}
+
+const SLOT_WORDS = 2;
+const SLOT_REFS = 0;
+const SLOT_FRAME = 1;
+const BAD = -1;
+
+/** Makes the table for `slots` swap slots, once. Takes the mutex itself. */
+export function createSwap(memory: MachineMemory, slots: number): void {
+  if (!Number.isInteger(slots) || slots < 0 || slots > NPT_PAYLOAD_MAX) {
+    throw new MemoryError(`swap of ${slots} slots: give 0 to ${NPT_PAYLOAD_MAX} pages`);
+  }
+  if (slots === 0) {
+    return;
+  }
+  const { i32 } = memory;
+  memory.lock();
+  try {
+    if (i32[HEADER_SWAP_TABLE] !== 0) {
+      throw new MemoryError('the host has swap already');
+    }
+    i32[HEADER_SWAP_TABLE] = allocateHeap(memory, slots * SLOT_WORDS * 4, `the account of ${slots} swap slots`);
+    i32[HEADER_SWAP_SLOTS] = slots;
+    i32[HEADER_SWAP_FREE] = slots;
+  } finally {
+    memory.unlock();
+  }
+}
+
+/** Takes a free slot with one reference; gives up a tie between a slot and a frame if need be. Throws SwapFullError. */
+export function allocateSlot(memory: MachineMemory): number {
+  const { i32 } = memory;
+  const slots = i32[HEADER_SWAP_SLOTS]!;
+  const table = i32[HEADER_SWAP_TABLE]! >>> 2;
+  const onlyTies = i32[HEADER_SWAP_FREE] === 0;
+  let slot = i32[HEADER_SWAP_HAND]!;
+  for (let i = 0; i < slots; i++, slot++) {
+    if (slot >= slots) {
+      slot = 0;
+    }
+    const entry = table + slot * SLOT_WORDS;
+    if (onlyTies && i32[entry + SLOT_REFS] === 1 && i32[entry + SLOT_FRAME] !== 0 && !beingFilled(memory, slot)) {
+      dissociateSlot(memory, i32[entry + SLOT_FRAME]!);
+    }
+    if (i32[entry + SLOT_REFS] === 0) {
+      i32[entry + SLOT_REFS] = 1;
+      i32[HEADER_SWAP_FREE]!--;
+      i32[HEADER_SWAP_HAND] = slot + 1;
+      return slot;
+    }
+  }
+  throw new SwapFullError(slots, i32[HEADER_SWAP_BAD]!);
+}
+
+/** Whether allocateSlot would find one; ties that could be given up are not counted. */
+export function freeSlots(memory: MachineMemory): number {
+  return memory.i32[HEADER_SWAP_FREE]!;
+}
+
+/** Number of references of a slot, -1 for a bad one. */
+export function slotReferences(memory: MachineMemory, slot: number): number {
+  return memory.i32[slotEntry(memory, slot) + SLOT_REFS]!;
+}
+
+/** The frame tied to a slot, or 0. */
+export function slotFrame(memory: MachineMemory, slot: number): number {
+  return memory.i32[slotEntry(memory, slot) + SLOT_FRAME]!;
+}
+
+/** Adds a reference to a slot in use. */
+export function referenceSlot(memory: MachineMemory, slot: number): void {
+  const entry = slotEntry(memory, slot) + SLOT_REFS;
+  if (memory.i32[entry]! <= 0) {
+    throw new MemoryError(`swap slot ${slot} is not in use and can't be referenced`);
+  }
+  memory.i32[entry]!++;
+}
+
+/** Drops a reference of a slot; the last one frees it. */
+export function releaseSlot(memory: MachineMemory, slot: number): void {
+  const entry = slotEntry(memory, slot) + SLOT_REFS;
+  const references = memory.i32[entry]!;
+  if (references <= 0) {
+    throw new MemoryError(`swap slot ${slot} is not in use and can't be released`);
+  }
+  memory.i32[entry] = references - 1;
+  if (references === 1) {
+    memory.i32[HEADER_SWAP_FREE]!++;
+  }
+}
+
+/** Gives up a slot that was just allocated and could not be written. */
+export function spoilSlot(memory: MachineMemory, slot: number): void {
+  memory.i32[slotEntry(memory, slot) + SLOT_REFS] = BAD;
+  memory.i32[HEADER_SWAP_BAD]!++;
+}
+
+/** Ties a frame to a slot. The tie takes over a reference that the caller has. */
+export function associateSlot(memory: MachineMemory, mfn: number, slot: number): void {
+  memory.i32[slotEntry(memory, slot) + SLOT_FRAME] = mfn;
+  memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT] = slot + 1;
+}
+
+/** Undoes the tie of a frame, and drops its reference to the slot. */
+export function dissociateSlot(memory: MachineMemory, mfn: number): void {
+  const entry = memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT;
+  const slot = memory.i32[entry]! - 1;
+  memory.i32[entry] = 0;
+  memory.i32[slotEntry(memory, slot) + SLOT_FRAME] = 0;
+  releaseSlot(memory, slot);
+}
+
+/** Slot tied to a frame, or -1. */
+export function frameSlot(memory: MachineMemory, mfn: number): number {
+  return memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT]! - 1;
+}
+
+/** Whether the frame tied to the slot is still being read from it. */
+function beingFilled(memory: MachineMemory, slot: number): boolean {
+  const mfn = slotFrame(memory, slot);
+  return (Atomics.load(memory.i32, memory.frameTable + mfn * FRAME_WORDS + FRAME_INFO) & FRAME_FILLING) !== 0;
+}
+
+function slotEntry(memory: MachineMemory, slot: number): number {
+  return (memory.i32[HEADER_SWAP_TABLE]! >>> 2) + slot * SLOT_WORDS;
+}
