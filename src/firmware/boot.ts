@@ -1,0 +1,176 @@
+import type { GuestRam } from '../devices/guest-ram.ts';
+import { isElf, readElf } from './elf.ts';
+import { FW_DYNAMIC_INFO_SIZE, fwDynamicInfo } from './fw-dynamic.ts';
+import { ImageError, type ImageRole, type ImageSource, sizeText } from './image-error.ts';
+import { readLinuxImage } from './linux-image.ts';
+
+/** Where a raw next stage begins in full virtualization, as on hardware with OpenSBI: 2 MiB after the start of RAM. */
+const NEXT_STAGE_OFFSET = 0x20_0000;
+const PAGE = 4096;
+/** Firmware adds to the device tree where it stands: room left behind it. */
+const DEVICE_TREE_SLACK = 16 * 1024;
+
+/** Bytes to copy to guest-physical `gpa`. RAM beyond `bytes`, up to `memorySize`, is taken too and has to be zero. */
+export interface Load {
+  readonly role: ImageRole;
+  readonly name: string;
+  readonly gpa: number;
+  readonly bytes: Uint8Array;
+  readonly memorySize: number;
+}
+
+/** How a guest starts: what is in RAM, and the state of its first hart. All other registers are 0. */
+export interface BootPlan {
+  readonly mode: 'M' | 'S';
+  readonly pc: number;
+  /** Hart id. */
+  readonly a0: number;
+  /** Address of the device tree. */
+  readonly a1: number;
+  /** Address of OpenSBI's fw_dynamic information; 0 in S-mode. */
+  readonly a2: number;
+  readonly loads: readonly Load[];
+  /** Addresses of the host-target interface, if the firmware has its symbols. */
+  readonly htif?: { readonly tohost: number; readonly fromhost?: number };
+}
+
+export interface BootImages {
+  readonly kernel?: ImageSource;
+  readonly initrd?: ImageSource;
+  /** Starts in M-mode if given, else the kernel starts in S-mode. */
+  readonly firmware?: ImageSource;
+  /** Makes the device tree once it is known where the initrd is. */
+  readonly deviceTree: (initrd: { readonly start: number; readonly end: number } | undefined) => Uint8Array;
+  readonly bootHart?: number;
+}
+
+/**
+ * Decides where everything goes: firmware at the start of RAM, the kernel where its header says (2 MiB in), device tree and, below it, initrd at the
+ * end. Throws {@link ImageError} if an image is none, is cut off, does not fit or would overlap another.
+ */
+export function planBoot(ram: Pick<GuestRam, 'base' | 'size'>, images: BootImages): BootPlan {
+  const { kernel, initrd, firmware, bootHart = 0 } = images;
+  if (kernel === undefined && firmware === undefined)
+    throw new RangeError('nothing to boot: pass a kernel or a firmware');
+  const layout = new Layout(ram);
+
+  let entry = 0;
+  let htif: BootPlan['htif'];
+  if (firmware !== undefined) {
+    const placed = placeProgram(layout, 'firmware', firmware);
+    entry = placed.entry;
+    htif = placed.htif;
+  }
+  let next = ram.base + NEXT_STAGE_OFFSET;
+  if (kernel !== undefined) next = placeKernel(layout, kernel);
+
+  // From the end of RAM down: fw_dynamic information, device tree with room to grow, initrd.
+  const end = ram.base + Math.floor(ram.size / PAGE) * PAGE;
+  const information = end - PAGE;
+  const treeLength = images.deviceTree({ start: 0, end: 0 }).length;
+  const tree = alignDown(information - treeLength - DEVICE_TREE_SLACK);
+  let initrdAt: { start: number; end: number } | undefined;
+  if (initrd !== undefined) {
+    const start = alignDown(tree - initrd.bytes.length);
+    initrdAt = { start, end: start + initrd.bytes.length };
+    layout.add({ role: 'initrd', name: initrd.name, gpa: start, bytes: initrd.bytes, memorySize: initrd.bytes.length });
+  }
+  layout.add({
+    role: 'device tree',
+    name: '(generated)',
+    gpa: tree,
+    bytes: images.deviceTree(initrdAt),
+    memorySize: information - tree,
+  });
+  if (firmware !== undefined) {
+    layout.add({
+      role: 'firmware',
+      name: '(fw_dynamic information)',
+      gpa: information,
+      bytes: fwDynamicInfo(next, bootHart),
+      memorySize: FW_DYNAMIC_INFO_SIZE,
+    });
+  }
+  return {
+    mode: firmware === undefined ? 'S' : 'M',
+    pc: firmware === undefined ? next : entry,
+    a0: bootHart,
+    a1: tree,
+    a2: firmware === undefined ? 0 : information,
+    loads: layout.loads,
+    ...(htif === undefined ? {} : { htif }),
+  };
+}
+
+/** Copies what the plan says into fresh RAM, all zeros before. */
+export function loadBoot(ram: GuestRam, plan: BootPlan): void {
+  for (const { gpa, bytes } of plan.loads) ram.write(gpa, bytes);
+}
+
+/** A flat kernel image or an ELF file; returns its entry. */
+function placeKernel(layout: Layout, kernel: ImageSource): number {
+  if (isElf(kernel.bytes)) return placeProgram(layout, 'kernel', kernel).entry;
+  const { textOffset, imageSize } = readLinuxImage(kernel);
+  const gpa = layout.ram.base + Math.max(textOffset, NEXT_STAGE_OFFSET);
+  layout.add({ role: 'kernel', name: kernel.name, gpa, bytes: kernel.bytes, memorySize: imageSize });
+  return gpa;
+}
+
+/** An ELF file goes where its headers say, anything else to the start of RAM as it is. */
+function placeProgram(
+  layout: Layout,
+  role: 'kernel' | 'firmware',
+  source: ImageSource,
+): { entry: number; htif?: NonNullable<BootPlan['htif']> } {
+  const { name, bytes } = source;
+  if (!isElf(bytes)) {
+    if (bytes.length === 0)
+      throw new ImageError(role, name, 'truncated', 'is an empty file; pass a flat binary or an ELF file');
+    layout.add({ role, name, gpa: layout.ram.base, bytes, memorySize: bytes.length });
+    return { entry: layout.ram.base };
+  }
+  const { entry, segments, symbols } = readElf(role, source, ['tohost', 'fromhost']);
+  for (const segment of segments) layout.add({ role, name, ...segment });
+  const tohost = symbols.get('tohost');
+  const fromhost = symbols.get('fromhost');
+  if (tohost === undefined) return { entry };
+  return { entry, htif: fromhost === undefined ? { tohost } : { tohost, fromhost } };
+}
+
+/** What has been placed, checked against RAM and against each other. */
+class Layout {
+  readonly ram: Pick<GuestRam, 'base' | 'size'>;
+  readonly loads: Load[] = [];
+
+  constructor(ram: Pick<GuestRam, 'base' | 'size'>) {
+    this.ram = ram;
+  }
+
+  add(load: Load): void {
+    const { role, name, gpa, memorySize } = load;
+    const { base, size } = this.ram;
+    if (gpa < base || gpa + memorySize > base + size) {
+      const where = gpa < base ? '' : ` at 0x${gpa.toString(16)}`;
+      throw new ImageError(
+        role,
+        name,
+        'does not fit',
+        `needs ${sizeText(memorySize)}${where}, the guest's memory is ${sizeText(size)} from 0x${base.toString(16)}; give the guest more memory`,
+      );
+    }
+    const other = this.loads.find((placed) => gpa < placed.gpa + placed.memorySize && placed.gpa < gpa + memorySize);
+    if (other !== undefined) {
+      throw new ImageError(
+        role,
+        name,
+        'overlap',
+        `would overlap the ${other.role} ${other.name} at 0x${other.gpa.toString(16)}: ${sizeText(memorySize)} at 0x${gpa.toString(16)} in ${sizeText(size)} of memory; give the guest more memory`,
+      );
+    }
+    this.loads.push(load);
+  }
+}
+
+function alignDown(address: number): number {
+  return Math.floor(address / PAGE) * PAGE;
+}

@@ -1,0 +1,96 @@
+import { describeContents, ImageError, type ImageSource } from './image-error.ts';
+
+/**
+ * Header of a flat RISC-V kernel image (Linux, Documentation/arch/riscv/boot-image-header.rst), little endian:
+ *
+ *     +0  u32 code0        executable, "MZ" with an EFI stub
+ *     +4  u32 code1
+ *     +8  u64 text_offset  distance of the image from a 2 MiB aligned start of RAM
+ *     +16 u64 image_size   bytes of memory it takes, .bss included
+ *     +24 u64 flags        bit 0: big endian
+ *     +32 u32 version      major in the high half word, minor in the low one
+ *     +36 u32 reserved
+ *     +40 u64 reserved
+ *     +48 u64 magic        "RISCV\0\0\0", deprecated
+ *     +56 u32 magic2       "RSC\x05"
+ *     +60 u32              offset of the PE header with an EFI stub
+ */
+const HEADER_SIZE = 64;
+const MAGIC = 0x5643_5349_52n;
+const MAGIC2 = 0x0543_5352;
+const ALIGNMENT = 2 * 1024 * 1024;
+
+export interface LinuxImage {
+  /** Distance from the start of RAM in bytes, a multiple of 2 MiB. */
+  readonly textOffset: number;
+  /** Bytes of memory that the kernel takes from there, at least the length of the file. */
+  readonly imageSize: number;
+}
+
+/** Whether `bytes` begin with the header of a kernel image. */
+export function isLinuxImage(bytes: Uint8Array): boolean {
+  if (bytes.length < HEADER_SIZE) return false;
+  const view = dataView(bytes);
+  return view.getUint32(56, true) === MAGIC2 || view.getBigUint64(48, true) === MAGIC;
+}
+
+/** Checks the header of a flat kernel image; throws {@link ImageError} if it is none, damaged or cut off. */
+export function readLinuxImage({ name, bytes }: ImageSource): LinuxImage {
+  if (!isLinuxImage(bytes)) {
+    throw new ImageError(
+      'kernel',
+      name,
+      'not an image',
+      `is ${describeContents(bytes)}, not a flat RISC-V kernel image; pass an uncompressed arch/riscv/boot/Image (Debian: vmlinux of linux-image-riscv64)`,
+    );
+  }
+  const view = dataView(bytes);
+  const textOffset = Number(view.getBigUint64(8, true));
+  const imageSize = Number(view.getBigUint64(16, true));
+  if ((view.getUint32(24, true) & 1) !== 0) {
+    throw new ImageError('kernel', name, 'wrong architecture', 'is a big-endian kernel; pass a little-endian one');
+  }
+  if (textOffset % ALIGNMENT !== 0) {
+    throw new ImageError(
+      'kernel',
+      name,
+      'not an image',
+      `is damaged: its text offset 0x${textOffset.toString(16)} is no multiple of 2 MiB`,
+    );
+  }
+  const expected = fileLength(bytes, view);
+  if (expected !== undefined && bytes.length < expected) {
+    throw new ImageError(
+      'kernel',
+      name,
+      'truncated',
+      `is cut off: ${bytes.length} bytes of ${expected}; fetch or copy it again`,
+    );
+  }
+  return { textOffset, imageSize: Math.max(imageSize, bytes.length) };
+}
+
+/**
+ * Length that the file has to have. The header tells only the size in memory; with an EFI stub the sections of the PE header say what is
+ * in the file. Undefined without one.
+ */
+function fileLength(bytes: Uint8Array, view: DataView): number | undefined {
+  if (bytes[0] !== 0x4d || bytes[1] !== 0x5a) return undefined;
+  const pe = view.getUint32(60, true);
+  const needed = pe + 24;
+  if (needed > bytes.length) return needed;
+  if (view.getUint32(pe, true) !== 0x4550) return undefined;
+  const sections = view.getUint16(pe + 6, true);
+  const table = pe + 24 + view.getUint16(pe + 20, true);
+  let end = table + 40 * sections;
+  if (end > bytes.length) return end;
+  for (let i = 0; i < sections; i++) {
+    const at = table + 40 * i;
+    end = Math.max(end, view.getUint32(at + 16, true) + view.getUint32(at + 20, true));
+  }
+  return end;
+}
+
+function dataView(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
