@@ -23,7 +23,7 @@ export const IMAGE_MODULES: readonly string[] = [
 ];
 
 /** Raised when what is in an image folder changes, so that older ones are not taken for it. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 const ARCHITECTURE = 'riscv64';
 
@@ -247,7 +247,7 @@ async function unpackModules(
     infos.set(name, info);
     waiting.push(...info.depends, ...info.softDepends);
   }
-  return loadOrder(
+  const order = loadOrder(
     wanted,
     (name) => infos.get(name),
     (name) => builtIn.has(name),
@@ -257,6 +257,14 @@ async function unpackModules(
       return new GuestImageError('module-missing', `${message}; use another mirror, ${OWN_FILES_HINT}`);
     },
   );
+  // What is built into the kernel need not be looked for any more.
+  const there = new Set(order.map(({ name }) => name));
+  const kept = (names: readonly string[]) => names.filter((name) => there.has(name));
+  return order.map(({ name, depends, softDepends }) => ({
+    name,
+    depends: kept(depends),
+    softDepends: kept(softDepends),
+  }));
 }
 
 async function decompressXz(file: string): Promise<Uint8Array> {

@@ -29,24 +29,25 @@ function section(file: Uint8Array, wanted: string): Uint8Array | undefined {
   if (file.length < 64 || view.getUint32(0) !== 0x7f454c46 || view.getUint8(4) !== 2 || view.getUint8(5) !== 1) {
     throw new ModuleFormatError('not a 64-bit little-endian ELF file');
   }
+  const part = (offset: number, length: number): Uint8Array => {
+    if (offset + length > file.length) throw new ModuleFormatError('its sections lie outside of the file');
+    return file.subarray(offset, offset + length);
+  };
   const table = Number(view.getBigUint64(ELF.sectionHeaders, true));
   const size = view.getUint16(ELF.sectionHeaderSize, true);
   const count = view.getUint16(ELF.sectionCount, true);
+  const headers = part(table, count * size);
+  if (size < SECTION.size + 8) throw new ModuleFormatError('its section headers are too short');
   const contents = (index: number): Uint8Array => {
-    const at = table + index * size;
-    const offset = Number(view.getBigUint64(at + SECTION.offset, true));
-    return file.subarray(offset, offset + Number(view.getBigUint64(at + SECTION.size, true)));
+    if (index >= count) throw new ModuleFormatError('it has no table of section names');
+    const header = new DataView(headers.buffer, headers.byteOffset + index * size, size);
+    return part(Number(header.getBigUint64(SECTION.offset, true)), Number(header.getBigUint64(SECTION.size, true)));
   };
-  try {
-    const names = contents(view.getUint16(ELF.nameTable, true));
-    for (let index = 0; index < count; index++) {
-      const start = view.getUint32(table + index * size + SECTION.name, true);
-      const end = names.indexOf(0, start);
-      if (new TextDecoder().decode(names.subarray(start, end < 0 ? undefined : end)) === wanted) return contents(index);
-    }
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new ModuleFormatError('its section headers lie outside of the file');
+  const names = contents(view.getUint16(ELF.nameTable, true));
+  for (let index = 0; index < count; index++) {
+    const start = view.getUint32(table + index * size + SECTION.name, true);
+    const end = names.indexOf(0, start);
+    if (new TextDecoder().decode(names.subarray(start, end < 0 ? undefined : end)) === wanted) return contents(index);
   }
   return undefined;
 }
