@@ -2,7 +2,7 @@
  * Files as the core wants them handed in. The host opens them once, so that all that is wrong with a path is said before
  * anything starts, and its worker threads use the same descriptors.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { FileError, hasCode, messageOf } from './errors.ts';
 
 /** A file that can be read and written anywhere, with a descriptor that any thread of this process may use. */
@@ -17,19 +17,17 @@ export class RandomAccessFile {
   }
 
   /** Its size now, in bytes. */
-  get sizeBytes(): number {
+  get size(): number {
     return fstatSync(this.descriptor).size;
   }
 
-  /** Fills `target` from byte `offset`; what is behind the end of the file reads as zeros. */
+  /** Fills all of `target` from byte `offset`; throws if the file ends before. */
   read(offset: number, target: Uint8Array): void {
     let done = 0;
     while (done < target.length) {
       const count = readSync(this.descriptor, target, done, target.length - done, offset + done);
-      if (count === 0) {
-        target.fill(0, done);
-        return;
-      }
+      if (count === 0)
+        throw new Error(`${this.label} ends before byte ${offset + target.length}; it has become shorter`);
       done += count;
     }
   }
@@ -45,6 +43,11 @@ export class RandomAccessFile {
   /** Returns when everything written is on stable storage. */
   flush(): void {
     fsyncSync(this.descriptor);
+  }
+
+  /** Sets its size in bytes; what is new reads as zeros and takes no room. */
+  truncate(size: number): void {
+    ftruncateSync(this.descriptor, size);
   }
 
   close(): void {

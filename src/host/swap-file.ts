@@ -1,5 +1,5 @@
 /** The VMM's swap file: machine pages that nothing else could make room for. */
-import { ftruncateSync, rmSync, statfsSync } from 'node:fs';
+import { rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { PAGE_SIZE } from '../memory/layout.ts';
@@ -53,7 +53,7 @@ export function openSwapFile(path: string | undefined, size: number): number {
         `needs ${formatSize(size)} and its file system has ${formatSize(free)} free; give a smaller swap size or another file`,
       );
     }
-    ftruncateSync(file.descriptor, size);
+    file.truncate(size);
     return file.descriptor;
   } catch (error) {
     file.close();

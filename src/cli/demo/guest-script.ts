@@ -6,9 +6,6 @@
  *   `@ballonet phase NAME ROUND`, `@ballonet result ROUND NAME VALUE`, `@ballonet memory KEY=KIB ...`, `@ballonet done`.
  */
 
-/** Where the script stands in the guest's initial file system. */
-export const GUEST_SCRIPT_PATH = '/usr/bin/ballonet-workload';
-
 /** Words of the generated text, as the guest's awk and `workloads.ts` use them. */
 export const WORDS = 'alder birch cedar fir hazel larch maple oak pine poplar rowan spruce willow yew ash elm';
 
@@ -22,7 +19,8 @@ export const COPIES_PER_FILE = 16;
 export const BASE_LINES = 8000;
 
 /** The script. It expects /proc, /sys and /dev mounted and the virtio_blk module loaded; it does not end the guest. */
-export const GUEST_SCRIPT = `#!/bin/busybox sh
+export const GUEST_SCRIPT = `# Kernel messages would stand between the lines of results.
+echo 1 > /proc/sys/kernel/printk
 # Defaults, then what the command line says as ballonet.NAME=VALUE.
 kind=sort seed=1 lines=2000 rounds=1 hold=8 keep=2 pause=1 delay=0
 for word in $(cat /proc/cmdline); do

@@ -1,0 +1,19 @@
+/** Which kernel and initial file system a guest of the command gets. */
+import { prepareGuestImage, prepareInitramfs } from '../guest/index.ts';
+
+/** Paths of what a guest boots. */
+export interface BootFiles {
+  readonly kernel: string;
+  readonly initrd: string;
+}
+
+/**
+ * Debian's kernel and an initial file system, made on first use.
+ * @param script what the guest does; a shell on its console without one
+ * @throws GuestImageError
+ */
+export async function debianFiles(script?: string): Promise<BootFiles> {
+  const image = await prepareGuestImage({ onProgress: (line) => process.stderr.write(`ballonet: ${line}\n`) });
+  const initramfs = await prepareInitramfs(image, script === undefined ? {} : { script });
+  return { kernel: image.kernelPath, initrd: initramfs.path };
+}

@@ -1,0 +1,61 @@
+/** The command `ballonet`. */
+import { Command, CommanderError } from 'commander';
+import { messageOf } from '../host/errors.ts';
+import { demo } from './demo/demo.ts';
+import * as option from './options.ts';
+import { run } from './run.ts';
+
+const MIB = 2 ** 20;
+
+const program = new Command('ballonet')
+  .description('Runs real 64-bit Linux guests, more of them than the machine has memory for')
+  .exitOverride();
+
+let status = 0;
+
+program
+  .command('demo')
+  .description('runs Linux guests on less memory than they are configured for, and checks what they compute')
+  .addOption(option.guests(6))
+  .addOption(option.memory(256 * MIB))
+  .addOption(option.machineMemory(1024 * MIB))
+  .addOption(option.rounds(2))
+  .addOption(option.lines(8000))
+  .addOption(option.swapFile())
+  .addOption(option.swapSize())
+  .addOption(option.json())
+  .action(async (options) => {
+    status = await demo(options);
+  });
+
+program
+  .command('run')
+  .description('runs one guest; the terminal is its console (Ctrl-A x ends it, Ctrl-A c asks the monitor)')
+  .addOption(option.memory(512 * MIB))
+  .addOption(option.machineMemory())
+  .addOption(option.kernel())
+  .addOption(option.initrd())
+  .addOption(option.append())
+  .addOption(option.disk())
+  .addOption(option.overlay())
+  .addOption(option.firmware())
+  .addOption(option.noDevices())
+  .addOption(option.swapFile())
+  .addOption(option.swapSize())
+  .addOption(option.json())
+  .action(async (options) => {
+    status = await run(options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed what it had to say.
+    status = error.exitCode;
+  } else {
+    process.stderr.write(`ballonet: ${messageOf(error)}\n`);
+    status = 2;
+  }
+}
+process.exitCode = status;

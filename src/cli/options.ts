@@ -1,0 +1,77 @@
+/** Every option of the command, defined once: its flags, its meaning, how its value is read. */
+import { InvalidArgumentError, Option } from 'commander';
+import { messageOf } from '../host/errors.ts';
+import { parseSize } from '../host/size.ts';
+
+/** An option whose value is read by `parse`; what it throws becomes the command's error. */
+function option<T>(flags: string, description: string, parse?: (value: string, previous: T) => T, value?: T): Option {
+  const made = new Option(flags, description);
+  if (parse !== undefined) {
+    made.argParser((text: string, previous: T) => {
+      try {
+        return parse(text, previous);
+      } catch (error) {
+        throw new InvalidArgumentError(messageOf(error));
+      }
+    });
+  }
+  return value === undefined ? made : made.default(value);
+}
+
+const MIB = 2 ** 20;
+const size =
+  (name: string) =>
+  (text: string): number =>
+    parseSize(text, name);
+const positiveSize =
+  (name: string) =>
+  (text: string): number => {
+    const bytes = parseSize(text, name);
+    if (bytes === 0) throw new Error('give more than 0');
+    return bytes;
+  };
+const whole =
+  (smallest: number, largest: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < smallest || value > largest || text.trim() === '') {
+      throw new Error(`give a whole number from ${smallest} to ${largest}`);
+    }
+    return value;
+  };
+const list = (text: string, previous: string[] | undefined): string[] => [...(previous ?? []), text];
+
+/** Configured memory of a guest, bytes. */
+export const memory = (value: number): Option =>
+  option('--memory <size>', 'configured memory of a guest', positiveSize('memory'), value).default(
+    value,
+    `${value / MIB}M`,
+  );
+/** Machine memory of the host, bytes. */
+export const machineMemory = (value?: number): Option => {
+  const made = option(
+    '--machine-memory <size>',
+    'memory of the host that all guests share',
+    positiveSize('machine-memory'),
+  );
+  return value === undefined ? made : made.default(value, `${value / MIB}M`);
+};
+export const swapFile = (): Option => option('--swap-file <path>', 'file that pages go to as a last resort');
+export const swapSize = (): Option =>
+  option('--swap-size <size>', 'size of the swap file, 0 for none', size('swap-size'));
+export const guests = (value: number): Option => option('--guests <number>', 'number of guests', whole(1, 64), value);
+export const rounds = (value: number): Option =>
+  option('--rounds <number>', 'times that each guest does its work', whole(1, 1000), value);
+export const lines = (value: number): Option =>
+  option('--lines <number>', 'lines of text that each guest works on in a round', whole(1, 1_000_000), value);
+export const json = (): Option => option('--json', 'prints one JSON object instead of tables');
+export const kernel = (): Option => option('--kernel <path>', "flat Linux image; default: Debian's");
+export const initrd = (): Option => option('--initrd <path>', 'initial file system; default: a shell');
+export const append = (): Option => option('--append <words>', "the kernel's command line");
+export const disk = (): Option =>
+  option<string[]>('--disk <path>', 'raw disk image (more than once for more disks)', list);
+export const overlay = (): Option =>
+  option<string[]>('--overlay <path>', 'file that takes the writes to the disk of the same place in the list', list);
+export const firmware = (): Option =>
+  option('--firmware <path>', 'firmware, flat or ELF, that starts in M-mode: full virtualization');
+export const noDevices = (): Option => option('--no-devices', 'no virtio devices');

@@ -1,0 +1,128 @@
+/** `ballonet run`: one guest whose console is the terminal. */
+import { MAX_MACHINE_MEMORY } from '../host/options.ts';
+import { type DiskOptions, type Guest, type GuestExit, type GuestOptions, Host, OptionError } from '../index.ts';
+import { debianFiles } from './images.ts';
+import { Monitor } from './monitor.ts';
+import { EscapeKeys, takeTerminal } from './terminal.ts';
+
+/** Options of the command, as commander gives them. */
+export interface RunOptions {
+  readonly memory: number;
+  readonly machineMemory?: number;
+  readonly swapFile?: string;
+  readonly swapSize?: number;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly disk?: readonly string[];
+  readonly overlay?: readonly string[];
+  readonly firmware?: string;
+  readonly devices: boolean;
+  readonly json?: boolean;
+}
+
+/** What the VMM needs beside one guest's memory: tables, heap, and some frames to be at ease. */
+const ROOM = 96 * 2 ** 20;
+
+/** Runs the guest to its end and returns the exit status of the command. */
+export async function run(options: RunOptions): Promise<number> {
+  const guestOptions = await guestOptionsOf(options);
+  const machineMemory =
+    options.machineMemory ?? Math.min(MAX_MACHINE_MEMORY, options.memory + (options.memory >> 3) + ROOM);
+  await using host = await Host.create({
+    machineMemory,
+    ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
+    ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
+  });
+  const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);
+  host.onLog = log;
+  const guest = await host.start(guestOptions);
+  guest.onLog = log;
+  const exit = await attend(host, guest, options.json === true);
+  if (options.json === true) {
+    const { memory, engine } = guest.statistics();
+    process.stdout.write(`${JSON.stringify({ exit, memory, engine, console: guest.console.tail })}\n`);
+  } else if (exit.reason === 'error' || exit.reason === 'panic') {
+    log(`guest ${guest.name}: ${exit.reason}: ${exit.message ?? ''}`);
+  }
+  return exit.status;
+}
+
+/** @throws OptionError */
+async function guestOptionsOf(options: RunOptions): Promise<GuestOptions> {
+  const { kernel, initrd, append, firmware, disk = [], overlay = [] } = options;
+  if (overlay.length > disk.length) {
+    throw new OptionError(
+      'overlay',
+      `there are ${overlay.length} of them and ${disk.length} disks; give a disk for each`,
+    );
+  }
+  const disks = disk.map(
+    (path, i): DiskOptions => (overlay[i] === undefined ? { path } : { path, overlay: overlay[i] }),
+  );
+  // An ELF file as firmware is a program of its own; a flat one looks for a kernel.
+  const program = firmware !== undefined && kernel === undefined && !options.devices;
+  const files = program
+    ? {}
+    : kernel === undefined
+      ? await defaultFiles(initrd)
+      : { kernel, ...(initrd === undefined ? {} : { initrd }) };
+  return {
+    name: 'guest',
+    memory: options.memory,
+    ...files,
+    ...(append === undefined ? {} : { append }),
+    ...(firmware === undefined ? {} : { firmware }),
+    devices: options.devices,
+    disks,
+  };
+}
+
+async function defaultFiles(initrd: string | undefined): Promise<{ kernel: string; initrd: string }> {
+  const files = await debianFiles();
+  return { kernel: files.kernel, initrd: initrd ?? files.initrd };
+}
+
+/** Joins terminal and guest until the guest's end. */
+async function attend(host: Host, guest: Guest, quiet: boolean): Promise<GuestExit> {
+  const { stdout } = process;
+  const print = (text: string): void => void stdout.write(text.replaceAll('\n', '\r\n'));
+  const quit = (): void => void guest.kill();
+  const monitor = new Monitor(host, guest, quit);
+  // What the guest prints while the monitor has the screen comes after it.
+  let held: Uint8Array[] = [];
+  const keys = new EscapeKeys({
+    input: (bytes) => guest.console.write(bytes),
+    quit,
+    openMonitor: () => print('\n(ballonet) '),
+    monitorInput(bytes) {
+      if (!monitor.feed(bytes, print)) return;
+      keys.monitor = false;
+      for (const output of held) stdout.write(output);
+      held = [];
+    },
+  });
+  guest.console.onOutput((bytes) => {
+    if (quiet) return;
+    if (keys.monitor) held.push(bytes);
+    else stdout.write(bytes);
+  });
+  const resize = (): void => {
+    if (stdout.isTTY) guest.console.resize(stdout.columns, stdout.rows);
+  };
+  resize();
+  stdout.on('resize', resize);
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.once(signal, quit);
+  const restore = takeTerminal(
+    (bytes) => keys.feed(bytes),
+    // The end of a piped input is not the end of the guest, which may have more to do.
+    () => {},
+  );
+  try {
+    return await guest.wait();
+  } finally {
+    restore();
+    stdout.off('resize', resize);
+    for (const output of held) stdout.write(output);
+  }
+}

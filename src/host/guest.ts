@@ -1,0 +1,267 @@
+/** The library's handle to a running guest. */
+import { closeSync } from 'node:fs';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { Guest as GuestMemoryHandle } from '../memory/guest.ts';
+import {
+  HART_PARKED,
+  HART_REQUEST_CONTROL,
+  HART_SHOOTDOWN_ACK_BYTE,
+  HART_STATE_BYTE,
+  HEADER_MUTEX_OWNER,
+  PAGE_SIZE,
+} from '../memory/layout.ts';
+import { GUEST_BALLOON_MANUAL } from '../memory/layout-guest.ts';
+import { GuestConsole } from './console.ts';
+import { GuestError, messageOf, OptionError } from './errors.ts';
+import type { EngineCounts, FromGuest, GuestExit, GuestWorkerData, ToGuest } from './messages.ts';
+import { parseSize, type Size } from './size.ts';
+import { type GuestMemoryStatistics, guestMemoryStatistics } from './statistics.ts';
+import { workerUrl } from './worker-url.ts';
+
+/** What a guest does now. */
+export type GuestState = 'starting' | 'running' | 'paused' | 'ended';
+
+/** A guest in figures. */
+export interface GuestStatistics {
+  readonly name: string;
+  readonly state: GuestState;
+  readonly exit: GuestExit | undefined;
+  /** While it runs; the last ones once it has ended. */
+  readonly memory: GuestMemoryStatistics;
+  readonly engine: EngineCounts;
+}
+
+/** Time that a guest's thread has to come to its end by itself, milliseconds. */
+const KILL_TIMEOUT_MS = 5000;
+
+const PANIC = /Kernel panic - not syncing: ([^\r\n]*)/;
+
+/** Thrown into the promises of a guest that is gone. */
+const gone = (name: string): GuestError => new GuestError(name, 'has ended; start it again to use it');
+
+/** A guest of a {@link Host}. */
+export class Guest {
+  readonly name: string;
+  readonly console: GuestConsole;
+  /** Messages of the VMM about this guest, such as a device that it has misused; set it to get them. */
+  onLog: ((message: string) => void) | undefined;
+  readonly #memory: GuestMemoryHandle;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  #state: GuestState = 'starting';
+  #exit: GuestExit | undefined;
+  #lastMemory: GuestMemoryStatistics | undefined;
+  #engine: EngineCounts = { instructions: 0, busyMs: 0 };
+  /** What the thread died of, when it did not end by itself. */
+  #crash: string | undefined;
+  readonly #started = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<GuestExit>();
+  #pausing: PromiseWithResolvers<void> | undefined;
+  #resuming: PromiseWithResolvers<void> | undefined;
+  readonly #reads = new Map<number, PromiseWithResolvers<Uint8Array>>();
+  #nextRead = 0;
+
+  /** For the host; users call {@link Host.start}. */
+  constructor(memory: GuestMemoryHandle, data: Omit<GuestWorkerData, 'port'>, onEnd: (guest: Guest) => void) {
+    this.name = data.config.name;
+    this.#memory = memory;
+    this.console = new GuestConsole((input) => {
+      if (this.#state === 'ended') return;
+      if (input instanceof Uint8Array) this.#tell({ kind: 'input', bytes: input });
+      else this.#tell({ kind: 'resize', columns: input.columns, rows: input.rows });
+    });
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.unref();
+    const workerData: GuestWorkerData = { ...data, port: port2 };
+    this.#worker = new Worker(workerUrl('guest-worker'), {
+      workerData,
+      transferList: [port2],
+      name: `ballonet ${this.name}`,
+    });
+    this.#worker.on('message', (message: FromGuest) => this.#receive(message));
+    this.#worker.on('error', (error) => {
+      this.#crash = messageOf(error);
+    });
+    this.#worker.on('exit', () => {
+      for (const { descriptor, overlay } of data.disks) {
+        closeSync(descriptor);
+        if (overlay !== undefined) closeSync(overlay);
+      }
+      this.#finish();
+      onEnd(this);
+    });
+    // Whoever waits for these hears of a failure by the end as well.
+    this.#started.promise.catch(() => {});
+  }
+
+  get state(): GuestState {
+    return this.#state;
+  }
+
+  /** Resolves when the guest is about to execute its first instruction; for the host. */
+  get started(): Promise<void> {
+    return this.#started.promise;
+  }
+
+  /** Resolves when the guest has ended and its memory is the host's again. */
+  wait(): Promise<GuestExit> {
+    return this.#ended.promise;
+  }
+
+  /**
+   * Reads guest-physical memory.
+   * @param address guest-physical, as a number of bytes; RAM begins at 0x80000000
+   * @throws GuestError when the range is not in the guest's RAM, or the guest has ended
+   */
+  readMemory(address: number, length: number): Promise<Uint8Array> {
+    if (this.#state === 'ended') return Promise.reject(gone(this.name));
+    if (!Number.isSafeInteger(address) || !Number.isSafeInteger(length) || address < 0 || length < 0) {
+      return Promise.reject(
+        new GuestError(this.name, `${length} bytes at ${address} cannot be read; give whole numbers from 0`),
+      );
+    }
+    const id = this.#nextRead++;
+    const read = Promise.withResolvers<Uint8Array>();
+    this.#reads.set(id, read);
+    this.#tell({ kind: 'read', id, address, length });
+    return read.promise;
+  }
+
+  /**
+   * Sets the size of the guest's balloon, or leaves it to the host's policy again with `'auto'`. The guest's driver
+   * follows when it can.
+   * @throws OptionError when it is larger than the guest
+   */
+  setBalloon(size: Size | 'auto'): void {
+    if (this.#state === 'ended') throw gone(this.name);
+    let pages = -1;
+    if (size !== 'auto') {
+      pages = Math.floor(parseSize(size, 'balloon') / PAGE_SIZE);
+      if (pages > this.#memory.pages) {
+        throw new OptionError('balloon', `${size} is more than the configured memory of guest ${this.name}`);
+      }
+    }
+    this.#memory.set(GUEST_BALLOON_MANUAL, pages);
+    this.#memory.memory.wakeManager();
+  }
+
+  /** Stops the guest's time. Resolves when it stands still. */
+  pause(): Promise<void> {
+    if (this.#state === 'ended') return Promise.reject(gone(this.name));
+    this.#pausing ??= Promise.withResolvers();
+    this.#tell({ kind: 'pause' });
+    return this.#pausing.promise;
+  }
+
+  /** Lets a paused guest go on; to it no time has passed. */
+  resume(): Promise<void> {
+    if (this.#state === 'ended') return Promise.reject(gone(this.name));
+    this.#resuming ??= Promise.withResolvers();
+    this.#tell({ kind: 'resume' });
+    return this.#resuming.promise;
+  }
+
+  /** Ends the guest at once, as pulling the plug does. */
+  async kill(): Promise<GuestExit> {
+    if (this.#state !== 'ended') {
+      // First the state, so that a hart that waits for memory gives up, then the message for all others.
+      this.#memory.stop();
+      this.#tell({ kind: 'kill' });
+      const timer = setTimeout(() => {
+        this.#crash = `its thread did not end within ${KILL_TIMEOUT_MS} ms and was stopped`;
+        void this.#worker.terminate();
+      }, KILL_TIMEOUT_MS);
+      await this.#ended.promise;
+      clearTimeout(timer);
+    }
+    return this.#ended.promise;
+  }
+
+  statistics(): GuestStatistics {
+    return {
+      name: this.name,
+      state: this.#state,
+      exit: this.#exit,
+      memory: this.#lastMemory ?? guestMemoryStatistics(this.#memory),
+      engine: this.#engine,
+    };
+  }
+
+  #tell(message: ToGuest): void {
+    this.#port.postMessage(message);
+    this.#memory.request(HART_REQUEST_CONTROL);
+  }
+
+  #receive(message: FromGuest): void {
+    switch (message.kind) {
+      case 'started':
+        this.#state = 'running';
+        this.#started.resolve();
+        break;
+      case 'output':
+        this.console.deliver(message.bytes);
+        break;
+      case 'memory':
+        this.#reads.get(message.id)?.resolve(message.bytes);
+        this.#reads.delete(message.id);
+        break;
+      case 'memory-error':
+        this.#reads.get(message.id)?.reject(new GuestError(this.name, message.message));
+        this.#reads.delete(message.id);
+        break;
+      case 'paused':
+        this.#state = 'paused';
+        this.#pausing?.resolve();
+        this.#pausing = undefined;
+        break;
+      case 'resumed':
+        this.#state = 'running';
+        this.#resuming?.resolve();
+        this.#resuming = undefined;
+        break;
+      case 'counts':
+        this.#engine = message.counts;
+        break;
+      case 'log':
+        this.onLog?.(message.message);
+        break;
+      case 'ended':
+        this.#engine = message.counts;
+        this.#exit = message.exit;
+        break;
+    }
+  }
+
+  /** The thread is gone: takes the last figures, then gives the guest's memory back. */
+  #finish(): void {
+    const panic = PANIC.exec(this.console.tail);
+    let exit = this.#exit ?? { reason: 'error', status: 1, message: this.#crash ?? 'its thread ended without a word' };
+    if (exit.reason === 'reset' && panic !== null) exit = { reason: 'panic', status: 1, message: panic[1]! };
+    this.#exit = exit;
+    this.#state = 'ended';
+    this.#lastMemory = guestMemoryStatistics(this.#memory);
+    this.#release();
+    this.#port.close();
+    this.console.end();
+    const error = new GuestError(this.name, exit.message ?? `ended (${exit.reason})`);
+    this.#started.reject(error);
+    this.#pausing?.reject(error);
+    this.#resuming?.reject(error);
+    for (const read of this.#reads.values()) read.reject(error);
+    this.#reads.clear();
+    this.#ended.resolve(exit);
+  }
+
+  /** Undoes what a thread that died in the middle of something may have left behind, then frees the guest's memory. */
+  #release(): void {
+    const { memory, slot, harts } = this.#memory;
+    if (memory.i32[HEADER_MUTEX_OWNER] === slot + 1) memory.unlock();
+    for (let hart = 0; hart < harts; hart++) {
+      const area = this.#memory.hartArea(hart);
+      Atomics.store(memory.i32, (area + HART_STATE_BYTE) >>> 2, HART_PARKED);
+      Atomics.notify(memory.i32, (area + HART_SHOOTDOWN_ACK_BYTE) >>> 2);
+    }
+    this.#memory.end();
+  }
+}

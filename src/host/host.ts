@@ -1,0 +1,197 @@
+/** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
+import { closeSync } from 'node:fs';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { HART_ENGINE_BYTES } from '../machine/index.ts';
+import { createGuest } from '../memory/guest.ts';
+import { PAGE_SIZE } from '../memory/layout.ts';
+import { MachineMemory } from '../memory/machine-memory.ts';
+import { createSwap } from '../memory/swap.ts';
+import { messageOf } from './errors.ts';
+import { openFile, readWhole } from './files.ts';
+import { Guest, type GuestStatistics } from './guest.ts';
+import type { FromManager, ManagerWorkerData, OpenDisk, ToManager } from './messages.ts';
+import {
+  type DiskOptions,
+  type GuestOptions,
+  guestConfig,
+  type HostConfig,
+  type HostOptions,
+  hostConfig,
+} from './options.ts';
+import { type HostMemoryStatistics, hostMemoryStatistics } from './statistics.ts';
+import { openSwapFile } from './swap-file.ts';
+import { workerUrl } from './worker-url.ts';
+
+/** A host in figures. */
+export interface HostStatistics {
+  readonly memory: HostMemoryStatistics;
+  /** The guests that have not ended. */
+  readonly guests: readonly GuestStatistics[];
+}
+
+/** Pages of a WebAssembly memory, bytes. */
+const WASM_PAGE = 65536;
+
+/** Runs guests on one machine memory. */
+export class Host {
+  readonly config: HostConfig;
+  /** Messages of the memory manager, such as a failure of the swap file; set it to get them. */
+  onLog: ((message: string) => void) | undefined;
+  readonly #wasmMemory: WebAssembly.Memory;
+  readonly #memory: MachineMemory;
+  readonly #swap: number | undefined;
+  readonly #manager: Worker;
+  readonly #managerPort: MessagePort;
+  readonly #managerEnded = Promise.withResolvers<void>();
+  readonly #guests = new Set<Guest>();
+  /** Contents of kernels and the like by path, for as long as a guest that was started with them is being started. */
+  #started = 0;
+  #closed = false;
+
+  private constructor(config: HostConfig) {
+    this.config = config;
+    // First what can fail on account of the options.
+    const swap = config.swapSize === 0 ? undefined : openSwapFile(config.swapFile, config.swapSize);
+    this.#swap = swap;
+    try {
+      const pages = Math.floor(config.machineMemory / WASM_PAGE);
+      this.#wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+      this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer);
+      if (swap !== undefined) createSwap(this.#memory, config.swapSize / PAGE_SIZE);
+    } catch (error) {
+      if (swap !== undefined) closeSync(swap);
+      throw error;
+    }
+    const { port1, port2 } = new MessageChannel();
+    this.#managerPort = port1;
+    port1.unref();
+    const workerData: ManagerWorkerData = { memory: this.#wasmMemory, swap, sharing: config.sharing, port: port2 };
+    this.#manager = new Worker(workerUrl('manager-worker'), {
+      workerData,
+      transferList: [port2],
+      name: 'ballonet memory manager',
+    });
+    // Guests keep the process going; the manager alone has nothing to do.
+    this.#manager.unref();
+    this.#manager.on('message', (message: FromManager) => this.onLog?.(message.message));
+    this.#manager.on('error', (error) => {
+      this.onLog?.(`the memory manager has failed: ${messageOf(error)}`);
+      // Without it no guest gets memory back; better to say so than to stand still.
+      for (const guest of this.#guests) void guest.kill();
+    });
+    this.#manager.on('exit', () => this.#managerEnded.resolve());
+  }
+
+  /**
+   * Makes a host.
+   * @throws OptionError, FileError
+   */
+  static async create(options: HostOptions): Promise<Host> {
+    return new Host(hostConfig(options));
+  }
+
+  /** The guests that have not ended. */
+  get guests(): readonly Guest[] {
+    return [...this.#guests];
+  }
+
+  /**
+   * Starts a guest; resolves when it executes its first instruction.
+   * @throws OptionError, FileError, GuestError
+   */
+  async start(options: GuestOptions): Promise<Guest> {
+    if (this.#closed) throw new Error('the host is closed; create another one');
+    const config = guestConfig(options, this.config, ++this.#started);
+    const read = (use: string, path: string | undefined): Uint8Array | undefined =>
+      path === undefined ? undefined : readWhole(use, path);
+    const kernel = read('kernel', config.kernel);
+    const initrd = read('initrd', config.initrd);
+    const firmware = read('firmware', config.firmware);
+    const disks = openDisks(config.disks);
+    let guest: Guest;
+    try {
+      const memory = createGuest(this.#memory, {
+        name: config.name,
+        memoryBytes: config.memory,
+        hartBytes: HART_ENGINE_BYTES,
+        shares: config.shares,
+        minimumBytes: config.minimum,
+        domain: config.domain,
+      });
+      const data = {
+        memory: this.#wasmMemory,
+        slot: memory.slot,
+        config,
+        kernel,
+        initrd,
+        firmware,
+        disks,
+        swap: this.#swap,
+      };
+      guest = new Guest(memory, data, (ended) => this.#guests.delete(ended));
+    } catch (error) {
+      closeDisks(disks);
+      throw error;
+    }
+    this.#guests.add(guest);
+    this.#memory.wakeManager();
+    await guest.started;
+    return guest;
+  }
+
+  statistics(): HostStatistics {
+    const guests = [...this.#guests].map((guest) => guest.statistics());
+    return {
+      memory: hostMemoryStatistics(
+        this.#memory,
+        guests.map((guest) => guest.memory),
+      ),
+      guests,
+    };
+  }
+
+  /** Ends all guests and gives everything back. */
+  async close(): Promise<void> {
+    if (this.#closed) return this.#managerEnded.promise;
+    this.#closed = true;
+    await Promise.all([...this.#guests].map((guest) => guest.kill()));
+    this.#manager.ref();
+    const stop: ToManager = { kind: 'stop' };
+    this.#managerPort.postMessage(stop);
+    this.#memory.wakeManager();
+    await this.#managerEnded.promise;
+    this.#managerPort.close();
+    if (this.#swap !== undefined) closeSync(this.#swap);
+  }
+
+  /** `await using host = ...` closes it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Opens all disks of a guest, or none. */
+function openDisks(disks: readonly DiskOptions[]): OpenDisk[] {
+  const opened: OpenDisk[] = [];
+  try {
+    for (const { path, readOnly = false, overlay } of disks) {
+      const image = openFile('disk', path, readOnly || overlay !== undefined ? 'read' : 'write').descriptor;
+      const entry = { path, descriptor: image, readOnly, overlay: undefined };
+      const place = opened.push(entry) - 1;
+      if (overlay !== undefined) {
+        opened[place] = { ...entry, overlay: openFile('overlay', overlay, 'create').descriptor };
+      }
+    }
+    return opened;
+  } catch (error) {
+    closeDisks(opened);
+    throw error;
+  }
+}
+
+function closeDisks(disks: readonly OpenDisk[]): void {
+  for (const { descriptor, overlay } of disks) {
+    closeSync(descriptor);
+    if (overlay !== undefined) closeSync(overlay);
+  }
+}

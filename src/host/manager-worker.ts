@@ -1,0 +1,38 @@
+/** The memory manager's thread. */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { LOCK_OWNER_MANAGER } from '../memory/layout.ts';
+import { MachineMemory } from '../memory/machine-memory.ts';
+import { MemoryManager } from '../memory/manager.ts';
+import { createPolicy } from '../policy/index.ts';
+import type { FromManager, ManagerWorkerData, ToManager } from './messages.ts';
+import { SwapFile } from './swap-file.ts';
+
+/** Longest time between two steps of the manager, milliseconds; whoever needs memory wakes it earlier. */
+const PERIOD_MS = 20;
+
+const { memory, swap, sharing, port } = workerData as ManagerWorkerData;
+const say = (message: FromManager): void => parentPort!.postMessage(message);
+
+const manager = new MemoryManager(
+  MachineMemory.attach(memory.buffer as unknown as SharedArrayBuffer, LOCK_OWNER_MANAGER),
+  {
+    policy: createPolicy(),
+    ...(swap === undefined ? {} : { store: new SwapFile(swap) }),
+    now: () => performance.now(),
+    onError: (error) => say({ kind: 'log', message: error.message }),
+    sharing: { enabled: sharing },
+  },
+);
+
+function stopped(): boolean {
+  const message = receiveMessageOnPort(port) as { message: ToManager } | undefined;
+  return message?.message.kind === 'stop';
+}
+
+while (!stopped()) {
+  manager.tick();
+  manager.wait(PERIOD_MS);
+}
+// Guests that ended last are given back too, so that the account is complete.
+manager.tick();
+port.close();

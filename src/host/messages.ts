@@ -1,0 +1,90 @@
+/** What the threads of a host say to each other: one union for each direction. */
+import type { MessagePort } from 'node:worker_threads';
+import type { GuestConfig } from './options.ts';
+
+/** How a guest came to its end. */
+export interface GuestExit {
+  /**
+   * - `poweroff`: it switched itself off;
+   * - `reset`: it asked for a restart;
+   * - `panic`: the same, after its kernel said that it panics;
+   * - `exit-status`: it reported a status to the test finisher or the host-target interface;
+   * - `killed`: the host ended it;
+   * - `error`: the VMM could not go on with it, see `message`.
+   */
+  readonly reason: 'poweroff' | 'reset' | 'panic' | 'exit-status' | 'killed' | 'error';
+  /** 0 for a good end; otherwise what the guest reported, or 1. */
+  readonly status: number;
+  /** What went wrong. */
+  readonly message?: string;
+}
+
+/** Counts of a guest's engine. */
+export interface EngineCounts {
+  /** Instructions retired by all of its harts. */
+  readonly instructions: number;
+  /** Time that its harts executed instructions, milliseconds. */
+  readonly busyMs: number;
+}
+
+/** An open disk: descriptors of this process. */
+export interface OpenDisk {
+  readonly path: string;
+  readonly descriptor: number;
+  readonly readOnly: boolean;
+  readonly overlay: number | undefined;
+}
+
+type Bytes = Uint8Array;
+
+/** What a guest's worker is started with. */
+export interface GuestWorkerData {
+  readonly memory: WebAssembly.Memory;
+  /** Slot in the guest table of the machine memory. */
+  readonly slot: number;
+  readonly config: GuestConfig;
+  readonly kernel: Bytes | undefined;
+  readonly initrd: Bytes | undefined;
+  readonly firmware: Bytes | undefined;
+  readonly disks: readonly OpenDisk[];
+  /** Descriptor of the swap file. */
+  readonly swap: number | undefined;
+  /** Where messages to the guest come in; looked at when HART_REQUEST_CONTROL is set. */
+  readonly port: MessagePort;
+}
+
+/** To a guest's worker. */
+export type ToGuest =
+  | { readonly kind: 'input'; readonly bytes: Bytes }
+  | { readonly kind: 'resize'; readonly columns: number; readonly rows: number }
+  | { readonly kind: 'read'; readonly id: number; readonly address: number; readonly length: number }
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  | { readonly kind: 'kill' };
+
+/** From a guest's worker. */
+export type FromGuest =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'output'; readonly bytes: Bytes }
+  | { readonly kind: 'memory'; readonly id: number; readonly bytes: Bytes }
+  | { readonly kind: 'memory-error'; readonly id: number; readonly message: string }
+  | { readonly kind: 'paused' }
+  | { readonly kind: 'resumed' }
+  | { readonly kind: 'counts'; readonly counts: EngineCounts }
+  | { readonly kind: 'log'; readonly message: string }
+  | { readonly kind: 'ended'; readonly exit: GuestExit; readonly counts: EngineCounts };
+
+/** What the memory manager's worker is started with. */
+export interface ManagerWorkerData {
+  readonly memory: WebAssembly.Memory;
+  readonly swap: number | undefined;
+  readonly sharing: boolean;
+  /** Where `stop` comes in; looked at whenever the manager wakes. */
+  readonly port: MessagePort;
+}
+
+/** To the memory manager's worker. */
+export type ToManager = { readonly kind: 'stop' };
+
+/** From the memory manager's worker. */
+export type FromManager = { readonly kind: 'log'; readonly message: string };

@@ -1,0 +1,9 @@
+/** The library: a host, its guests, and what they can be asked. */
+export type { GuestConsole } from './host/console.ts';
+export { FileError, GuestError, OptionError } from './host/errors.ts';
+export type { Guest, GuestState, GuestStatistics } from './host/guest.ts';
+export { Host, type HostStatistics } from './host/host.ts';
+export type { EngineCounts, GuestExit } from './host/messages.ts';
+export type { DiskOptions, GuestOptions, HostOptions } from './host/options.ts';
+export { formatSize, parseSize, type Size } from './host/size.ts';
+export type { GuestCounts, GuestMemoryStatistics, HostMemoryStatistics, MemoryState } from './host/statistics.ts';
