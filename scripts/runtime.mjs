@@ -134,8 +134,12 @@ export async function ensureInstalled(root = packageRoot) {
       );
     }
     if (result.code !== 0) {
+      // npm ends with all its options, and begins with what it thinks of the user's settings.
+      const [told] = result.output
+        .replace(/^npm warn .*\n/gm, '')
+        .split(/^npm error\s*\n(?=npm error Usage:|npm error Clean install)/m);
       throw new Error(
-        `ballonet: "npm ${args.join(' ')}" in ${root} failed with status ${result.code}:\n${result.output.trim()}`,
+        `ballonet: "npm ${args.join(' ')}" in ${root} failed with status ${result.code}:\n${told.trim()}`,
       );
     }
     // The stamp comes last, and in one step, so that an installation that was cut short is done again.
