@@ -75,3 +75,6 @@ export const overlay = (): Option =>
 export const firmware = (): Option =>
   option('--firmware <path>', 'firmware, flat or ELF, that starts in M-mode: full virtualization');
 export const noDevices = (): Option => option('--no-devices', 'no virtio devices');
+/** Of the benchmarks. */
+export const runs = (value: number): Option =>
+  option('--runs <number>', 'times that each thing is measured', whole(1, 100), value);
