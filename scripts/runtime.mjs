@@ -142,7 +142,10 @@ export async function ensureInstalled(root = packageRoot) {
         `ballonet: "npm ${args.join(' ')}" in ${root} failed with status ${result.code}:\n${told.trim()}`,
       );
     }
+    // npm takes it lightly if an optional dependency could not be installed. Without the runtime nothing works.
+    runtimePath(root);
     // The stamp comes last, and in one step, so that an installation that was cut short is done again.
+    mkdirSync(join(root, 'node_modules'), { recursive: true });
     const unfinished = `${stampPath(root)}.${process.pid}`;
     writeFileSync(unfinished, wantedStamp(root));
     renameSync(unfinished, stampPath(root));
