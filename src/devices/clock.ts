@@ -13,7 +13,7 @@ const TICKS_PER_MS = TIMEBASE_HZ / 1000;
 /** A {@link Clock} driven by the host's monotonic clock, which can be halted while the guest is paused. */
 export class HostClock implements Clock {
   #now: () => number;
-  /** Host time, in milliseconds, at which ticks were 0. */
+  /** Host time, in whole ticks, at which the guest's were 0: integers, so that no rounding takes a tick back. */
   #origin: number;
   /** Ticks at which the clock was halted. */
   #halted: number | undefined;
@@ -21,15 +21,15 @@ export class HostClock implements Clock {
   /** `now`: a monotonic clock in milliseconds with fractions, for example `performance.now`. */
   constructor(now: () => number) {
     this.#now = now;
-    this.#origin = now();
+    this.#origin = this.#hostTicks();
   }
 
   ticks(): number {
-    return this.#halted ?? Math.floor((this.#now() - this.#origin) * TICKS_PER_MS);
+    return this.#halted ?? this.#hostTicks() - this.#origin;
   }
 
   setTicks(ticks: number): void {
-    if (this.#halted === undefined) this.#origin = this.#now() - ticks / TICKS_PER_MS;
+    if (this.#halted === undefined) this.#origin = this.#hostTicks() - ticks;
     else this.#halted = ticks;
   }
 
@@ -49,5 +49,9 @@ export class HostClock implements Clock {
   /** Milliseconds from now to `ticks`, 0 if that has passed, Infinity for Infinity. */
   msUntil(ticks: number): number {
     return Math.max(0, (ticks - this.ticks()) / TICKS_PER_MS);
+  }
+
+  #hostTicks(): number {
+    return Math.floor(this.#now() * TICKS_PER_MS);
   }
 }
