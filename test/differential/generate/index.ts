@@ -1,0 +1,30 @@
+/** All kinds of programs. */
+import { CATEGORIES, type Category, type Program } from '../program.ts';
+import { Random } from '../random.ts';
+import { float } from './float.ts';
+import { atomics, branches, memory, selfModifying } from './memory.ts';
+import { paging } from './paging.ts';
+import { csr, interrupts, traps } from './privileged.ts';
+import { bitManipulation, compressed, integer, multiplyDivide } from './simple.ts';
+
+const GENERATORS: Record<Category, (random: Random, number: number) => Program> = {
+  integer,
+  muldiv: multiplyDivide,
+  bits: bitManipulation,
+  compressed,
+  memory,
+  branches,
+  atomics,
+  csr,
+  float,
+  traps,
+  paging,
+  selfmod: selfModifying,
+  interrupts,
+};
+
+/** The program of a seed and a number; the number alone says its category. */
+export function generateProgram(seed: number, number: number): Program {
+  const category = CATEGORIES[number % CATEGORIES.length]!;
+  return GENERATORS[category](new Random(seed, number), number);
+}

@@ -1,0 +1,236 @@
+/** Sv39 and Sv48: random mappings, superpages, permissions, accessed and dirty bits, faults that are delegated or not. */
+import { CSR_NUMBER, MODE, MSTATUS } from '../csr.ts';
+import { CODE, CODE_SIZE, DATA, DATA_SIZE, PAGE, RAM_BASE } from '../layout.ts';
+import type { Program } from '../program.ts';
+import type { Random } from '../random.ts';
+import { ADDRESS, Builder, SCRATCH } from './builder.ts';
+import { emitAccess, emitDataAccess } from './memory.ts';
+import { IdentityTables, type Levels, leaf, type PageTables, PTE } from './page-tables.ts';
+
+/** A place that a program may try to reach. */
+interface Place {
+  virtual: bigint;
+  /** bytes from `virtual` on that may be touched */
+  size: number;
+  /** whether jumping there finds the program's code */
+  code: boolean;
+  /** address of its page table entry */
+  entry: number;
+}
+
+/** Random permissions: usually sensible ones. */
+function permissions(random: Random): bigint {
+  const sensible = [PTE.R, PTE.R | PTE.W, PTE.R | PTE.X, PTE.X, PTE.R | PTE.W | PTE.X];
+  let flags = PTE.V | random.pick(sensible);
+  // A writable page that can't be read is reserved; an invalid one is not there.
+  if (random.chance(16)) flags = PTE.V | PTE.W | (random.chance(2) ? PTE.X : 0n);
+  if (random.chance(12)) flags &= ~PTE.V;
+  if (random.chance(2)) flags |= PTE.U;
+  if (random.chance(2)) flags |= PTE.A;
+  if (random.chance(2)) flags |= PTE.A | PTE.D;
+  if (random.chance(4)) flags |= PTE.G;
+  return flags;
+}
+
+/** A virtual address that the identity mappings do not use: its top-level index is not theirs. */
+function freeAddress(random: Random, levels: Levels): bigint {
+  const bits = BigInt(levels === 3 ? 39 : 48);
+  const page = random.bits64() & ((1n << (bits - 12n)) - 1n);
+  let address = page << 12n;
+  const top = address >> (bits - 9n);
+  if (top === 0n || top === 2n) address += 4n << (bits - 9n);
+  return BigInt.asUintN(64, BigInt.asIntN(Number(bits), address));
+}
+
+function randomPlace(random: Random, tables: PageTables): Place {
+  const virtual = freeAddress(random, tables.levels);
+  const flags = permissions(random);
+  const kind = random.below(10);
+  if (kind < 6) {
+    const page = random.below((DATA_SIZE + CODE_SIZE) / PAGE);
+    const inData = page < DATA_SIZE / PAGE;
+    const physical = inData ? DATA + page * PAGE : CODE;
+    // Programs do not write their own code through a second address without saying so (fence.i).
+    const entry = tables.map(virtual, physical, inData ? flags : flags & ~PTE.W);
+    return { virtual, size: PAGE, code: !inData, entry };
+  }
+  if (kind < 8) {
+    // 2 MiB: the test machine's first, of which only the data is touched; or one that is not aligned, which faults.
+    const aligned = virtual & ~0x1f_ffffn;
+    const misaligned = random.chance(4) ? 1n << BigInt(10 + random.below(9)) : 0n;
+    const entry = tables.set(aligned, 1, leaf(RAM_BASE, flags) | misaligned);
+    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, entry };
+  }
+  if (kind === 8) {
+    const aligned = virtual & ~0x3fff_ffffn;
+    const misaligned = random.chance(4) ? 1n << BigInt(10 + random.below(18)) : 0n;
+    const entry = tables.set(aligned, 2, leaf(RAM_BASE, flags) | misaligned);
+    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, entry };
+  }
+  // Entries that point nowhere or have reserved bits.
+  const bad = random.pick([
+    leaf(0x40_0000, flags),
+    leaf(DATA, flags) | (1n << BigInt(random.between(54, 60))),
+    leaf(DATA, PTE.V),
+    leaf(DATA, PTE.V | PTE.U),
+  ]);
+  const entry = tables.set(virtual, random.chance(4) ? 1 : 0, bad);
+  return { virtual, size: PAGE, code: false, entry };
+}
+
+function emitPlaceAccess(b: Builder, place: Place): void {
+  const { random, a } = b;
+  const offset = random.chance(4) ? place.size - random.below(9) : random.below(place.size);
+  a.li(ADDRESS, BigInt.asUintN(64, place.virtual + BigInt(offset)));
+  if (random.chance(6)) {
+    a.op('andi', { rd: ADDRESS, rs1: ADDRESS, imm: -8 });
+    a.atomic(random.pick(['amoadd.d', 'amoswap.w', 'amomaxu.d', 'lr.d', 'lr.w']), { rd: b.rd(), rs1: ADDRESS, rs2: 0 });
+  } else {
+    emitAccess(b, ADDRESS, 0);
+  }
+}
+
+/** Accesses an address that no table can map: the upper bits are not the sign. */
+function emitNonCanonical(b: Builder, levels: Levels): void {
+  const { random, a } = b;
+  a.li(ADDRESS, BigInt(DATA) ^ (1n << BigInt(random.between(levels === 3 ? 39 : 48, 63))));
+  emitAccess(b, ADDRESS, random.below(8));
+}
+
+/** Calls code through another address; what returns is the instruction found there. */
+function emitJump(b: Builder, place: Place): void {
+  if (b.program.resume.length >= 4) return;
+  const { a, random } = b;
+  const over = b.label();
+  const function_ = b.label();
+  a.jump(over);
+  a.label(function_);
+  const offset = a.offset;
+  b.compute();
+  a.op('jalr', { rd: 0, rs1: SCRATCH, imm: 0 });
+  a.label(over);
+  a.li(ADDRESS, place.code ? place.virtual + BigInt(offset) : place.virtual + BigInt(random.below(8) * 2));
+  // Where the place can be executed but holds data, what follows is anybody's guess: only code is called.
+  if (!place.code) {
+    a.li(ADDRESS, BigInt.asUintN(64, -BigInt(random.between(1, 1 << 20)) << 12n));
+  }
+  a.op('jalr', { rd: SCRATCH, rs1: ADDRESS, imm: 0 });
+  b.resumeHere();
+}
+
+/** Changes the entry of a place through the mapping of the table pages, then fences. */
+function emitRemap(b: Builder, place: Place, window: bigint, tablesBase: number): void {
+  const { random, a } = b;
+  a.li(ADDRESS, window + BigInt(place.entry - tablesBase));
+  a.op('ld', { rd: SCRATCH, rs1: ADDRESS, imm: 0 });
+  // Any of V, U, A, D; never W of a code page, never what the entry points to.
+  a.op('xori', {
+    rd: SCRATCH,
+    rs1: SCRATCH,
+    imm: Number(random.pick([PTE.V, PTE.U, PTE.A, PTE.D, PTE.U | PTE.D, PTE.A | PTE.D])),
+  });
+  a.op('sd', { rs1: ADDRESS, rs2: SCRATCH, imm: 0 });
+  if (random.chance(2)) {
+    a.op('sfence.vma', { rs1: 0, rs2: 0 });
+  } else {
+    a.li(ADDRESS, place.virtual);
+    a.op('sfence.vma', { rs1: ADDRESS, rs2: 0 });
+  }
+}
+
+export function paging(random: Random, number: number): Program {
+  const b = new Builder(random, number, 'paging');
+  b.setMode(random.pick(['S', 'S', 'U', 'U', 'M'] as const));
+  b.delegate();
+  b.program.trapLimit = 40;
+  const levels = random.pick([3, 4] as const);
+  // In M-mode translation only matters with MPRV, for the mode in MPP.
+  const viewer = b.mode === 'M' ? random.pick(['S', 'U'] as const) : b.mode;
+  const preset = random.chance(2) ? PTE.A | PTE.D : 0n;
+  const tables = new IdentityTables(levels, viewer === 'U', preset);
+  const places: Place[] = [];
+  for (let n = random.between(3, 5); n > 0; n--) {
+    if (tables.nextPage > 12) break;
+    try {
+      places.push(randomPlace(random, tables));
+    } catch {
+      // A larger page is in the way: one place less.
+    }
+  }
+  // A window onto the table pages for the supervisor.
+  const window = BigInt.asUintN(64, -(1n << 30n) * 4n);
+  const tablesBase = tables.root;
+  if (tables.nextPage <= 13) {
+    for (let page = 0; page < 16; page++) {
+      tables.map(window + BigInt(page * PAGE), tablesBase + page * PAGE, PTE.V | PTE.R | PTE.W | PTE.A | PTE.D);
+    }
+  }
+  const hasWindow = tables.nextPage <= 16 && b.mode === 'S';
+  b.program.satp = tables.satp | (BigInt(random.below(4)) << 44n);
+  b.program.pokes.push(...tables.pokes());
+  if (random.chance(2)) b.program.mstatus |= random.bits64() & (MSTATUS.SUM | MSTATUS.MXR);
+  if (random.chance(8)) b.program.mstatus |= MSTATUS.TVM;
+
+  for (let n = random.between(15, 40); n > 0; n--)
+    emitStep(b, { levels, viewer, places, window, hasWindow, tablesBase });
+  return b.build();
+}
+
+interface Scene {
+  levels: Levels;
+  viewer: 'S' | 'U';
+  places: readonly Place[];
+  window: bigint;
+  hasWindow: boolean;
+  tablesBase: number;
+}
+
+function emitStep(b: Builder, scene: Scene): void {
+  const { random, a } = b;
+  const place = random.pick(scene.places);
+  switch (random.below(12)) {
+    case 0:
+      b.compute();
+      break;
+    case 1:
+      emitDataAccess(b);
+      break;
+    case 2:
+      emitNonCanonical(b, scene.levels);
+      break;
+    case 3:
+      if (b.mode !== 'M') emitJump(b, place);
+      break;
+    case 4: {
+      // What the supervisor may read and execute-only pages.
+      const bit = random.pick([MSTATUS.SUM, MSTATUS.MXR]);
+      a.li(SCRATCH, bit);
+      if (b.mode === 'U') break;
+      a.op(random.pick(['csrrs', 'csrrc'] as const), {
+        rd: 0,
+        rs1: SCRATCH,
+        imm: b.mode === 'M' ? CSR_NUMBER.mstatus : CSR_NUMBER.sstatus,
+      });
+      break;
+    }
+    case 5:
+      if (scene.hasWindow) emitRemap(b, place, scene.window, scene.tablesBase);
+      else if (b.mode === 'M') emitModifiedPrivilege(b, scene, place);
+      break;
+    default:
+      if (b.mode === 'M') emitModifiedPrivilege(b, scene, place);
+      else emitPlaceAccess(b, place);
+  }
+}
+
+/** In M-mode: an access as the mode in MPP sees it. */
+function emitModifiedPrivilege(b: Builder, scene: Scene, place: Place): void {
+  const { a } = b;
+  a.li(SCRATCH, 3n << MSTATUS.MPP_SHIFT);
+  a.op('csrrc', { rd: 0, rs1: SCRATCH, imm: CSR_NUMBER.mstatus });
+  a.li(SCRATCH, MSTATUS.MPRV | (BigInt(MODE[scene.viewer]) << MSTATUS.MPP_SHIFT));
+  a.op('csrrs', { rd: 0, rs1: SCRATCH, imm: CSR_NUMBER.mstatus });
+  emitPlaceAccess(b, place);
+  a.li(SCRATCH, MSTATUS.MPRV);
+  a.op('csrrc', { rd: 0, rs1: SCRATCH, imm: CSR_NUMBER.mstatus });
+}

@@ -1,0 +1,395 @@
+/**
+ * The M-mode monitor: sets up each program's state, runs it, logs its traps and sends its final state to the UART.
+ *
+ * It keeps mtvec and mscratch for itself (mscratch holds the address of VARIABLES while a program runs). A program
+ * ends with an ebreak at the `end` of its header; any other trap is logged and execution goes on behind the
+ * instruction that caused it, or at the next `resume` address if the pc lies outside of the program's code.
+ * Delegated traps arrive in a stub that calls the monitor, which logs the supervisor's CSRs and lets the stub return.
+ */
+import { Assembler } from './assembler.ts';
+import { CSR_NUMBER, type CsrName } from './csr.ts';
+import {
+  BATCH,
+  CODE,
+  CODE_SIZE,
+  DATA,
+  DATA_SIZE,
+  DELEGATED,
+  MSIP,
+  PAGE,
+  PAGE_TABLES,
+  PAGE_TABLES_SIZE,
+  RAM_BASE,
+  SIGNATURE,
+  STUB,
+  TEST_FINISHER,
+  TRAP_LOG,
+  TRAP_WORDS,
+  UART,
+  VARIABLES,
+} from './layout.ts';
+import { HEADER } from './program.ts';
+import { HASHED_PAGES, MAGIC, SIGNATURE_CSRS } from './signature.ts';
+
+/** Byte offsets of the monitor's variables from VARIABLES; the saved x registers stand at the start. */
+const PROGRAM = 0x100;
+const TRAPS = 0x108;
+const RESUMED = 0x110;
+const LOG_END = 0x118;
+
+/** Registers of the monitor's own code. */
+const [RA, T0, T1, T2, S0, S1, T3, T4, T5, VARS] = [1, 5, 6, 7, 8, 9, 28, 29, 30, 31] as const;
+
+function readCsr(a: Assembler, rd: number, name: CsrName): void {
+  a.op('csrrs', { rd, rs1: 0, imm: CSR_NUMBER[name] });
+}
+
+function writeCsr(a: Assembler, name: CsrName, rs1: number): void {
+  a.op('csrrw', { rd: 0, rs1, imm: CSR_NUMBER[name] });
+}
+
+/** Fills the double words of a range with zero. */
+function clearRange(a: Assembler, label: string, start: number, size: number): void {
+  a.li(T0, start);
+  a.li(T1, start + size);
+  a.label(label);
+  a.op('sd', { rs1: T0, rs2: 0, imm: 0 });
+  a.op('addi', { rd: T0, rs1: T0, imm: 8 });
+  a.to('bltu', label, { rs1: T0, rs2: T1 });
+}
+
+/** Machine code of monitor and stub, to be loaded at RAM_BASE. */
+export function assembleMonitor(): Uint8Array {
+  const a = new Assembler();
+  setUpMachine(a);
+  runNextProgram(a);
+  handleTrap(a);
+  finishProgram(a);
+  return placeStub(a.finish());
+}
+
+function setUpMachine(a: Assembler): void {
+  // The link register of this jump is the address of the jump to `trap`, which becomes the trap vector.
+  a.to('jal', 'behind-vector', { rd: RA });
+  a.jump('trap');
+  a.label('behind-vector');
+  writeCsr(a, 'mtvec', RA);
+  a.li(VARS, VARIABLES);
+  writeCsr(a, 'mscratch', VARS);
+  a.li(T0, -1n);
+  writeCsr(a, 'pmpaddr0', T0);
+  a.li(T0, 0x1f);
+  writeCsr(a, 'pmpcfg0', T0);
+  a.li(T0, BATCH);
+  a.op('sd', { rs1: VARS, rs2: T0, imm: PROGRAM });
+}
+
+/** Word offset in the header as byte offset. */
+const header = (word: number): number => word * 8;
+
+function runNextProgram(a: Assembler): void {
+  a.label('next');
+  a.li(VARS, VARIABLES);
+  a.op('ld', { rd: S0, rs1: VARS, imm: PROGRAM });
+  a.op('ld', { rd: T0, rs1: S0, imm: header(HEADER.size) });
+  a.to('bne', 'set-up', { rs1: T0, rs2: 0 });
+  a.li(T0, TEST_FINISHER);
+  a.li(T1, 0x5555);
+  a.op('sw', { rs1: T0, rs2: T1, imm: 0 });
+  a.label('hang');
+  a.jump('hang');
+
+  a.label('set-up');
+  for (const name of [
+    'satp',
+    'mie',
+    'mip',
+    'mstatus',
+    'sepc',
+    'scause',
+    'stval',
+    'sscratch',
+    'mcause',
+    'mtval',
+  ] as const) {
+    writeCsr(a, name, 0);
+  }
+  a.op('sfence.vma');
+  a.li(T0, MSIP);
+  a.op('sw', { rs1: T0, rs2: 0, imm: 0 });
+  // A store-conditional drops whatever reservation the last program left.
+  a.op('addi', { rd: T0, rs1: VARS, imm: 0x200 });
+  a.atomic('sc.d', { rd: T1, rs1: T0, rs2: 0 });
+
+  clearRange(a, 'clear-tables', PAGE_TABLES, PAGE_TABLES_SIZE);
+  clearRange(a, 'clear-code', CODE, CODE_SIZE);
+
+  // xorshift64 over the data pages; a seed of zero stays zero.
+  a.op('ld', { rd: T2, rs1: S0, imm: header(HEADER.dataSeed) });
+  a.li(T0, DATA);
+  a.li(T1, DATA + DATA_SIZE);
+  a.label('fill');
+  for (const [shift, amount] of [
+    ['slli', 13],
+    ['srli', 7],
+    ['slli', 17],
+  ] as const) {
+    a.op(shift, { rd: T3, rs1: T2, imm: amount });
+    a.op('xor', { rd: T2, rs1: T2, rs2: T3 });
+  }
+  a.op('sd', { rs1: T0, rs2: T2, imm: 0 });
+  a.op('addi', { rd: T0, rs1: T0, imm: 8 });
+  a.to('bltu', 'fill', { rs1: T0, rs2: T1 });
+
+  a.op('addi', { rd: T0, rs1: S0, imm: header(HEADER.body) });
+  a.op('ld', { rd: T1, rs1: S0, imm: header(HEADER.pokeCount) });
+  a.label('poke');
+  a.to('beq', 'poked', { rs1: T1, rs2: 0 });
+  a.op('ld', { rd: T2, rs1: T0, imm: 0 });
+  a.op('ld', { rd: T3, rs1: T0, imm: 8 });
+  a.op('sd', { rs1: T2, rs2: T3, imm: 0 });
+  a.op('addi', { rd: T0, rs1: T0, imm: 16 });
+  a.op('addi', { rd: T1, rs1: T1, imm: -1 });
+  a.jump('poke');
+  a.label('poked');
+
+  // T0 points to the code now.
+  a.op('ld', { rd: T1, rs1: S0, imm: header(HEADER.codeLength) });
+  a.op('add', { rd: T1, rs1: T1, rs2: T0 });
+  a.li(T2, CODE);
+  a.label('copy');
+  a.op('ld', { rd: T3, rs1: T0, imm: 0 });
+  a.op('sd', { rs1: T2, rs2: T3, imm: 0 });
+  a.op('addi', { rd: T0, rs1: T0, imm: 8 });
+  a.op('addi', { rd: T2, rs1: T2, imm: 8 });
+  a.to('bltu', 'copy', { rs1: T0, rs2: T1 });
+  a.op('fence.i');
+
+  a.op('sd', { rs1: VARS, rs2: 0, imm: TRAPS });
+  a.op('sd', { rs1: VARS, rs2: 0, imm: RESUMED });
+  a.li(T0, TRAP_LOG);
+  a.op('sd', { rs1: VARS, rs2: T0, imm: LOG_END });
+
+  a.li(T0, 0x6000);
+  writeCsr(a, 'mstatus', T0);
+  for (let n = 0; n < 32; n++) a.op('fld', { rd: n, rs1: S0, imm: header(HEADER.f + n) });
+  for (const name of [
+    'fcsr',
+    'medeleg',
+    'mideleg',
+    'stvec',
+    'mcounteren',
+    'scounteren',
+    'menvcfg',
+    'satp',
+    'mstatus',
+    'mie',
+  ] as const) {
+    a.op('ld', { rd: T0, rs1: S0, imm: header(HEADER[name]) });
+    writeCsr(a, name, T0);
+  }
+  a.op('sfence.vma');
+  a.op('ld', { rd: T0, rs1: S0, imm: header(HEADER.entry) });
+  writeCsr(a, 'mepc', T0);
+  for (let n = 1; n < 32; n++) {
+    if (n !== S0) a.op('ld', { rd: n, rs1: S0, imm: header(HEADER.x + n) });
+  }
+  a.op('ld', { rd: S0, rs1: S0, imm: header(HEADER.x + S0) });
+  a.op('mret');
+}
+
+function handleTrap(a: Assembler): void {
+  a.label('trap');
+  a.op('csrrw', { rd: VARS, rs1: VARS, imm: CSR_NUMBER.mscratch });
+  for (let n = 1; n < 31; n++) a.op('sd', { rs1: VARS, rs2: n, imm: n * 8 });
+  readCsr(a, T0, 'mscratch');
+  a.op('sd', { rs1: VARS, rs2: T0, imm: 31 * 8 });
+  writeCsr(a, 'mscratch', VARS);
+  a.op('ld', { rd: S0, rs1: VARS, imm: PROGRAM });
+
+  readCsr(a, T0, 'mcause');
+  readCsr(a, T1, 'mepc');
+  readCsr(a, T2, 'mtval');
+  readCsr(a, T3, 'mstatus');
+  // A call from the stub stands for the trap that the supervisor took: S1 tells them apart.
+  a.li(S1, 0);
+  a.li(T4, 9);
+  a.to('bne', 'log', { rs1: T0, rs2: T4 });
+  a.op('ld', { rd: T4, rs1: S0, imm: header(HEADER.stvec) });
+  a.op('andi', { rd: T4, rs1: T4, imm: -4 });
+  // Vectored interrupts enter the stub behind its start: the stub page is not used for anything else.
+  a.op('sub', { rd: T4, rs1: T1, rs2: T4 });
+  a.li(T5, PAGE);
+  a.to('bgeu', 'log', { rs1: T4, rs2: T5 });
+  a.li(S1, 1);
+  readCsr(a, T0, 'scause');
+  a.li(T4, DELEGATED);
+  a.op('or', { rd: T0, rs1: T0, rs2: T4 });
+  readCsr(a, T1, 'sepc');
+  readCsr(a, T2, 'stval');
+
+  a.label('log');
+  a.op('ld', { rd: T4, rs1: VARS, imm: LOG_END });
+  for (const [index, register] of [T0, T1, T2, T3].entries()) a.op('sd', { rs1: T4, rs2: register, imm: index * 8 });
+  a.op('addi', { rd: T4, rs1: T4, imm: TRAP_WORDS * 8 });
+  a.op('sd', { rs1: VARS, rs2: T4, imm: LOG_END });
+  a.op('ld', { rd: T4, rs1: VARS, imm: TRAPS });
+  a.op('addi', { rd: T4, rs1: T4, imm: 1 });
+  a.op('sd', { rs1: VARS, rs2: T4, imm: TRAPS });
+
+  a.op('ld', { rd: T5, rs1: S0, imm: header(HEADER.trapLimit) });
+  a.to('bltu', 'finish', { rs1: T5, rs2: T4 });
+  a.op('ld', { rd: T5, rs1: S0, imm: header(HEADER.end) });
+  a.to('beq', 'finish', { rs1: T5, rs2: T1 });
+
+  // Interrupts: take the cause away and go on where it was.
+  a.to('bge', 'exception', { rs1: T0, rs2: 0 });
+  a.li(T4, MSIP);
+  a.op('sw', { rs1: T4, rs2: 0, imm: 0 });
+  writeCsr(a, 'mip', 0);
+  a.jump('resume');
+
+  a.label('exception');
+  a.op('ld', { rd: T4, rs1: S0, imm: header(HEADER.codeAddress) });
+  a.op('sub', { rd: T4, rs1: T1, rs2: T4 });
+  a.op('ld', { rd: T5, rs1: S0, imm: header(HEADER.codeLength) });
+  a.to('bgeu', 'outside', { rs1: T4, rs2: T5 });
+  a.li(T5, CODE);
+  a.op('add', { rd: T4, rs1: T4, rs2: T5 });
+  a.op('lbu', { rd: T4, rs1: T4, imm: 0 });
+  a.op('andi', { rd: T4, rs1: T4, imm: 3 });
+  a.op('addi', { rd: T1, rs1: T1, imm: 2 });
+  a.li(T5, 3);
+  a.to('bne', 'resume', { rs1: T4, rs2: T5 });
+  a.op('addi', { rd: T1, rs1: T1, imm: 2 });
+  a.jump('resume');
+
+  a.label('outside');
+  a.op('ld', { rd: T4, rs1: VARS, imm: RESUMED });
+  a.op('ld', { rd: T5, rs1: S0, imm: header(HEADER.resumeCount) });
+  a.to('bgeu', 'finish', { rs1: T4, rs2: T5 });
+  a.op('addi', { rd: T5, rs1: T4, imm: 1 });
+  a.op('sd', { rs1: VARS, rs2: T5, imm: RESUMED });
+  a.op('slli', { rd: T4, rs1: T4, imm: 3 });
+  a.op('add', { rd: T4, rs1: T4, rs2: S0 });
+  a.op('ld', { rd: T1, rs1: T4, imm: header(HEADER.resume) });
+
+  a.label('resume');
+  a.to('beq', 'resume-machine', { rs1: S1, rs2: 0 });
+  writeCsr(a, 'sepc', T1);
+  readCsr(a, T1, 'mepc');
+  a.op('addi', { rd: T1, rs1: T1, imm: 4 });
+  a.label('resume-machine');
+  writeCsr(a, 'mepc', T1);
+  for (let n = 1; n < 32; n++) a.op('ld', { rd: n, rs1: VARS, imm: n * 8 });
+  a.op('mret');
+}
+
+function finishProgram(a: Assembler): void {
+  a.label('finish');
+  // S1 walks through the signature.
+  a.li(S1, SIGNATURE);
+  const put = (register: number): void => {
+    a.op('sd', { rs1: S1, rs2: register, imm: 0 });
+    a.op('addi', { rd: S1, rs1: S1, imm: 8 });
+  };
+  a.li(T0, MAGIC);
+  put(T0);
+  a.op('addi', { rd: S1, rs1: S1, imm: 8 }); // length, filled in below
+  a.op('ld', { rd: T0, rs1: S0, imm: header(HEADER.number) });
+  put(T0);
+  for (const { name, mask } of SIGNATURE_CSRS) {
+    readCsr(a, T0, name);
+    if (mask !== undefined) {
+      a.li(T1, mask);
+      a.op('and', { rd: T0, rs1: T0, rs2: T1 });
+    }
+    put(T0);
+  }
+  for (let n = 1; n < 32; n++) {
+    a.op('ld', { rd: T0, rs1: VARS, imm: n * 8 });
+    put(T0);
+  }
+  a.li(T0, 0x6000);
+  a.op('csrrs', { rd: 0, rs1: T0, imm: CSR_NUMBER.mstatus });
+  readCsr(a, T0, 'fcsr');
+  put(T0);
+  for (let n = 0; n < 32; n++) a.op('fsd', { rs1: S1, rs2: n, imm: n * 8 });
+  a.op('addi', { rd: S1, rs1: S1, imm: 32 * 8 });
+
+  // One hash a page: h = (h ^ word) * odd constant, folded.
+  a.li(T0, CODE);
+  a.li(T5, 0x9e37_79b9_7f4a_7c15n);
+  for (const [index, { address, pages }] of HASHED_PAGES.entries()) {
+    a.li(T0, address);
+    a.li(T4, address + pages * PAGE);
+    a.label(`hash-page-${index}`);
+    a.li(T1, PAGE);
+    a.op('add', { rd: T1, rs1: T0, rs2: T1 });
+    a.li(T2, 0);
+    a.label(`hash-word-${index}`);
+    a.op('ld', { rd: T3, rs1: T0, imm: 0 });
+    a.op('xor', { rd: T2, rs1: T2, rs2: T3 });
+    a.op('mul', { rd: T2, rs1: T2, rs2: T5 });
+    a.op('srli', { rd: T3, rs1: T2, imm: 29 });
+    a.op('xor', { rd: T2, rs1: T2, rs2: T3 });
+    a.op('addi', { rd: T0, rs1: T0, imm: 8 });
+    a.to('bltu', `hash-word-${index}`, { rs1: T0, rs2: T1 });
+    put(T2);
+    a.to('bltu', `hash-page-${index}`, { rs1: T0, rs2: T4 });
+  }
+
+  a.op('ld', { rd: T0, rs1: VARS, imm: TRAPS });
+  put(T0);
+  copyToSignature(a, 'copy-log', () => {
+    a.li(T0, TRAP_LOG);
+    a.op('ld', { rd: T1, rs1: VARS, imm: LOG_END });
+  });
+  a.op('ld', { rd: T0, rs1: S0, imm: header(HEADER.verbose) });
+  a.to('beq', 'send', { rs1: T0, rs2: 0 });
+  copyToSignature(a, 'copy-data', () => {
+    a.li(T0, DATA);
+    a.li(T1, DATA + DATA_SIZE);
+  });
+
+  a.label('send');
+  a.li(T0, SIGNATURE);
+  a.op('sub', { rd: T1, rs1: S1, rs2: T0 });
+  a.op('sd', { rs1: T0, rs2: T1, imm: 8 });
+  a.li(T2, UART);
+  a.label('send-byte');
+  a.op('lbu', { rd: T3, rs1: T0, imm: 0 });
+  a.op('sb', { rs1: T2, rs2: T3, imm: 0 });
+  a.op('addi', { rd: T0, rs1: T0, imm: 1 });
+  a.to('bltu', 'send-byte', { rs1: T0, rs2: S1 });
+
+  a.op('ld', { rd: T0, rs1: S0, imm: header(HEADER.size) });
+  a.op('add', { rd: S0, rs1: S0, rs2: T0 });
+  a.op('sd', { rs1: VARS, rs2: S0, imm: PROGRAM });
+  a.jump('next');
+}
+
+/** Appends the double words from T0 up to T1, which `range` sets, to the signature. */
+function copyToSignature(a: Assembler, label: string, range: () => void): void {
+  range();
+  a.label(label);
+  a.op('ld', { rd: T2, rs1: T0, imm: 0 });
+  a.op('sd', { rs1: S1, rs2: T2, imm: 0 });
+  a.op('addi', { rd: T0, rs1: T0, imm: 8 });
+  a.op('addi', { rd: S1, rs1: S1, imm: 8 });
+  a.to('bltu', label, { rs1: T0, rs2: T1 });
+}
+
+/** The stub's page: from wherever an exception or a vectored interrupt enters, jumps lead to the call at its end. */
+function placeStub(monitor: Uint8Array): Uint8Array {
+  if (monitor.length > STUB - RAM_BASE) throw new Error(`monitor: ${monitor.length} bytes, one page fits`);
+  const stub = new Assembler();
+  while (stub.offset < PAGE - 8) stub.jump('call');
+  stub.label('call');
+  stub.op('ecall');
+  stub.op('sret');
+  const image = new Uint8Array(STUB - RAM_BASE + PAGE);
+  image.set(monitor);
+  image.set(stub.finish(), STUB - RAM_BASE);
+  return image;
+}

@@ -1,0 +1,67 @@
+/** Runs an image on qemu-system-riscv64. */
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MEMORY_MIB } from './layout.ts';
+
+/** The processor that Ballonet is, as QEMU's options: extensions that it does not have are off. */
+const CPU = 'rv64,zba=true,zbb=true,zbc=false,zbs=true,sstc=true,h=false,v=false,debug=false';
+
+/** Name of the program; its package in Debian is qemu-system-misc. */
+export const QEMU = 'qemu-system-riscv64';
+
+/**
+ * Runs the image to its end.
+ * @param timeout milliseconds after which the machine is stopped; what it sent until then is the result
+ * @returns what the machine sent to its UART
+ */
+export async function runOnQemu(image: Uint8Array, timeout: number): Promise<Uint8Array> {
+  const folder = await mkdtemp(join(tmpdir(), 'ballonet-differential-'));
+  try {
+    const imageFile = join(folder, 'image');
+    const outputFile = join(folder, 'uart');
+    await writeFile(imageFile, image);
+    await runToEnd(
+      [
+        '-machine',
+        'virt',
+        '-cpu',
+        CPU,
+        '-m',
+        `${MEMORY_MIB}M`,
+        '-bios',
+        imageFile,
+        '-serial',
+        `file:${outputFile}`,
+        '-display',
+        'none',
+        '-monitor',
+        'none',
+        '-nodefaults',
+      ],
+      timeout,
+    );
+    return new Uint8Array(await readFile(outputFile));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function runToEnd(options: string[], timeout: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(QEMU, options, { stdio: ['ignore', 'ignore', 'pipe'], timeout, killSignal: 'SIGKILL' });
+    let complaints = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      complaints += chunk.toString();
+    });
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') return reject(error);
+      reject(new Error(`${QEMU} is not installed; Debian's package is qemu-system-misc`));
+    });
+    child.on('close', (code, signal) => {
+      if (code === 0 || signal === 'SIGKILL') resolve();
+      else reject(new Error(`${QEMU} ended with status ${code}: ${complaints.trim()}`));
+    });
+  });
+}
