@@ -15,6 +15,8 @@ import {
   copyFrame,
   frameFlag,
   frameReferences,
+  noteOrigin,
+  originOf,
   referenceFrame,
   releaseFrame,
   setFrameFlag,
@@ -63,6 +65,7 @@ import {
   type SlotStore,
   slotFrame,
 } from './swap.ts';
+import { restoredBits } from './transit.ts';
 
 /** What else a fault handler can be given. */
 export interface FaultOptions {
@@ -94,7 +97,6 @@ export class FaultHandler {
   readonly #numbers = new Int32Array(MAX_HARTS);
   // What resolve has prepared for settle or fill.
   #frame = 0;
-  #oldFrame = 0;
   #progress = 0;
 
   constructor(control: HartControl, options: FaultOptions = {}) {
@@ -205,7 +207,6 @@ export class FaultHandler {
       return DONE;
     }
     this.#frame = frame;
-    this.#oldFrame = 0;
     return SETTLE;
   }
 
@@ -232,8 +233,8 @@ export class FaultHandler {
       return DONE;
     }
     replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
+    noteOrigin(memory, frame, old);
     this.#frame = frame;
-    this.#oldFrame = old;
     return SETTLE;
   }
 
@@ -247,10 +248,7 @@ export class FaultHandler {
 
   /** A page that is being written to swap is taken back; its frame has kept the contents. */
   #rescue(gfn: number, frame: number): void {
-    const memory = this.#memory;
-    const own =
-      frameReferences(memory, frame) === 1 && !frameFlag(memory, frame, FRAME_SHARED) && frameSlot(memory, frame) < 0;
-    replaceEntry(this.guest, gfn, presentEntry(frame, own ? NPT_ACCESSED | NPT_WRITABLE : NPT_ACCESSED));
+    replaceEntry(this.guest, gfn, presentEntry(frame, restoredBits(this.#memory, frame) | NPT_ACCESSED));
     this.guest.add(COUNT_RESCUES, 1);
   }
 
@@ -290,12 +288,13 @@ export class FaultHandler {
   #settle(gfn: number): void {
     const memory = this.#memory;
     const frame = this.#frame;
-    const old = this.#oldFrame;
     this.flushAll();
     memory.lock();
     try {
       replaceEntry(this.guest, gfn, presentEntry(frame, WRITTEN));
+      const old = originOf(memory, frame);
       if (old !== 0) {
+        noteOrigin(memory, frame, 0);
         releaseFrame(memory, old);
       }
     } finally {

@@ -104,6 +104,16 @@ export function frameGeneration(memory: MachineMemory, mfn: number): number {
   return Atomics.load(memory.i32, memory.frameTable + mfn * FRAME_WORDS + FRAME_INFO) >>> FRAME_GENERATION_SHIFT;
 }
 
+/** Notes that a frame that is coming is a copy of `old`, to which its entry keeps a reference; 0: no longer. */
+export function noteOrigin(memory: MachineMemory, mfn: number, old: number): void {
+  memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_LINK] = old;
+}
+
+/** What noteOrigin has noted, for an allocated frame. */
+export function originOf(memory: MachineMemory, mfn: number): number {
+  return memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_LINK]!;
+}
+
 /** Whether some hart holds decoded code of the frame. */
 export function frameHasCode(memory: MachineMemory, mfn: number): boolean {
   return frameFlag(memory, mfn, FRAME_CODE);

@@ -109,7 +109,10 @@ export const FRAME_REFS = 0;
  * is freed, so that (mfn, generation) names one use of a frame; a decoded instruction of another generation is stale.
  */
 export const FRAME_INFO = 1;
-/** Word 2: a free frame: mfn of the next free one, 0 at the end. Otherwise 0. */
+/**
+ * Word 2: a free frame: mfn of the next free one, 0 at the end. A frame of an NPT_KIND_COMING entry that is a copy: the
+ * frame it was copied from, to which the entry still has a reference. Otherwise 0.
+ */
 export const FRAME_LINK = 2;
 /**
  * Word 3: swap slot + 1 whose contents are those of this frame, 0 if there is none. While it is not 0, no NPT entry maps

@@ -1,0 +1,201 @@
+/** The account of the memory: what is where, as plain objects, and the proof that it is right. */
+
+import { Guest } from './guest.ts';
+import {
+  GUEST_SLOTS,
+  HEADER_GUEST_TABLE,
+  HEADER_HEAP_FREE,
+  HEADER_MAPPED,
+  HEADER_STATE,
+  HEADER_SWAP_BAD,
+  HEADER_SWAP_FREE,
+  HEADER_SWAP_SLOTS,
+} from './layout.ts';
+import * as words from './layout-guest.ts';
+import type { MachineMemory } from './machine-memory.ts';
+
+/** Names of the free-memory states, by number. */
+export const STATE_NAMES = ['high', 'soft', 'hard', 'low'] as const;
+
+/** Events so far; pages unless the name says otherwise. */
+export interface EventCounts {
+  faults: number;
+  zeroFills: number;
+  copies: number;
+  swapIns: number;
+  rescues: number;
+  swapOuts: number;
+  cleanDrops: number;
+  merges: number;
+  zeroMerges: number;
+  balloonFrames: number;
+  reportedFrames: number;
+  starvations: number;
+  starvedMs: number;
+  shootdowns: number;
+  pagedFrames: number;
+  swapFailures: number;
+}
+
+/** Where the words of EventCounts are in the guest block. */
+const EVENT_WORDS: Record<keyof EventCounts, number> = {
+  faults: words.COUNT_FAULTS,
+  zeroFills: words.COUNT_ZERO_FILLS,
+  copies: words.COUNT_COPIES,
+  swapIns: words.COUNT_SWAP_INS,
+  rescues: words.COUNT_RESCUES,
+  swapOuts: words.COUNT_SWAP_OUTS,
+  cleanDrops: words.COUNT_CLEAN_DROPS,
+  merges: words.COUNT_MERGES,
+  zeroMerges: words.COUNT_ZERO_MERGES,
+  balloonFrames: words.COUNT_BALLOON_FRAMES,
+  reportedFrames: words.COUNT_REPORTED_FRAMES,
+  starvations: words.COUNT_STARVATIONS,
+  starvedMs: words.COUNT_STARVED_MS,
+  shootdowns: words.COUNT_SHOOTDOWNS,
+  pagedFrames: words.COUNT_PAGED_FRAMES,
+  swapFailures: words.COUNT_SWAP_FAILURES,
+};
+const EVENT_NAMES = Object.keys(EVENT_WORDS) as (keyof EventCounts)[];
+
+/** One guest's part of the account; memory in pages. */
+export interface GuestAccount {
+  slot: number;
+  name: string;
+  /** Configured memory. */
+  configured: number;
+  minimum: number;
+  shares: number;
+  /** Pages with a frame, shared or its own. */
+  resident: number;
+  /** Those of them that page sharing has merged. */
+  merged: number;
+  /** Frames that count as this guest's: those of its own, and its part of the merged ones. */
+  charged: number;
+  swapped: number;
+  /** Pages that take nothing: untouched, given back, or found to be zeros. */
+  zero: number;
+  target: number;
+  workingSet: number;
+  balloonTarget: number;
+  balloonActual: number;
+  balloonDriver: boolean;
+  blocked: boolean;
+  /** VMM heap that the guest takes. */
+  overhead: number;
+  events: EventCounts;
+}
+
+/** The account of a host; memory in pages. */
+export interface HostAccount {
+  /** Size of the machine memory. */
+  machine: number;
+  /** Frames that guests can have. */
+  frames: number;
+  free: number;
+  /** Frames in use. */
+  used: number;
+  /** Pages of all guests that have a frame; more than `used` by what sharing saves. */
+  mapped: number;
+  /** Frames that page sharing saves now, pages of zeros not counted. */
+  saved: number;
+  state: (typeof STATE_NAMES)[number];
+  heapFree: number;
+  swap: { slots: number; free: number; bad: number };
+  /** Configured memory of all guests divided by `frames`. */
+  overcommit: number;
+  guests: GuestAccount[];
+}
+
+/** All events zero. */
+export function noEvents(): EventCounts {
+  const events = {} as EventCounts;
+  for (const name of EVENT_NAMES) {
+    events[name] = 0;
+  }
+  return events;
+}
+
+/** Adds the events of one account to another. */
+export function addEvents(sum: EventCounts, events: EventCounts): void {
+  for (const name of EVENT_NAMES) {
+    sum[name] += events[name];
+  }
+}
+
+/** Slots of the guests that exist now. */
+export function guestSlots(memory: MachineMemory): number[] {
+  const slots: number[] = [];
+  for (let slot = 0; slot < GUEST_SLOTS; slot++) {
+    if (Atomics.load(memory.i32, HEADER_GUEST_TABLE + slot) !== 0) {
+      slots.push(slot);
+    }
+  }
+  return slots;
+}
+
+/** The account as it is now, taken under the mutex (some microseconds a guest). Any thread may ask. */
+export function takeAccount(memory: MachineMemory): HostAccount {
+  memory.lock();
+  try {
+    const { i32 } = memory;
+    const frames = memory.guestFrames;
+    const free = memory.freeFrames;
+    const mapped = i32[HEADER_MAPPED]!;
+    const saved = Math.max(0, mapped - (frames - free));
+    const guests = guestSlots(memory).map((slot) => guestAccount(Guest.attach(memory, slot)));
+    let merged = 0;
+    let configured = 0;
+    for (const guest of guests) {
+      merged += guest.merged;
+      configured += guest.configured;
+    }
+    for (const guest of guests) {
+      guest.charged = guest.resident - (merged > 0 ? Math.min(guest.merged, (guest.merged * saved) / merged) : 0);
+    }
+    return {
+      machine: memory.machineFrames,
+      frames,
+      free,
+      used: frames - free,
+      mapped,
+      saved,
+      state: STATE_NAMES[i32[HEADER_STATE]!] ?? 'high',
+      heapFree: i32[HEADER_HEAP_FREE]!,
+      swap: { slots: i32[HEADER_SWAP_SLOTS]!, free: i32[HEADER_SWAP_FREE]!, bad: i32[HEADER_SWAP_BAD]! },
+      overcommit: configured / frames,
+      guests,
+    };
+  } finally {
+    memory.unlock();
+  }
+}
+
+function guestAccount(guest: Guest): GuestAccount {
+  const resident = guest.get(words.COUNT_RESIDENT);
+  const swapped = guest.get(words.COUNT_SWAPPED);
+  const events = noEvents();
+  for (const name of EVENT_NAMES) {
+    events[name] = guest.get(EVENT_WORDS[name]) >>> 0;
+  }
+  return {
+    slot: guest.slot,
+    name: guest.name,
+    configured: guest.pages,
+    minimum: guest.get(words.GUEST_MINIMUM),
+    shares: guest.get(words.GUEST_SHARES),
+    resident,
+    merged: guest.get(words.COUNT_MERGED),
+    charged: resident,
+    swapped,
+    zero: guest.pages - resident - swapped,
+    target: guest.get(words.GUEST_TARGET),
+    workingSet: guest.get(words.GUEST_WORKING_SET),
+    balloonTarget: guest.get(words.GUEST_BALLOON_TARGET),
+    balloonActual: guest.get(words.GUEST_BALLOON_ACTUAL),
+    balloonDriver: (guest.get(words.GUEST_BALLOON_FLAGS) & words.BALLOON_DRIVER) !== 0,
+    blocked: guest.get(words.GUEST_BLOCKED) !== 0,
+    overhead: guest.get(words.GUEST_OVERHEAD),
+    events,
+  };
+}

@@ -1,0 +1,65 @@
+/** Follows a guest's balloon: where it is, what the guest says of itself, and whether the driver still answers. */
+
+import type { BalloonObservation } from './decision.ts';
+import type { Guest } from './guest.ts';
+import {
+  BALLOON_DRIVER,
+  BALLOON_STAT_AVAILABLE,
+  BALLOON_STAT_FREE,
+  GUEST_BALLOON_ACTUAL,
+  GUEST_BALLOON_FLAGS,
+  GUEST_BALLOON_MANUAL,
+  GUEST_BALLOON_STATISTICS,
+  GUEST_BALLOON_TARGET,
+} from './layout-guest.ts';
+
+/** A balloon this near to its target, in pages, is there: drivers work in arrays of pages. */
+const NEAR = 256;
+
+/** The memory manager's view of one balloon. */
+export class BalloonWatch {
+  readonly #guest: Guest;
+  /** Where the balloon was when it last moved the right way, or when it last was where it should be. */
+  #actual: number;
+  #goal: number;
+  #since: number;
+
+  constructor(guest: Guest, now: number) {
+    this.#guest = guest;
+    this.#actual = guest.get(GUEST_BALLOON_ACTUAL);
+    this.#goal = guest.get(GUEST_BALLOON_TARGET);
+    this.#since = now;
+  }
+
+  /** What is known now. Statistics are the guest's word: they are kept within its configured memory, never trusted more. */
+  observe(now: number): BalloonObservation {
+    const guest = this.#guest;
+    const target = guest.get(GUEST_BALLOON_TARGET);
+    const actual = clamp(guest.get(GUEST_BALLOON_ACTUAL), guest.pages);
+    const distance = Math.abs(target - actual);
+    const closer = distance < Math.abs(target - this.#actual);
+    if (distance <= NEAR || closer || Math.sign(target - actual) !== Math.sign(this.#goal - this.#actual)) {
+      this.#actual = actual;
+      this.#goal = target;
+      this.#since = now;
+    }
+    return {
+      driver: (guest.get(GUEST_BALLOON_FLAGS) & BALLOON_DRIVER) !== 0,
+      target,
+      actual,
+      stuckMs: Math.max(0, now - this.#since),
+      free: this.#statistic(BALLOON_STAT_FREE),
+      available: this.#statistic(BALLOON_STAT_AVAILABLE),
+      manual: Math.min(guest.get(GUEST_BALLOON_MANUAL), guest.pages),
+    };
+  }
+
+  #statistic(tag: number): number {
+    const value = this.#guest.get(GUEST_BALLOON_STATISTICS + tag);
+    return value < 0 ? -1 : clamp(value, this.#guest.pages);
+  }
+}
+
+function clamp(pages: number, limit: number): number {
+  return Math.max(0, Math.min(pages, limit));
+}

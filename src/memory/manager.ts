@@ -1,0 +1,311 @@
+/**
+ * The memory manager of a host: observes its guests, asks the policy, and carries out what it decides with the mechanisms
+ * beside this file. It belongs to one thread, which calls `tick` from time to time and `wait` in between; the harts run on,
+ * each shootdown aside.
+ */
+
+import {
+  addEvents,
+  type EventCounts,
+  type GuestAccount,
+  guestSlots,
+  type HostAccount,
+  noEvents,
+  takeAccount,
+} from './account.ts';
+import { BalloonWatch } from './balloon-watch.ts';
+import { checkMemory } from './check.ts';
+import type { Decision, GuestObservation, Observation, Policy } from './decision.ts';
+import { Guest } from './guest.ts';
+import {
+  HART_REQUEST_CONTROL,
+  HEADER_MANAGER_WAKE,
+  HEADER_STARVED,
+  HEADER_STATE,
+  HEADER_SWAP_FREE,
+  STATE_HARD,
+  STATE_HIGH,
+} from './layout.ts';
+import {
+  COUNT_STARVATIONS,
+  GUEST_BALLOON_TARGET,
+  GUEST_BLOCKED,
+  GUEST_ENDED,
+  GUEST_STATE,
+  GUEST_TARGET,
+  GUEST_WORKING_SET,
+} from './layout-guest.ts';
+import type { MachineMemory } from './machine-memory.ts';
+import { Reclaimer } from './reclaim.ts';
+import { removeGuest } from './removal.ts';
+import { Sharing } from './sharing.ts';
+import type { SlotStore } from './swap.ts';
+import { Transit } from './transit.ts';
+import { type WorkingSetOptions, WorkingSetSampler } from './working-set.ts';
+
+/** What a memory manager is made with. */
+export interface ManagerOptions {
+  policy: Policy;
+  /** Milliseconds from any start. */
+  now: () => number;
+  /** Where swapped pages are written; without it nothing is swapped. */
+  store?: SlotStore | undefined;
+  /** Random numbers from 0 up to 1; by default Math.random. */
+  random?: () => number;
+  /** Told of errors that the manager survives: swap full, a write that failed, a hart that does not answer. */
+  onError?: (error: Error) => void;
+  /** Whether pages are shared; true by default. */
+  sharing?: boolean;
+  /** Parts of a core that page sharing may take while it finds little, while it finds much, and under pressure. */
+  sharingLoad?: { idle?: number; finding?: number; pressed?: number };
+  workingSet?: WorkingSetOptions;
+  /** Milliseconds that one tick may page; 40 by default, four times that in state low. */
+  pagingMs?: number;
+  /** Milliseconds after which a hart that does not answer a shootdown is reported. */
+  shootdownTimeoutMs?: number;
+}
+
+/** The account of a host with what the policy said. */
+export interface HostSnapshot extends HostAccount {
+  guests: (GuestAccount & { reason: string })[];
+  /** Events of all guests, those that are gone included. */
+  totals: EventCounts;
+  /** What the manager itself has done. */
+  manager: { ticks: number; scanned: number; busyMs: number };
+}
+
+/** Milliseconds without paging after the swap has failed. */
+const PAGING_PAUSE_MS = 1000;
+/** Milliseconds that the time for page sharing can be saved up. */
+const SHARING_CREDIT_MS = 25;
+/** Part of the scanned pages that makes a scan worth more time. */
+const WORTHWHILE = 0.02;
+
+interface Managed {
+  guest: Guest;
+  balloon: BalloonWatch;
+  starvations: number;
+  reason: string;
+}
+
+/** The memory manager. */
+export class MemoryManager {
+  readonly #memory: MachineMemory;
+  readonly #options: ManagerOptions;
+  readonly #sampler: WorkingSetSampler;
+  readonly #sharing: Sharing;
+  readonly #reclaimer: Reclaimer;
+  readonly #guests = new Map<number, Managed>();
+  /** Events of guests that are gone. */
+  readonly #departed = noEvents();
+  #lastTick: number;
+  #wakeSeen = 0;
+  #pagingPausedUntil = Number.NEGATIVE_INFINITY;
+  #sharingCredit = 0;
+  #sharingYield = 1;
+  #ticks = 0;
+  #scanned = 0;
+  #busyMs = 0;
+
+  constructor(memory: MachineMemory, options: ManagerOptions) {
+    this.#memory = memory;
+    this.#options = options;
+    const random = options.random ?? Math.random;
+    const transit = new Transit(memory, (error) => this.#report(error), options.shootdownTimeoutMs);
+    this.#sampler = new WorkingSetSampler(random, options.workingSet);
+    this.#sharing = new Sharing(memory, transit, random, options.now);
+    this.#reclaimer = new Reclaimer(memory, transit, this.#sharing, options.store);
+    this.#lastTick = options.now();
+  }
+
+  /**
+   * One step: guests that came and went, observation, decision, balloon targets, sharing, paging. Takes well under a
+   * millisecond when there is nothing to do, and up to some tens of milliseconds under pressure.
+   */
+  tick(): void {
+    const { now } = this.#options;
+    this.#wakeSeen = Atomics.load(this.#memory.i32, HEADER_MANAGER_WAKE);
+    const start = now();
+    const elapsedMs = Math.max(0, start - this.#lastTick);
+    this.#lastTick = start;
+    this.#ticks++;
+    this.#meetGuests(start);
+    const decision = this.#options.policy(this.#observe(start, elapsedMs));
+    this.#apply(decision);
+    this.#share(decision.state, elapsedMs);
+    this.#page(decision);
+    this.#busyMs += now() - start;
+  }
+
+  /**
+   * Sleeps until a hart starves, a guest ends, or `timeoutMs` are over. While harts still starve after a tick that could
+   * not help them, it sleeps a few milliseconds at least.
+   */
+  wait(timeoutMs: number): void {
+    const { i32 } = this.#memory;
+    if (Atomics.load(i32, HEADER_STARVED) > 0) {
+      Atomics.wait(i32, HEADER_MANAGER_WAKE, Atomics.load(i32, HEADER_MANAGER_WAKE), Math.min(timeoutMs, 5));
+    } else {
+      Atomics.wait(i32, HEADER_MANAGER_WAKE, this.#wakeSeen, timeoutMs);
+    }
+  }
+
+  /** The account now, as an object that can be turned to JSON. */
+  snapshot(): HostSnapshot {
+    const account = takeAccount(this.#memory);
+    const totals = noEvents();
+    addEvents(totals, this.#departed);
+    const guests = account.guests.map((guest) => {
+      addEvents(totals, guest.events);
+      return { ...guest, reason: this.#guests.get(guest.slot)?.reason ?? 'not looked at yet' };
+    });
+    const manager = { ticks: this.#ticks, scanned: this.#scanned, busyMs: Math.round(this.#busyMs) };
+    return { ...account, guests, totals, manager };
+  }
+
+  /** Throws InvariantError if the account of the memory is wrong. Takes milliseconds; not while a tick runs. */
+  check(): void {
+    checkMemory(this.#memory);
+  }
+
+  /** Frees the guests that have ended, takes up those that are new. */
+  #meetGuests(now: number): void {
+    const memory = this.#memory;
+    for (const slot of guestSlots(memory)) {
+      let managed = this.#guests.get(slot);
+      if (managed === undefined) {
+        const guest = Guest.attach(memory, slot);
+        managed = { guest, balloon: new BalloonWatch(guest, now), starvations: 0, reason: 'has just been started' };
+        this.#guests.set(slot, managed);
+      }
+      if (managed.guest.get(GUEST_STATE) === GUEST_ENDED) {
+        const last = takeAccount(memory).guests.find((account) => account.slot === slot);
+        removeGuest(managed.guest);
+        if (last !== undefined) {
+          addEvents(this.#departed, last.events);
+        }
+        this.#guests.delete(slot);
+        this.#reclaimer.forget(slot);
+        this.#sampler.forget(slot);
+        this.#sharing.forget(slot);
+      }
+    }
+  }
+
+  #observe(now: number, elapsedMs: number): Observation {
+    const { i32 } = this.#memory;
+    const account = takeAccount(this.#memory);
+    const guests: GuestObservation[] = [];
+    for (const of of account.guests) {
+      const managed = this.#guests.get(of.slot);
+      if (managed === undefined) {
+        continue;
+      }
+      const { guest } = managed;
+      const workingSet = this.#sampler.observe(guest, now);
+      guest.set(GUEST_WORKING_SET, workingSet);
+      const starvations = guest.get(COUNT_STARVATIONS);
+      guests.push({
+        slot: of.slot,
+        name: of.name,
+        configured: of.configured,
+        minimum: of.minimum,
+        shares: of.shares,
+        resident: of.resident,
+        merged: of.merged,
+        charged: of.charged,
+        swapped: of.swapped,
+        workingSet,
+        starved: starvations !== managed.starvations,
+        balloon: managed.balloon.observe(now),
+      });
+      managed.starvations = starvations;
+    }
+    return {
+      elapsedMs,
+      frames: account.frames,
+      free: account.free,
+      state: Atomics.load(i32, HEADER_STATE),
+      swapFree: this.#options.store === undefined || now < this.#pagingPausedUntil ? 0 : i32[HEADER_SWAP_FREE]!,
+      guests,
+    };
+  }
+
+  /** What costs nothing: targets, balloons, blocking. */
+  #apply(decision: Decision): void {
+    Atomics.store(this.#memory.i32, HEADER_STATE, decision.state);
+    let unblocked = false;
+    for (const { slot, target, balloonTarget, block, reason } of decision.guests) {
+      const managed = this.#guests.get(slot);
+      if (managed === undefined) {
+        continue;
+      }
+      const { guest } = managed;
+      managed.reason = reason;
+      guest.set(GUEST_TARGET, target);
+      if (guest.get(GUEST_BALLOON_TARGET) !== balloonTarget) {
+        guest.set(GUEST_BALLOON_TARGET, balloonTarget);
+        guest.request(HART_REQUEST_CONTROL);
+      }
+      unblocked ||= !block && guest.get(GUEST_BLOCKED) !== 0;
+      guest.set(GUEST_BLOCKED, block ? 1 : 0);
+    }
+    if (unblocked) {
+      this.#memory.progress();
+    }
+  }
+
+  /** Page sharing, in the part of the time that it may take. */
+  #share(state: number, elapsedMs: number): void {
+    const { now, sharing = true, sharingLoad = {} } = this.#options;
+    const guests = this.#runningGuests();
+    if (!sharing || guests.length === 0) {
+      return;
+    }
+    const { idle = 0.01, finding = 0.05, pressed = 0.1 } = sharingLoad;
+    const load = state !== STATE_HIGH ? pressed : this.#sharingYield >= WORTHWHILE ? finding : idle;
+    this.#sharingCredit = Math.min(SHARING_CREDIT_MS, this.#sharingCredit + elapsedMs * load);
+    if (this.#sharingCredit < 1) {
+      return;
+    }
+    const start = now();
+    const result = this.#sharing.scan(guests, Number.MAX_SAFE_INTEGER, start + this.#sharingCredit);
+    this.#sharingCredit -= now() - start;
+    this.#scanned += result.scanned;
+    if (result.scanned > 0) {
+      const found = (result.merged + result.zero) / result.scanned;
+      this.#sharingYield += (found - this.#sharingYield) * Math.min(1, result.scanned / 5000);
+    }
+  }
+
+  #page(decision: Decision): void {
+    const { now, pagingMs = 40 } = this.#options;
+    const start = now();
+    const limit = start + (decision.state > STATE_HARD ? pagingMs * 4 : pagingMs);
+    for (const { slot, page, force } of decision.guests) {
+      const managed = this.#guests.get(slot);
+      if (page <= 0 || managed === undefined || now() < this.#pagingPausedUntil) {
+        continue;
+      }
+      const { error } = this.#reclaimer.take(managed.guest, page, force, () => now() >= limit);
+      if (error !== undefined) {
+        this.#pagingPausedUntil = now() + PAGING_PAUSE_MS;
+        this.#report(error);
+      }
+    }
+  }
+
+  #runningGuests(): Guest[] {
+    const guests: Guest[] = [];
+    for (const { guest } of this.#guests.values()) {
+      if (guest.get(GUEST_STATE) !== GUEST_ENDED) {
+        guests.push(guest);
+      }
+    }
+    return guests;
+  }
+
+  #report(error: Error): void {
+    this.#options.onError?.(error);
+  }
+}

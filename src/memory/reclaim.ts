@@ -1,0 +1,300 @@
+/**
+ * Double paging: takes frames from a guest without its help. A clock with two hands goes over the guest's entries: the front
+ * hand clears accessed bits, the back hand takes pages that have not been used since. What it takes leaves (transit.ts) and,
+ * if no hart wants it back meanwhile, is dropped (zeros, or its swap slot still holds it), merged with a shared frame, or
+ * written to swap.
+ */
+
+import { MemoryError, SwapWriteError } from './errors.ts';
+import { frameReferences, releaseFrame } from './frames.ts';
+import type { Guest } from './guest.ts';
+import { NPT_ACCESSED, NPT_KIND_SWAP, NPT_PRESENT, NPT_YOUNG } from './layout.ts';
+import { COUNT_CLEAN_DROPS, COUNT_PAGED_FRAMES, COUNT_SWAP_FAILURES, COUNT_SWAP_OUTS } from './layout-guest.ts';
+import type { MachineMemory } from './machine-memory.ts';
+import { absentEntry, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import type { Sharing } from './sharing.ts';
+import {
+  allocateSlot,
+  associateSlot,
+  frameSlot,
+  referenceSlot,
+  releaseSlot,
+  type SlotStore,
+  spoilSlot,
+} from './swap.ts';
+import type { Transit } from './transit.ts';
+
+/** What a call of `take` has done. */
+export interface TakeResult {
+  /** Frames that became free. */
+  freed: number;
+  /** Pages taken from the guest; those that others still share free nothing. */
+  taken: number;
+  /** Why it ended early, if it did. */
+  error: Error | undefined;
+}
+
+/** Pages in a batch: one shootdown for all of them. */
+const BATCH = 32;
+/** Entries that the hands pass in one turn with the mutex. */
+const STEPS = 2048;
+/** The front hand is this part of the guest's memory ahead. */
+const LEAD = 4;
+
+const NO_SLOT = -1;
+
+interface Hands {
+  back: number;
+  /** How many entries the front hand is ahead. */
+  lead: number;
+}
+
+/** The paging of a host; belongs to the memory manager's thread. */
+export class Reclaimer {
+  readonly #memory: MachineMemory;
+  readonly #transit: Transit;
+  readonly #sharing: Sharing;
+  readonly #store: SlotStore | undefined;
+  readonly #hands = new Map<number, Hands>();
+
+  constructor(memory: MachineMemory, transit: Transit, sharing: Sharing, store: SlotStore | undefined) {
+    this.#memory = memory;
+    this.#transit = transit;
+    this.#sharing = sharing;
+    this.#store = store;
+  }
+
+  /** Forgets a guest that is gone. */
+  forget(slot: number): void {
+    this.#hands.delete(slot);
+  }
+
+  /**
+   * Takes pages from a guest until `wanted` frames are free or `expired` says so. With `force`, pages that are in use or
+   * shared are taken too when there are no others. No page is lost if writing fails: it stays where it was.
+   */
+  take(guest: Guest, wanted: number, force: boolean, expired: () => boolean): TakeResult {
+    const result: TakeResult = { freed: 0, taken: 0, error: undefined };
+    // Three rounds of the clock at most: cold pages, then (forced) whatever there is.
+    let steps = guest.pages;
+    let forced = false;
+    while (result.freed < wanted && result.error === undefined && !expired()) {
+      steps -= this.#collect(guest, Math.min(BATCH, wanted - result.freed), forced);
+      if (this.#transit.length > 0) {
+        this.#evict(guest, result);
+      }
+      if (steps <= 0) {
+        if (!force || forced) {
+          break;
+        }
+        forced = true;
+        steps = guest.pages;
+      }
+    }
+    return result;
+  }
+
+  /** Makes up to `count` pages leave and shoots them down. Returns the entries passed. */
+  #collect(guest: Guest, count: number, forced: boolean): number {
+    const memory = this.#memory;
+    const transit = this.#transit;
+    let hands = this.#hands.get(guest.slot);
+    if (hands === undefined) {
+      hands = { back: 0, lead: 0 };
+      this.#hands.set(guest.slot, hands);
+    }
+    const lead = Math.max(1, Math.floor(guest.pages / LEAD));
+    let passed = 0;
+    let cleared = false;
+    memory.lock();
+    try {
+      while (hands.lead < lead) {
+        cleared = this.#clearAccessed(guest, (hands.back + hands.lead++) % guest.pages) || cleared;
+      }
+      for (; passed < STEPS && transit.length < count; passed++) {
+        const gfn = hands.back;
+        const entry = loadEntry(guest, gfn);
+        if ((entry & NPT_PRESENT) !== 0) {
+          const cold = (entry & NPT_ACCESSED) === 0 && frameReferences(memory, payloadOf(entry)) === 1;
+          if (cold || forced) {
+            transit.add(guest, gfn);
+          }
+        }
+        cleared = this.#clearAccessed(guest, (gfn + lead) % guest.pages) || cleared;
+        hands.back = gfn + 1 < guest.pages ? gfn + 1 : 0;
+      }
+    } finally {
+      memory.unlock();
+    }
+    if (transit.length > 0 || cleared) {
+      // A bit that was cleared is set again only by a TLB that has been flushed.
+      transit.include(guest);
+      transit.shoot();
+    }
+    if (transit.length === 0) {
+      transit.clear();
+    }
+    return passed;
+  }
+
+  /** Clears the accessed bit, which the sampling of the working set finds as NPT_YOUNG. */
+  #clearAccessed(guest: Guest, gfn: number): boolean {
+    const { i32 } = this.#memory;
+    const index = guest.npt + gfn;
+    const entry = Atomics.load(i32, index);
+    const wanted = NPT_PRESENT | NPT_ACCESSED;
+    return (
+      (entry & wanted) === wanted &&
+      Atomics.compareExchange(i32, index, entry, (entry & ~NPT_ACCESSED) | NPT_YOUNG) === entry
+    );
+  }
+
+  /** Finds each settled page of the batch another place. */
+  #evict(guest: Guest, result: TakeResult): void {
+    const memory = this.#memory;
+    const transit = this.#transit;
+    const count = transit.length;
+    const takenBefore = result.taken;
+    const targets = new Int32Array(count);
+    const slots = new Int32Array(count).fill(NO_SLOT);
+    // Looking at the contents needs no mutex: nobody can change them, and a page that is taken back is noticed below.
+    for (let i = 0; i < count; i++) {
+      targets[i] = this.#sharing.lookUp(guest, transit.frames[i]!);
+    }
+    let left = 0;
+    memory.lock();
+    try {
+      // No hart can allocate meanwhile, so that the difference is what this batch has freed.
+      const before = memory.freeFrames;
+      for (let i = 0; i < count; i++) {
+        if (transit.settled(i) && this.#dropUnwritten(guest, i, targets[i]!)) {
+          result.taken++;
+          continue;
+        }
+        if (transit.settled(i) && result.error === undefined) {
+          slots[i] = this.#allocateSlot(result);
+        }
+        if (slots[i] === NO_SLOT) {
+          transit.restore(i);
+        } else {
+          left++;
+        }
+      }
+      result.freed += memory.freeFrames - before;
+    } finally {
+      memory.unlock();
+    }
+    if (left > 0) {
+      this.#swapOut(guest, slots, result);
+    }
+    guest.add(COUNT_PAGED_FRAMES, result.taken - takenBefore);
+    memory.progress();
+    transit.clear();
+  }
+
+  /** Under the mutex: whether a settled page could go without being written. */
+  #dropUnwritten(guest: Guest, i: number, target: number): boolean {
+    const memory = this.#memory;
+    const gfn = this.#transit.gfns[i]!;
+    const mfn = this.#transit.frames[i]!;
+    const slot = frameSlot(memory, mfn);
+    if (slot >= 0) {
+      referenceSlot(memory, slot);
+      replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, slot));
+      releaseFrame(memory, mfn);
+      guest.add(COUNT_CLEAN_DROPS, 1);
+      return true;
+    }
+    if (this.#sharing.mergeZero(guest, gfn, mfn)) {
+      return true;
+    }
+    return target !== 0 && this.#sharing.mergeInto(guest, gfn, mfn, target);
+  }
+
+  #allocateSlot(result: TakeResult): number {
+    try {
+      if (this.#store === undefined) {
+        throw new MemoryError('the host has no swap to take pages from guests; give it some');
+      }
+      return allocateSlot(this.#memory);
+    } catch (error) {
+      result.error = error as Error;
+      return NO_SLOT;
+    }
+  }
+
+  /** Writes the pages that have got a slot, then lets go of the frames. */
+  #swapOut(guest: Guest, slots: Int32Array, result: TakeResult): void {
+    const memory = this.#memory;
+    const transit = this.#transit;
+    let written = 0;
+    let spoilt = NO_SLOT;
+    for (; written < slots.length && spoilt === NO_SLOT; written++) {
+      const slot = slots[written]!;
+      // A page that was taken back may be changing, and is dealt with below.
+      if (slot !== NO_SLOT && transit.leaving(written)) {
+        try {
+          this.#store!.write(slot, memory.page(transit.frames[written]!));
+        } catch (error) {
+          result.error = new SwapWriteError(guest.name, transit.gfns[written]!, slot, error);
+          spoilt = slot;
+          written--;
+        }
+      }
+    }
+    memory.lock();
+    try {
+      const before = memory.freeFrames;
+      for (let i = 0; i < slots.length; i++) {
+        const slot = slots[i]!;
+        if (slot === NO_SLOT) {
+          continue;
+        }
+        if (i < written && transit.settled(i)) {
+          this.#moveToSlot(guest, transit.gfns[i]!, transit.frames[i]!, slot);
+          result.taken++;
+          continue;
+        }
+        transit.restore(i);
+        if (i >= written) {
+          guest.add(COUNT_SWAP_FAILURES, 1);
+        }
+        if (slot === spoilt && !isFull(result.error)) {
+          spoilSlot(memory, slot);
+        } else {
+          releaseSlot(memory, slot);
+        }
+      }
+      result.freed += memory.freeFrames - before;
+    } finally {
+      memory.unlock();
+    }
+  }
+
+  /** Under the mutex: the entry of a settled page goes over to the slot that holds its contents now. */
+  #moveToSlot(guest: Guest, gfn: number, mfn: number, slot: number): void {
+    const memory = this.#memory;
+    const tied = frameSlot(memory, mfn);
+    if (tied >= 0) {
+      // Another page of this batch with the same frame was faster.
+      releaseSlot(memory, slot);
+      referenceSlot(memory, tied);
+      replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, tied));
+    } else {
+      if (frameReferences(memory, mfn) > 1) {
+        // Others share the frame; when their turn comes they need not be written, and are read once.
+        associateSlot(memory, mfn, slot);
+        referenceSlot(memory, slot);
+      }
+      replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, slot));
+    }
+    releaseFrame(memory, mfn);
+    guest.add(COUNT_SWAP_OUTS, 1);
+  }
+}
+
+/** Whether a write failed because the device is full, which says nothing about the slot. */
+function isFull(error: Error | undefined): boolean {
+  const cause = error?.cause;
+  return typeof cause === 'object' && cause !== null && 'code' in cause && cause.code === 'ENOSPC';
+}
