@@ -27,10 +27,8 @@ const register = (name: string, funct3: number, funct7: number, f: Binary, opcod
   );
 
 const immediate = (name: string, funct3: number, f: Binary, opcode = OP_IMM): Instruction =>
-  computes(
-    'I',
-    { name, mask: MASK.funct3, match: word(opcode, funct3), format: 'I', syntax: 'rd, rs1, imm' },
-    (c) => f(c.rs1, c.imm),
+  computes('I', { name, mask: MASK.funct3, match: word(opcode, funct3), format: 'I', syntax: 'rd, rs1, imm' }, (c) =>
+    f(c.rs1, c.imm),
   );
 
 const shift = (name: string, funct3: number, funct6: number, f: Binary): Instruction =>
@@ -58,10 +56,8 @@ const slt: Binary = (a, b) => bool(i64.lt_s(a, b));
 const sltu: Binary = (a, b) => bool(i64.lt_u(a, b));
 
 const branch = (name: string, funct3: number, f: (a: I64, b: I64) => I32): Instruction =>
-  does(
-    'I',
-    { name, mask: MASK.funct3, match: word(BRANCH, funct3), format: 'B', syntax: 'rs1, rs2, offset' },
-    (c) => c.branch(f(c.rs1, c.rs2)),
+  does('I', { name, mask: MASK.funct3, match: word(BRANCH, funct3), format: 'B', syntax: 'rs1, rs2, offset' }, (c) =>
+    c.branch(f(c.rs1, c.rs2)),
   );
 
 const load = (name: string, funct3: number, bytes: 1 | 2 | 4 | 8, f: (address: I32) => I64): Instruction =>

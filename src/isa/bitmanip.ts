@@ -66,7 +66,10 @@ function pick(c: Context, compare: (a: I64, b: I64) => I32): I64 {
 function orCombine(value: I64, c: Context): I64 {
   const lowBits = i64.const(0x0101010101010101n);
   const v = c.temporary('i64', value).get;
-  const folded4 = c.temporary('i64', i64.or(v, i64.and(i64.shr_u(v, i64.const(4)), i64.const(0x0f0f0f0f0f0f0f0fn)))).get;
+  const folded4 = c.temporary(
+    'i64',
+    i64.or(v, i64.and(i64.shr_u(v, i64.const(4)), i64.const(0x0f0f0f0f0f0f0f0fn))),
+  ).get;
   const folded2 = c.temporary(
     'i64',
     i64.or(folded4, i64.and(i64.shr_u(folded4, i64.const(2)), i64.const(0x3f3f3f3f3f3f3f3fn))),

@@ -33,7 +33,9 @@ const BY_OPCODE: readonly number[][] = Array.from({ length: 32 }, (_, opcode) =>
 );
 
 /** Numbers of the instructions that some compressed form stands for: these also exist with a length of 2. */
-export const COMPRESSIBLE: readonly number[] = [...new Set(COMPRESSED.map((form) => instructionNumber(form.expandsTo)))];
+export const COMPRESSIBLE: readonly number[] = [
+  ...new Set(COMPRESSED.map((form) => instructionNumber(form.expandsTo))),
+];
 
 export interface Decoded {
   /** Index into INSTRUCTIONS. */

@@ -203,11 +203,15 @@ const memory = (opcode: number, funct3: number) => ({ mask: MASK.funct3, match: 
 export const FLOAT: readonly Instruction[] = [
   ...bothFormats(SINGLE),
   ...bothFormats(DOUBLE),
-  does('D', { name: 'fcvt.s.d', mask: MASK.unaryNoRm, match: word(OP_FP, 0, 0x20, 1), format: 'R', syntax: 'frd, frs1, rm' }, (c) =>
-    c.setFloat32(low(c.float('from_other', 'S', c.floatBits(1)))),
+  does(
+    'D',
+    { name: 'fcvt.s.d', mask: MASK.unaryNoRm, match: word(OP_FP, 0, 0x20, 1), format: 'R', syntax: 'frd, frs1, rm' },
+    (c) => c.setFloat32(low(c.float('from_other', 'S', c.floatBits(1)))),
   ),
-  does('D', { name: 'fcvt.d.s', mask: MASK.unaryNoRm, match: word(OP_FP, 0, 0x21, 0), format: 'R', syntax: 'frd, frs1, rm' }, (c) =>
-    c.setFloat64(c.float('from_other', 'D', bool(c.singleBits(1)))),
+  does(
+    'D',
+    { name: 'fcvt.d.s', mask: MASK.unaryNoRm, match: word(OP_FP, 0, 0x21, 0), format: 'R', syntax: 'frd, frs1, rm' },
+    (c) => c.setFloat64(c.float('from_other', 'D', bool(c.singleBits(1)))),
   ),
   // Moves of singles take the low half as it is: they do not look at the NaN box.
   unary(SINGLE, 'fmv.x.w', 0, 0x70, 'rd, frs1', (c) => c.setRd(sext32(low(c.floatBits(1))))),

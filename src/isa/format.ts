@@ -13,18 +13,7 @@ export interface Operands {
   rm: number;
 }
 
-export type Format =
-  | 'R'
-  | 'R4'
-  | 'I'
-  | 'shift5'
-  | 'shift6'
-  | 'S'
-  | 'B'
-  | 'U'
-  | 'J'
-  | 'CSR'
-  | 'none';
+export type Format = 'R' | 'R4' | 'I' | 'shift5' | 'shift6' | 'S' | 'B' | 'U' | 'J' | 'CSR' | 'none';
 
 export function noOperands(): Operands {
   return { rd: 0, rs1: 0, rs2: 0, rs3: 0, imm: 0, rm: 0 };

@@ -23,7 +23,8 @@ function csr(name: string, funct3: number, operation: CsrOperation): Instruction
   ];
 }
 
-const privileged = (name: string, match: number) => ({ name, mask: MASK.all, match, format: 'none', syntax: '' }) as const;
+const privileged = (name: string, match: number) =>
+  ({ name, mask: MASK.all, match, format: 'none', syntax: '' }) as const;
 
 export const SYSTEM_INSTRUCTIONS: readonly Instruction[] = [
   ...csr('csrrw', 1, 'write'),

@@ -1,0 +1,53 @@
+import { ModuleBuilder } from '../wasm/index.ts';
+import { declareAccess, defineAccess } from './access.ts';
+import { declareCsrAccess, defineCsrAccess } from './csr-access.ts';
+import type { Imports } from './emit.ts';
+import { declareFloat, defineFloat } from './float.ts';
+import { declareInterpreter, defineInterpreter } from './interpreter.ts';
+import type { MemoryConstants } from './state.ts';
+import { declareTrap, defineTrap } from './trap.ts';
+import { declareWalk, defineWalk } from './walk.ts';
+
+/**
+ * Writes the engine as one WebAssembly module: interpreter, address translation, CSRs, traps, floating point.
+ * It is the same for every hart of a host: where the hart's area is comes with each call.
+ *
+ * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
+ */
+export function buildEngine(memoryPages: number, constants: MemoryConstants): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder(memoryPages);
+  const imports: Imports = {
+    now: module.import('now', [], 'f64'),
+    nestedFault: module.import('nestedFault', ['i32', 'i32']),
+    codePage: module.import('codePage', ['i32'], 'i32'),
+    decodeSlot: module.import('decodeSlot', ['i32']),
+    decodeBits: module.import('decodeBits', ['i32', 'i32']),
+    codeWritten: module.import('codeWritten', ['i32', 'i32']),
+    deviceRead: module.import('deviceRead', ['i64', 'i32'], 'i64'),
+    deviceWrite: module.import('deviceWrite', ['i64', 'i32', 'i64']),
+    pmpChanged: module.import('pmpChanged', []),
+    float: module.import('float', ['i32', 'i32', 'i32', 'i64', 'i64', 'i64'], 'i64'),
+  };
+  const walk = declareWalk(module);
+  const access = declareAccess(module);
+  const trap = declareTrap(module);
+  const csr = declareCsrAccess(module);
+  const float = declareFloat(module);
+  const run = declareInterpreter(module);
+  defineWalk(module, walk, imports, constants);
+  defineAccess(module, access, walk, imports, constants);
+  defineTrap(module, trap, imports);
+  defineCsrAccess(module, csr, { access, trap, imports });
+  defineFloat(module, float, imports);
+  defineInterpreter(module, run, { access, trap, float, csr, imports });
+  return module.finish();
+}
+
+/** What the module exports. */
+export interface EngineExports {
+  run(hart: number): number;
+  flush(hart: number): void;
+  context(hart: number): void;
+  trap(hart: number): void;
+  timer(hart: number): void;
+}

@@ -1,0 +1,69 @@
+import type { StateField32, StateField64 } from '../isa/fields.ts';
+import { type FunctionBuilder, type FunctionReference, type I32, type I64, i32, i64 } from '../wasm/index.ts';
+import { type Field32, type Field64, offset32, offset64 } from './state.ts';
+
+/** Reads and writes a hart's fields in generated code. */
+export class HartFields {
+  readonly code: FunctionBuilder;
+  /** Byte address of the hart area. */
+  readonly hart: I32;
+
+  constructor(code: FunctionBuilder, hart: I32) {
+    this.code = code;
+    this.hart = hart;
+  }
+
+  get(field: Field64): I64 {
+    return i64.load(this.hart, offset64(field));
+  }
+
+  set(field: Field64 | StateField64, value: I64): void {
+    this.code.store(8, this.hart, value, offset64(field));
+  }
+
+  get32(field: Field32 | StateField32): I32 {
+    return i32.load(this.hart, offset32(field));
+  }
+
+  set32(field: Field32 | StateField32, value: I32): void {
+    this.code.store(4, this.hart, value, offset32(field));
+  }
+
+  /** Bits of mip: what devices drive and what software has set. */
+  get pending(): I32 {
+    return i32.or(i32.atomicLoad(this.hart, offset32('lines')), this.get32('softwarePending'));
+  }
+
+  /** Remembers an exception that `trap` will take. */
+  raise(cause: number | I32, value: I64): void {
+    this.set32('trapCause', typeof cause === 'number' ? i32.const(cause) : cause);
+    this.set('trapValue', value);
+  }
+
+  has(field: Field64, mask: bigint): I32 {
+    return i64.ne(i64.and(this.get(field), i64.const(mask)), i64.const(0));
+  }
+}
+
+/** Functions of the embedder that the generated code calls. */
+export interface Imports {
+  /** Time in ticks of the platform's timer: () -> f64 */
+  readonly now: FunctionReference;
+  /** Brings a page in or makes it writable: (gfn, write) */
+  readonly nestedFault: FunctionReference;
+  /** The decoded page of a machine frame: (mfn) -> address */
+  readonly codePage: FunctionReference;
+  /** Decodes the instruction of a slot: (slot) */
+  readonly decodeSlot: FunctionReference;
+  /** Decodes instruction bits into a slot: (slot, bits) */
+  readonly decodeBits: FunctionReference;
+  /** A store to a frame with decoded code is about to happen: (machine address, bytes) */
+  readonly codeWritten: FunctionReference;
+  /** Device accesses: (guest-physical address, bytes) -> value; (address, bytes, value) */
+  readonly deviceRead: FunctionReference;
+  readonly deviceWrite: FunctionReference;
+  /** The PMP registers changed: () */
+  readonly pmpChanged: FunctionReference;
+  /** Exact floating point: (operation, format, rounding mode, a, b, c) -> bits; flags go to fcsr */
+  readonly float: FunctionReference;
+}

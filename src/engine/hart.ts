@@ -1,0 +1,279 @@
+import { INTERRUPT, MENVCFG, MSTATUS, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
+import type { EngineExports } from './build.ts';
+import { CodeCache } from './code-cache.ts';
+import { SLOT } from './interpreter.ts';
+import { pmpRanges } from './pmp.ts';
+import { floatOp, lastFlags } from './softfloat/index.ts';
+import {
+  CHUNK,
+  CROSSING_OFFSET,
+  DECODED_OFFSET,
+  F_OFFSET,
+  type Field32,
+  type Field64,
+  type MemoryConstants,
+  offset32,
+  offset64,
+  PMP_RANGE_BYTES,
+  PMP_RANGES_OFFSET,
+  PMPADDR_OFFSET,
+  SLOT_BYTES,
+  X_OFFSET,
+} from './state.ts';
+
+/** What a hart needs of the machine around it. */
+export interface HartEnvironment {
+  /** Time in ticks of the platform's timer (10 MHz). */
+  now(): number;
+  /**
+   * Makes a page of the guest present, and writable if asked for. The NPT entry has to say so afterwards.
+   * @returns true if a translation that a TLB may hold is no longer right.
+   */
+  nestedFault(gfn: number, write: boolean): boolean;
+  /** @returns undefined if no device answers. */
+  deviceRead(address: bigint, bytes: number): bigint | undefined;
+  /** @returns false if no device answers. */
+  deviceWrite(address: bigint, bytes: number, value: bigint): boolean;
+}
+
+export interface HartOptions {
+  readonly memory: WebAssembly.Memory;
+  /** The engine, compiled from `buildEngine`. */
+  readonly engine: WebAssembly.Module;
+  readonly constants: MemoryConstants;
+  readonly id: number;
+  /** Byte address of the hart area, of `hartAreaBytes(decodedPages)` bytes. */
+  readonly area: number;
+  readonly decodedPages: number;
+  /** Byte address of the nested page table, and its number of entries. */
+  readonly npt: number;
+  readonly ramPages: number;
+  readonly frameTable: number;
+  readonly zeroFrame: number;
+  readonly environment: HartEnvironment;
+}
+
+const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI)) | (1n << BigInt(INTERRUPT.SEI));
+/** What a firmware would delegate: all exceptions that can come from S- or U-mode. */
+const DELEGATED = 0xb3ffn;
+
+/** One RISC-V hart: its state in shared memory and the generated engine that executes on it. */
+export class Hart {
+  readonly id: number;
+  readonly #area: number;
+  readonly #i32: Int32Array;
+  readonly #i64: BigInt64Array;
+  readonly #engine: EngineExports;
+  readonly #code: CodeCache;
+
+  constructor(options: HartOptions) {
+    const { memory, constants, environment, area } = options;
+    const buffer = memory.buffer as unknown as SharedArrayBuffer;
+    this.id = options.id;
+    this.#area = area;
+    this.#i32 = new Int32Array(buffer);
+    this.#i64 = new BigInt64Array(buffer);
+    // The control block in front belongs to whoever talks to the hart from outside.
+    new Uint8Array(buffer).fill(0, area + X_OFFSET, area + DECODED_OFFSET);
+    this.#code = new CodeCache({
+      buffer,
+      address: area + DECODED_OFFSET,
+      pages: options.decodedPages,
+      frameTable: options.frameTable,
+      zeroFrame: options.zeroFrame,
+      constants,
+      flush: () => this.flush(),
+    });
+    const instance = new WebAssembly.Instance(options.engine, {
+      env: {
+        memory,
+        now: () => environment.now(),
+        nestedFault: (gfn: number, write: number) => {
+          if (environment.nestedFault(gfn, write !== 0)) this.flush();
+        },
+        codePage: (mfn: number) => this.#code.page(mfn),
+        decodeSlot: (slot: number) => this.#code.decodeSlot(slot >>> 0),
+        decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
+        codeWritten: (address: number, bytes: number) =>
+          this.#code.written(address >>> 12, address & 0xfff, bytes),
+        deviceRead: (address: bigint, bytes: number) => {
+          const value = environment.deviceRead(BigInt.asUintN(64, address), bytes);
+          if (value === undefined) this.#set32('deviceFault', 1);
+          return value ?? 0n;
+        },
+        deviceWrite: (address: bigint, bytes: number, value: bigint) => {
+          const wanted = BigInt.asUintN(bytes * 8, value);
+          if (!environment.deviceWrite(BigInt.asUintN(64, address), bytes, wanted)) this.#set32('deviceFault', 1);
+        },
+        pmpChanged: () => this.#pmpChanged(),
+        float: (operation: number, format: number, mode: number, a: bigint, b: bigint, c: bigint) => {
+          const result = floatOp(operation, format, mode, a, b, c);
+          const flags = lastFlags();
+          if (flags !== 0) {
+            this.#set32('fcsr', this.#get32('fcsr') | flags);
+            this.#set64('mstatus', this.#get64('mstatus') | MSTATUS.FS);
+          }
+          return result;
+        },
+      },
+    });
+    this.#engine = instance.exports as unknown as EngineExports;
+    this.#set32('hartId', options.id);
+    this.#set32('npt', options.npt);
+    this.#set32('ramPages', options.ramPages);
+    this.#set32('frameTable', options.frameTable);
+    this.#set32('zeroFrame', options.zeroFrame);
+    this.#set32('remaining', CHUNK);
+    this.#set64('deadline', -1n);
+    this.#set64('stimecmp', -1n);
+    const crossing = area + CROSSING_OFFSET;
+    this.#i32[(crossing + 2 * SLOT_BYTES) >>> 2] = SLOT.pageEnd;
+    this.flush();
+  }
+
+  /** Starts in M-mode as after a reset (privileged specification, 3.4); there is no Sstc. */
+  resetMachineMode(pc: bigint): void {
+    this.#set32('privilege', PRIVILEGE.M);
+    this.#set64('menvcfg', MENVCFG.ADUE);
+    this.#set64('pc', pc);
+    this.#pmpChanged();
+    this.#engine.context(this.#area);
+  }
+
+  /** Starts in S-mode as a firmware would leave the hart; environment calls from S-mode end `run`. */
+  resetSupervisorMode(pc: bigint): void {
+    this.#set32('privilege', PRIVILEGE.S);
+    this.#set32('hypercalls', 1);
+    this.#set32('sstc', 1);
+    this.#set64('medeleg', DELEGATED);
+    this.#set64('mideleg', S_INTERRUPTS);
+    this.#set64('mcounteren', 7n);
+    this.#set64('menvcfg', MENVCFG.ADUE | MENVCFG.STCE);
+    this.#set64('stimecmp', -1n);
+    this.#set64('pc', pc);
+    this.#engine.context(this.#area);
+  }
+
+  /**
+   * Executes about `instructions` instructions, or less.
+   * @param deadline time in ticks at which to return
+   * @returns a value of EXIT
+   */
+  run(instructions: number, deadline: number): number {
+    this.#set64('budget', BigInt(instructions));
+    this.#set64('deadline', BigInt(Math.min(deadline, Number.MAX_SAFE_INTEGER)));
+    return this.#engine.run(this.#area);
+  }
+
+  x(n: number): bigint {
+    return this.#i64[(this.#area + X_OFFSET) / 8 + n]!;
+  }
+
+  setX(n: number, value: bigint): void {
+    if (n !== 0) this.#i64[(this.#area + X_OFFSET) / 8 + n] = value;
+  }
+
+  f(n: number): bigint {
+    return BigInt.asUintN(64, this.#i64[(this.#area + F_OFFSET) / 8 + n]!);
+  }
+
+  get pc(): bigint {
+    return BigInt.asUintN(64, this.#get64('pc'));
+  }
+
+  set pc(value: bigint) {
+    this.#set64('pc', value);
+  }
+
+  get privilege(): number {
+    return this.#get32('privilege');
+  }
+
+  /** Instructions executed so far (those that ended in an exception included). */
+  get retired(): number {
+    return Number(this.#get64('retired')) + CHUNK - this.#get32('remaining');
+  }
+
+  /** A field of the hart's state, for debuggers and tests. */
+  field(name: Field64): bigint {
+    return BigInt.asUintN(64, this.#get64(name));
+  }
+
+  /** Drives a line of mip. May be called from any thread that has the hart. */
+  setPending(bit: number, level: boolean): void {
+    const index = (this.#area + offset32('lines')) >>> 2;
+    if (level) Atomics.or(this.#i32, index, 1 << bit);
+    else Atomics.and(this.#i32, index, ~(1 << bit));
+  }
+
+  /** SSIP is software's own bit: a supervisor IPI sets it, the guest clears it. */
+  raiseSoftwareInterrupt(): void {
+    this.#set32('softwarePending', this.#get32('softwarePending') | (1 << INTERRUPT.SSI));
+  }
+
+  /** An interrupt that is enabled in mie waits. */
+  get hasPendingInterrupt(): boolean {
+    const lines = Atomics.load(this.#i32, (this.#area + offset32('lines')) >>> 2);
+    return ((lines | this.#get32('softwarePending')) & Number(this.#get64('mie') & 0xffffn)) !== 0;
+  }
+
+  /** Supervisor timer (Sstc): the time in ticks of the next interrupt; Infinity if there is none. */
+  get timer(): number {
+    if ((this.#get64('menvcfg') & MENVCFG.STCE) === 0n) return Number.POSITIVE_INFINITY;
+    const value = BigInt.asUintN(64, this.#get64('stimecmp'));
+    return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.POSITIVE_INFINITY : Number(value);
+  }
+
+  setTimer(ticks: bigint): void {
+    this.#set64('stimecmp', BigInt.asIntN(64, ticks));
+    this.updateTimer();
+  }
+
+  /** Makes STIP say whether the supervisor timer's time has come. */
+  updateTimer(): void {
+    this.#engine.timer(this.#area);
+  }
+
+  /** Empties the TLBs; the next instruction is fetched anew. */
+  flush(): void {
+    this.#engine.flush(this.#area);
+    this.#set32('refetch', 1);
+  }
+
+  /** Bytes of a frame with decoded code are about to be changed by a device. */
+  codeWritten(mfn: number, offset: number, length: number): void {
+    this.#code.written(mfn, offset, length);
+  }
+
+  #pmpChanged(): void {
+    const addresses = Array.from({ length: PMP_ENTRIES }, (_, i) =>
+      BigInt.asUintN(64, this.#i64[(this.#area + PMPADDR_OFFSET) / 8 + i]!),
+    );
+    const configuration = [this.field('pmpcfg0'), this.field('pmpcfg2')];
+    const ranges = pmpRanges(configuration, addresses);
+    for (const [index, range] of ranges.entries()) {
+      const at = (this.#area + PMP_RANGES_OFFSET + index * PMP_RANGE_BYTES) / 8;
+      this.#i64[at] = BigInt.asIntN(64, range.first);
+      this.#i64[at + 1] = BigInt.asIntN(64, range.last);
+      this.#i64[at + 2] = BigInt(range.configuration);
+    }
+    // The walk counts the entry behind the last one, where nothing matched.
+    this.#set32('pmpChecks', ranges.length + 1);
+  }
+
+  #get32(field: Field32): number {
+    return this.#i32[(this.#area + offset32(field)) >>> 2]!;
+  }
+
+  #set32(field: Field32, value: number): void {
+    this.#i32[(this.#area + offset32(field)) >>> 2] = value;
+  }
+
+  #get64(field: Field64): bigint {
+    return this.#i64[(this.#area + offset64(field)) / 8]!;
+  }
+
+  #set64(field: Field64, value: bigint): void {
+    this.#i64[(this.#area + offset64(field)) / 8] = value;
+  }
+}

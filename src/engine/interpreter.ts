@@ -1,0 +1,208 @@
+import { COMPRESSIBLE, INSTRUCTIONS } from '../isa/decode.ts';
+import { CAUSE } from '../isa/fields.ts';
+import type { Instruction } from '../isa/instruction.ts';
+import {
+  call,
+  type FunctionBuilder,
+  type FunctionReference,
+  type I64,
+  i32,
+  i64,
+  type ModuleBuilder,
+} from '../wasm/index.ts';
+import { type AccessFunctions, tlbIndex } from './access.ts';
+import { HartFields, type Imports } from './emit.ts';
+import type { FloatFunctions } from './float.ts';
+import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
+import { CROSSING_OFFSET, DECODED_FRAME_OFFSET, SLOT_BYTES } from './state.ts';
+import type { TrapFunctions } from './trap.ts';
+
+/** Operations of a decoded slot that are no instruction. */
+export const SLOT = {
+  /** Not decoded yet. */
+  undecoded: 0,
+  /** Behind the last halfword of a page. */
+  pageEnd: 1,
+  /** A 32-bit instruction whose second half is on the next page. */
+  crossing: 2,
+  illegal: 3,
+  /** An instruction that only writes rd, with rd = x0. */
+  nop2: 4,
+  nop4: 5,
+} as const;
+
+const FIRST_INSTRUCTION = 6;
+
+/**
+ * While the crossing slot is executed, `page` lies this far above `slot` and `pageAddress` a quarter of it above pc, so
+ * that pc comes out right and no branch takes its target for a slot of the same page.
+ */
+const CROSSING_DISTANCE = 0x40000000;
+
+/** One handler of the interpreter: an instruction with its length. */
+interface Handler {
+  readonly instruction: Instruction;
+  readonly length: 2 | 4;
+}
+
+const HANDLERS: readonly Handler[] = [
+  ...INSTRUCTIONS.map((instruction) => ({ instruction, length: 4 }) as const),
+  ...COMPRESSIBLE.map((number) => ({ instruction: INSTRUCTIONS[number]!, length: 2 }) as const),
+];
+const SHORT_HANDLERS = new Map(COMPRESSIBLE.map((number, index) => [number, INSTRUCTIONS.length + index]));
+
+/** The operation byte of a slot for an instruction. */
+export function operationOf(number: number, length: 2 | 4): number {
+  const handler = length === 4 ? number : SHORT_HANDLERS.get(number);
+  if (handler === undefined) throw new Error(`instruction ${number} has no form of ${length} bytes`);
+  return FIRST_INSTRUCTION + handler;
+}
+
+export interface Runtime {
+  readonly access: AccessFunctions;
+  readonly trap: TrapFunctions;
+  readonly float: FloatFunctions;
+  readonly csr: FunctionReference;
+  readonly imports: Imports;
+}
+
+export const declareInterpreter = (module: ModuleBuilder): FunctionReference => module.declare(['i32'], 'i32', 'run');
+
+/**
+ * run(hart) -> EXIT. Executes from pc until there is a reason to return.
+ *
+ * Three nested loops: `fetch` starts again from the pc in memory (after a trap, a return from one, a change of address
+ * space), `jump` goes to a target address, `next` executes one decoded slot after another. pc is not kept while
+ * instructions follow each other: it is the page's address plus the slot's position.
+ */
+export function defineInterpreter(module: ModuleBuilder, reference: FunctionReference, runtime: Runtime): void {
+  if (FIRST_INSTRUCTION + HANDLERS.length > 256) throw new Error('a slot names its operation by one byte');
+  module.define(reference, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const r: Registers = {
+      slot: code.local('i32'),
+      page: code.local('i32'),
+      pageAddress: code.local('i64'),
+      target: code.local('i64'),
+      remaining: code.local('i32'),
+      dataTlb: code.local('i32'),
+      fetchTlb: code.local('i32'),
+    };
+    const status = code.local('i32');
+    code.set(r.remaining, h.get32('remaining'));
+    code.loop((fetch) => {
+      code.if(i64.ne(i64.and(i64.extend_i32_u(h.pending), h.get('mie')), i64.const(0)), () =>
+        code.callVoid(runtime.trap.interrupt, h.hart),
+      );
+      h.set32('refetch', i32.const(0));
+      code.set(r.dataTlb, h.get32('dataTlb'));
+      code.set(r.fetchTlb, h.get32('fetchTlb'));
+      code.set(r.target, h.get('pc'));
+      // An address with bit 0 set is no page's address: the next look goes through the fetch TLB.
+      code.set(r.pageAddress, i64.const(1));
+      code.loop((jump) => {
+        code.if(i32.lt_s(r.remaining.get, i32.const(0)), () => {
+          h.set('pc', r.target.get);
+          code.set(status, call('i32', runtime.trap.poll, h.hart, r.remaining.get));
+          code.if(status.get, () => code.return(status.get));
+          code.set(r.remaining, h.get32('remaining'));
+          code.br(fetch);
+        });
+        const targetPage = i64.and(r.target.get, i64.const(-4096));
+        code.if(i64.ne(targetPage, r.pageAddress.get), () => {
+          code.set(r.page, i32.add(r.fetchTlb.get, tlbIndex(r.target.get)));
+          code.if(
+            i64.eq(i64.load(r.page.get), targetPage),
+            () => code.set(r.page, i32.load(r.page.get, 8)),
+            () => {
+              h.set('pc', r.target.get);
+              code.set(r.page, call('i32', runtime.access.fetch, h.hart));
+              code.if(i32.eqz(r.page.get), () => {
+                code.callVoid(runtime.trap.trap, h.hart);
+                code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
+                code.br(fetch);
+              });
+            },
+          );
+          code.set(r.pageAddress, targetPage);
+        });
+        const offset = i32.and(i32.wrap(r.target.get), i32.const(0xffe));
+        code.set(r.slot, i32.add(r.page.get, i32.shl(offset, i32.const(2))));
+        code.loop((next) => {
+          code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
+          code.block((exception) => {
+            code.block((illegal) => {
+              const labels = { fetch, jump, next, exception, illegal };
+              writeHandlers(code, h, r, labels, runtime);
+            });
+            h.set('trapValue', instructionBits(h, r));
+            h.set32('trapCause', i32.const(CAUSE.illegalInstruction));
+          });
+          h.set('pc', pcOf(r));
+          code.callVoid(runtime.trap.trap, h.hart);
+          code.br(fetch);
+        });
+      });
+    });
+    code.unreachable();
+  });
+}
+
+/** The instruction's bits, for xtval: from the guest's page, or as the crossing slot has them. */
+function instructionBits(h: HartFields, r: Registers): I64 {
+  const { code } = h;
+  const address = code.local('i32');
+  const bits = code.local('i32', h.get32('crossingBits'));
+  const distance = i32.sub(r.slot.get, r.page.get);
+  code.if(i32.ne(distance, i32.const(-CROSSING_DISTANCE)), () => {
+    code.set(
+      address,
+      i32.add(i32.load(r.page.get, DECODED_FRAME_OFFSET), i32.shr_u(distance, i32.const(2))),
+    );
+    code.set(bits, i32.load16_u(address.get));
+    code.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => code.set(bits, i32.load(address.get)));
+  });
+  return i64.extend_i32_u(bits.get);
+}
+
+function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
+  const context = new InterpreterContext(code, h, r, labels, runtime);
+  const advance = (bytes: 2 | 4): void => {
+    code.set(r.slot, i32.add(r.slot.get, i32.const((bytes / 2) * SLOT_BYTES)));
+    code.br(labels.next);
+  };
+  const special: Record<keyof typeof SLOT, () => void> = {
+    undecoded: () => {
+      code.callVoid(runtime.imports.decodeSlot, r.slot.get);
+      code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
+      code.br(labels.next);
+    },
+    pageEnd: () => {
+      code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
+      code.set(r.target, pcOf(r));
+      code.br(labels.jump);
+    },
+    crossing: () => {
+      code.set(r.target, pcOf(r));
+      code.if(i32.eqz(call('i32', runtime.access.crossing, h.hart, r.target.get)), () => code.br(labels.exception));
+      code.set(r.slot, i32.add(h.hart, i32.const(CROSSING_OFFSET)));
+      code.set(r.page, i32.add(r.slot.get, i32.const(CROSSING_DISTANCE)));
+      code.set(r.pageAddress, i64.add(r.target.get, i64.const(CROSSING_DISTANCE / 4)));
+      code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
+      code.br(labels.next);
+    },
+    illegal: () => code.br(labels.illegal),
+    nop2: () => advance(2),
+    nop4: () => advance(4),
+  };
+  const specials = Object.entries(SLOT).sort((a, b) => a[1] - b[1]);
+  const bodies = [
+    ...specials.map(([name]) => special[name as keyof typeof SLOT]),
+    ...HANDLERS.map(({ instruction, length }) => () => {
+      context.begin(instruction, length);
+      instruction.semantics(context);
+      advance(length);
+    }),
+  ];
+  code.switch(i32.load8_u(r.slot.get), bodies);
+}

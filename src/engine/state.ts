@@ -1,0 +1,170 @@
+import { PMP_ENTRIES, STATE_FIELDS_32, STATE_FIELDS_64, type StateField32, type StateField64 } from '../isa/fields.ts';
+
+/**
+ * Where a hart's state stands in its hart area, in bytes from the area's start. The generated code and the classes
+ * around it both read this.
+ *
+ *     0      control block (requests from other threads, see the memory layout)
+ *     256    x registers, then f registers, 8 bytes each
+ *     768    64-bit fields, 32-bit fields
+ *     4096   TLBs: for each context a read and a write table; then the fetch tables
+ *     ...    decoded pages
+ */
+
+export const CONTROL_BYTES = 256;
+/** First word of the control block: not 0 when somebody wants the hart's attention. */
+export const REQUEST_OFFSET = 0;
+
+export const X_OFFSET = CONTROL_BYTES;
+export const F_OFFSET = X_OFFSET + 32 * 8;
+const FIELDS_OFFSET = F_OFFSET + 32 * 8;
+
+/** What the engine keeps beyond the architectural state. */
+const ENGINE_FIELDS_64 = [
+  /** Instructions retired before the current chunk. */
+  'retired',
+  /** Instructions that may still be executed before `run` returns. */
+  'budget',
+  /** Value for xtval of the exception under way. */
+  'trapValue',
+  /** Where slow accesses put what was loaded, and CSR accesses the old value. */
+  'value',
+  /** Guest-physical address of the device access under way. */
+  'deviceAddress',
+  'reservationValue',
+  /** Range of guest-virtual addresses of which some large page has been cached: [low, high). */
+  'largePagesLow',
+  'largePagesHigh',
+  /** Time in ticks at which `run` returns for a timer of the platform. */
+  'deadline',
+] as const;
+
+const ENGINE_FIELDS_32 = [
+  /** xcause of the trap under way: exception code, or interrupt number with bit 31 set. */
+  'trapCause',
+  /** Instructions left of the current chunk. */
+  'remaining',
+  /** Byte address of the TLB tables for data accesses now, and of the fetch table. */
+  'dataTlb',
+  'fetchTlb',
+  /** Privilege of data accesses (it differs from `privilege` under MPRV). */
+  'dataPrivilege',
+  'reservationAddress',
+  /** 1: the page that is being executed may have changed; fetch again before the next instruction. */
+  'refetch',
+  /** 1: no device answers at the address (set by the device access). */
+  'deviceFault',
+  /** 1: the last translation for a write was of a frame that holds decoded code. */
+  'codeFrame',
+  /** 1: an environment call from S-mode goes to the VMM (paravirtualization). */
+  'hypercalls',
+  /** Byte address and number of entries of the guest's nested page table. */
+  'npt',
+  'ramPages',
+  /** Byte address of the frame table; machine frame number of the page of zeros. */
+  'frameTable',
+  'zeroFrame',
+  /** 0: no PMP check at all. Otherwise the number of entries in `pmpRanges`. */
+  'pmpChecks',
+  /** Size of the leaf page of the last walk, as the number of address bits below it. */
+  'leafShift',
+  /** The instruction bits that the crossing slot was decoded from. */
+  'crossingBits',
+] as const;
+
+export type Field64 = StateField64 | (typeof ENGINE_FIELDS_64)[number];
+export type Field32 = StateField32 | (typeof ENGINE_FIELDS_32)[number];
+
+const FIELDS_64: readonly Field64[] = [...STATE_FIELDS_64, ...ENGINE_FIELDS_64];
+const FIELDS_32: readonly Field32[] = [...STATE_FIELDS_32, ...ENGINE_FIELDS_32];
+const FIELDS_32_OFFSET = FIELDS_OFFSET + FIELDS_64.length * 8;
+const OFFSETS_64 = new Map(FIELDS_64.map((name, index) => [name, FIELDS_OFFSET + index * 8]));
+const OFFSETS_32 = new Map(FIELDS_32.map((name, index) => [name, FIELDS_32_OFFSET + index * 4]));
+
+export const offset64 = (field: Field64): number => OFFSETS_64.get(field)!;
+export const offset32 = (field: Field32): number => OFFSETS_32.get(field)!;
+
+const align = (value: number, to: number): number => Math.ceil(value / to) * to;
+
+export const PMPADDR_OFFSET = align(FIELDS_32_OFFSET + FIELDS_32.length * 4, 8);
+/** PMP entries that are in use, in order: first byte (u64), last byte (u64), pmpcfg byte (u64). */
+export const PMP_RANGES_OFFSET = PMPADDR_OFFSET + PMP_ENTRIES * 8;
+export const PMP_RANGE_BYTES = 24;
+
+/**
+ * The slot for an instruction that crosses a page: its two halves may come from any two frames, so that it is decoded
+ * for every execution. One decoded instruction, its second half-slot (unused), the end-of-page slot.
+ */
+export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES;
+const STATE_END = CROSSING_OFFSET + 24;
+
+/**
+ * TLBs. An entry has 16 bytes:
+ *   0..7   tag: the guest-virtual page address (low 12 bits 0); all ones when the entry is empty. An access matches when
+ *          its address with the page offset cleared, but for the bits that would make it misaligned, equals the tag.
+ *   8..11  data: machine address minus the low 32 bits of the guest-virtual address;
+ *          fetch: machine address of the decoded page.
+ *   12..15 unused
+ * Data contexts: U, S, S with SUM, M. An entry is used only in the context that it was made in, so that a change of
+ * privilege needs no flush.
+ */
+export const TLB_OFFSET = align(STATE_END, 4096);
+export const TLB_ENTRIES = 256;
+export const TLB_ENTRY_BYTES = 16;
+export const TLB_TABLE_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+/** In a data context the read table comes first, then the write table. */
+export const TLB_WRITE_OFFSET = TLB_TABLE_BYTES;
+export const DATA_CONTEXT_BYTES = 2 * TLB_TABLE_BYTES;
+export const DATA_CONTEXT = { U: 0, S: 1, SUM: 2, M: 3 } as const;
+export const FETCH_TLB_OFFSET = TLB_OFFSET + 4 * DATA_CONTEXT_BYTES;
+/** Fetch contexts by privilege (0, 1, and 3 at index 2). */
+export const TLB_END = FETCH_TLB_OFFSET + 3 * TLB_TABLE_BYTES;
+
+/**
+ * Decoded pages. For each halfword of the guest's page there is a slot of 8 bytes:
+ *   byte 0    operation: index into the interpreter's handlers (0: not decoded yet)
+ *   byte 1..3 rd, rs1, rs2, each times 8
+ *   byte 4..7 immediate, signed; floating point: bits 0..2 rm, bits 8..15 rs3 times 8; CSR instructions: index into CSRS
+ * Behind the 2048 slots: the end-of-page slot, then the machine address of the guest's page (u32).
+ */
+export const SLOT_BYTES = 8;
+export const SLOTS_BYTES = 2048 * SLOT_BYTES;
+export const DECODED_FRAME_OFFSET = SLOTS_BYTES + SLOT_BYTES;
+export const DECODED_PAGE_BYTES = SLOTS_BYTES + 2 * SLOT_BYTES;
+export const DECODED_OFFSET = align(TLB_END, 4096);
+
+/** Bytes of a hart area with room for `pages` decoded pages. */
+export const hartAreaBytes = (pages: number): number => align(DECODED_OFFSET + pages * DECODED_PAGE_BYTES, 4096);
+
+/** Why `run` returned. */
+export const EXIT = {
+  /** The budget of instructions is used up. */
+  budget: 1,
+  /** WFI and no interrupt is pending. */
+  wfi: 2,
+  /** ECALL from S-mode that is for the VMM; pc is that of the ECALL. */
+  hypercall: 3,
+  /** Somebody set a bit of the request word. */
+  request: 4,
+  /** The time in `deadline` has come. */
+  deadline: 5,
+} as const;
+
+/** Instructions between two looks at requests, timers and the budget. */
+export const CHUNK = 20_000;
+
+/** Constants of the memory manager's tables that the generated code needs; the memory layout defines them. */
+export interface MemoryConstants {
+  readonly ramBase: number;
+  readonly present: number;
+  readonly writable: number;
+  readonly accessed: number;
+  readonly dirty: number;
+  /** Kind bits of an entry that is not present; 0 is the page of zeros. */
+  readonly kindMask: number;
+  readonly payloadShift: number;
+  readonly frameBytes: number;
+  /** Byte offset in a frame's entry of the word with the flags, and the flag of frames with decoded code. */
+  readonly frameInfoOffset: number;
+  readonly frameCode: number;
+}

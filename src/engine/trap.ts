@@ -1,0 +1,244 @@
+import { INTERRUPT, MENVCFG, MSTATUS, MSTATUS_MPP_SHIFT, MSTATUS_SPP_SHIFT, PRIVILEGE } from '../isa/fields.ts';
+import { call, type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder, select } from '../wasm/index.ts';
+import { HartFields, type Imports } from './emit.ts';
+import {
+  CHUNK,
+  DATA_CONTEXT,
+  DATA_CONTEXT_BYTES,
+  EXIT,
+  FETCH_TLB_OFFSET,
+  offset32,
+  REQUEST_OFFSET,
+  TLB_OFFSET,
+  TLB_TABLE_BYTES,
+} from './state.ts';
+
+export interface TrapFunctions {
+  /** (hart): chooses the TLB tables after a change of privilege, SUM or MPRV */
+  readonly context: FunctionReference;
+  /** (hart): takes the trap in trapCause and trapValue, pc being that of the instruction */
+  readonly trap: FunctionReference;
+  /** (hart): takes the most important interrupt that is pending and enabled, if any */
+  readonly interrupt: FunctionReference;
+  /** (hart) -> 0 if the instruction is illegal here */
+  readonly mret: FunctionReference;
+  readonly sret: FunctionReference;
+  /** (hart): sets or clears STIP by stimecmp (Sstc) */
+  readonly timer: FunctionReference;
+  /** (hart, remaining) -> EXIT, or 0 to go on */
+  readonly poll: FunctionReference;
+}
+
+export function declareTrap(module: ModuleBuilder): TrapFunctions {
+  return {
+    context: module.declare(['i32'], undefined, 'context'),
+    trap: module.declare(['i32'], undefined, 'trap'),
+    interrupt: module.declare(['i32']),
+    mret: module.declare(['i32'], 'i32'),
+    sret: module.declare(['i32'], 'i32'),
+    timer: module.declare(['i32'], undefined, 'timer'),
+    poll: module.declare(['i32', 'i32'], 'i32'),
+  };
+}
+
+const { U, S, M } = PRIVILEGE;
+const without = (value: I64, mask: bigint): I64 => i64.and(value, i64.const(~mask));
+const only = (value: I64, mask: bigint): I64 => i64.and(value, i64.const(mask));
+/** Moves one flag of a status word to the place of another. */
+const moved = (value: I64, from: bigint, to: bigint): I64 =>
+  select(i64.ne(only(value, from), i64.const(0)), i64.const(to), i64.const(0));
+
+export function defineTrap(module: ModuleBuilder, f: TrapFunctions, imports: Imports): void {
+  defineContext(module, f);
+  defineTakeTrap(module, f);
+  defineInterrupt(module, f);
+  defineReturns(module, f);
+  defineTimer(module, f, imports);
+}
+
+function defineContext(module: ModuleBuilder, f: TrapFunctions): void {
+  module.define(f.context, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const status = code.local('i64', h.get('mstatus')).get;
+    const privilege = code.local('i32', h.get32('privilege')).get;
+    const mpp = i32.wrap(i64.and(i64.shr_u(status, i64.const(MSTATUS_MPP_SHIFT)), i64.const(3)));
+    const modified = i32.and(i32.eq(privilege, i32.const(M)), h.has('mstatus', MSTATUS.MPRV));
+    const data = code.local('i32', select(modified, mpp, privilege)).get;
+    h.set32('dataPrivilege', data);
+    // U 0, S 1, S with SUM 2, M 3.
+    const supervisor = select(h.has('mstatus', MSTATUS.SUM), i32.const(DATA_CONTEXT.SUM), i32.const(DATA_CONTEXT.S));
+    const context = select(i32.eq(data, i32.const(S)), supervisor, data);
+    h.set32(
+      'dataTlb',
+      i32.add(i32.add(h.hart, i32.const(TLB_OFFSET)), i32.mul(context, i32.const(DATA_CONTEXT_BYTES))),
+    );
+    const table = i32.sub(privilege, i32.shr_u(privilege, i32.const(1)));
+    h.set32(
+      'fetchTlb',
+      i32.add(i32.add(h.hart, i32.const(FETCH_TLB_OFFSET)), i32.mul(table, i32.const(TLB_TABLE_BYTES))),
+    );
+  });
+}
+
+/** Privileged specification, 3.1.6.1, 3.1.8 and 10.1.2. */
+function defineTakeTrap(module: ModuleBuilder, f: TrapFunctions): void {
+  module.define(f.trap, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const cause = code.local('i32', h.get32('trapCause')).get;
+    const isInterrupt = code.local('i32', i32.shr_u(cause, i32.const(31))).get;
+    const number = code.local('i64', i64.extend_i32_u(i32.and(cause, i32.const(63)))).get;
+    const value = select(isInterrupt, i64.const(0), h.get('trapValue'));
+    const fullCause = i64.or(i64.shl(i64.extend_i32_u(isInterrupt), i64.const(63)), number);
+    const delegation = select(isInterrupt, h.get('mideleg'), h.get('medeleg'));
+    const delegated = i32.wrap(only(i64.shr_u(delegation, number), 1n));
+    const privilege = code.local('i32', h.get32('privilege')).get;
+    const status = code.local('i64', h.get('mstatus')).get;
+    const target = (vector: I64): I64 => {
+      const base = i64.and(vector, i64.const(-4));
+      const vectored = i32.and(i32.wrap(vector), isInterrupt);
+      return i64.add(base, select(vectored, i64.shl(number, i64.const(2)), i64.const(0)));
+    };
+    code.if(
+      i32.and(i32.ne(privilege, i32.const(M)), delegated),
+      () => {
+        h.set('scause', fullCause);
+        h.set('sepc', h.get('pc'));
+        h.set('stval', value);
+        const previous = i64.shl(i64.extend_i32_u(privilege), i64.const(MSTATUS_SPP_SHIFT));
+        h.set(
+          'mstatus',
+          i64.or(
+            without(status, MSTATUS.SPP | MSTATUS.SPIE | MSTATUS.SIE),
+            i64.or(previous, moved(status, MSTATUS.SIE, MSTATUS.SPIE)),
+          ),
+        );
+        h.set32('privilege', i32.const(S));
+        h.set('pc', target(h.get('stvec')));
+      },
+      () => {
+        h.set('mcause', fullCause);
+        h.set('mepc', h.get('pc'));
+        h.set('mtval', value);
+        const previous = i64.shl(i64.extend_i32_u(privilege), i64.const(MSTATUS_MPP_SHIFT));
+        h.set(
+          'mstatus',
+          i64.or(
+            without(status, MSTATUS.MPP | MSTATUS.MPIE | MSTATUS.MIE),
+            i64.or(previous, moved(status, MSTATUS.MIE, MSTATUS.MPIE)),
+          ),
+        );
+        h.set32('privilege', i32.const(M));
+        h.set('pc', target(h.get('mtvec')));
+      },
+    );
+    code.callVoid(f.context, h.hart);
+  });
+}
+
+/** Priority: MEI, MSI, MTI, SEI, SSI, STI (privileged specification, 3.1.9). */
+function defineInterrupt(module: ModuleBuilder, f: TrapFunctions): void {
+  module.define(f.interrupt, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const pending = code.local('i64', i64.and(i64.extend_i32_u(h.pending), h.get('mie'))).get;
+    code.if(i64.eqz(pending), () => code.return());
+    const privilege = h.get32('privilege');
+    const machineEnabled = i32.or(i32.ne(privilege, i32.const(M)), h.has('mstatus', MSTATUS.MIE));
+    const supervisorEnabled = i32.or(
+      i32.eq(privilege, i32.const(U)),
+      i32.and(i32.eq(privilege, i32.const(S)), h.has('mstatus', MSTATUS.SIE)),
+    );
+    const machine = code.local('i64', i64.and(pending, i64.xor(h.get('mideleg'), i64.const(-1)))).get;
+    const enabled = code.local(
+      'i64',
+      select(i32.and(machineEnabled, i64.ne(machine, i64.const(0))), machine, i64.const(0)),
+    );
+    code.if(i32.and(i64.eqz(enabled.get), supervisorEnabled), () =>
+      code.set(enabled, i64.and(pending, h.get('mideleg'))),
+    );
+    code.if(i64.eqz(enabled.get), () => code.return());
+    for (const number of [INTERRUPT.MEI, INTERRUPT.MSI, INTERRUPT.MTI, INTERRUPT.SEI, INTERRUPT.SSI, INTERRUPT.STI]) {
+      code.if(i64.ne(only(enabled.get, 1n << BigInt(number)), i64.const(0)), () => {
+        h.set32('trapCause', i32.const(number | (1 << 31)));
+        code.callVoid(f.trap, h.hart);
+        code.return();
+      });
+    }
+  });
+}
+
+function defineReturns(module: ModuleBuilder, f: TrapFunctions): void {
+  const leave = (h: HartFields, privilege: I32, status: I64, pc: 'mepc' | 'sepc'): void => {
+    // MPRV does not survive a return to a less privileged mode than M.
+    h.set32('privilege', privilege);
+    h.set(
+      'mstatus',
+      select(i32.eq(h.get32('privilege'), i32.const(M)), status, without(status, MSTATUS.MPRV)),
+    );
+    h.set('pc', h.get(pc));
+    h.code.callVoid(f.context, h.hart);
+    h.code.return(i32.const(1));
+  };
+  module.define(f.mret, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    code.if(i32.ne(h.get32('privilege'), i32.const(M)), () => code.return(i32.const(0)));
+    const status = code.local('i64', h.get('mstatus')).get;
+    const mpp = code.local('i32', i32.wrap(i64.and(i64.shr_u(status, i64.const(MSTATUS_MPP_SHIFT)), i64.const(3)))).get;
+    const kept = without(status, MSTATUS.MPP | MSTATUS.MPIE | MSTATUS.MIE);
+    const next = code.local(
+      'i64',
+      i64.or(i64.or(kept, i64.const(MSTATUS.MPIE)), moved(status, MSTATUS.MPIE, MSTATUS.MIE)),
+    ).get;
+    leave(h, mpp, next, 'mepc');
+    code.unreachable();
+  });
+  module.define(f.sret, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const privilege = code.local('i32', h.get32('privilege')).get;
+    const trapped = i32.and(i32.eq(privilege, i32.const(S)), h.has('mstatus', MSTATUS.TSR));
+    code.if(i32.or(i32.eqz(privilege), trapped), () => code.return(i32.const(0)));
+    const status = code.local('i64', h.get('mstatus')).get;
+    const spp = code.local('i32', i32.wrap(i64.and(i64.shr_u(status, i64.const(MSTATUS_SPP_SHIFT)), i64.const(1)))).get;
+    const kept = without(status, MSTATUS.SPP | MSTATUS.SPIE | MSTATUS.SIE);
+    const next = code.local(
+      'i64',
+      i64.or(i64.or(kept, i64.const(MSTATUS.SPIE)), moved(status, MSTATUS.SPIE, MSTATUS.SIE)),
+    ).get;
+    leave(h, spp, next, 'sepc');
+    code.unreachable();
+  });
+}
+
+function defineTimer(module: ModuleBuilder, f: TrapFunctions, imports: Imports): void {
+  const now = (): I64 => i64.trunc_sat_f64_u(call('f64', imports.now));
+  const line = (h: HartFields): I32 => i32.add(h.hart, i32.const(offset32('lines')));
+  const update = (h: HartFields, time: I64): void => {
+    const bit = 1 << INTERRUPT.STI;
+    h.code.if(h.has('menvcfg', MENVCFG.STCE), () =>
+      h.code.if(
+        i64.ge_u(time, h.get('stimecmp')),
+        () => h.code.drop(i32.atomicOr(line(h), i32.const(bit))),
+        () => h.code.drop(i32.atomicAnd(line(h), i32.const(~bit))),
+      ),
+    );
+  };
+  module.define(f.timer, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    update(h, code.local('i64', now()).get);
+  });
+  module.define(f.poll, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const executed = code.local(
+      'i64',
+      i64.extend_i32_s(i32.sub(i32.const(CHUNK), code.parameter(1, 'i32').get)),
+    ).get;
+    h.set('retired', i64.add(h.get('retired'), executed));
+    h.set('budget', i64.sub(h.get('budget'), executed));
+    h.set32('remaining', i32.const(CHUNK));
+    code.if(i32.atomicLoad(h.hart, REQUEST_OFFSET), () => code.return(i32.const(EXIT.request)));
+    code.if(i64.le_s(h.get('budget'), i64.const(0)), () => code.return(i32.const(EXIT.budget)));
+    const time = code.local('i64', now()).get;
+    update(h, time);
+    code.if(i64.ge_u(time, h.get('deadline')), () => code.return(i32.const(EXIT.deadline)));
+    code.return(i32.const(0));
+  });
+}

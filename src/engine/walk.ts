@@ -1,0 +1,249 @@
+import { MENVCFG, PRIVILEGE } from '../isa/fields.ts';
+import { call, type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder, select } from '../wasm/index.ts';
+import { HartFields, type Imports } from './emit.ts';
+import { type MemoryConstants, PMP_RANGE_BYTES, PMP_RANGES_OFFSET } from './state.ts';
+
+/** Kinds of access: parameters of the translation functions. */
+export const ACCESS = { read: 0, write: 1, fetch: 2 } as const;
+
+/** Bits of a page table entry (privileged specification, 10.3.1 and 10.4.1):
+ *  0 V, 1 R, 2 W, 3 X, 4 U, 5 G, 6 A, 7 D, 8..9 RSW, 10..53 PPN, 54..60 reserved, 61..62 PBMT, 63 N. */
+const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, A: 64, D: 128 } as const;
+const PTE_RESERVED = 0x3ffn << 54n;
+const PTE_PPN_MASK = (1n << 44n) - 1n;
+
+/** Result of `walk` for a translation that faults. */
+export const NO_TRANSLATION = -1n;
+
+export interface WalkFunctions {
+  /** (hart, gpa, write) -> machine address, 0 if the address is not in RAM */
+  readonly physical: FunctionReference;
+  /** (hart, gva, access, privilege) -> gpa, or NO_TRANSLATION with the trap cause and value set */
+  readonly walk: FunctionReference;
+  /** (hart, gpa, bytes, access, privilege) -> 0 denied, 1 granted, 2 granted but not for the whole page */
+  readonly pmp: FunctionReference;
+}
+
+export function declareWalk(module: ModuleBuilder): WalkFunctions {
+  return {
+    physical: module.declare(['i32', 'i64', 'i32'], 'i32'),
+    walk: module.declare(['i32', 'i64', 'i32', 'i32'], 'i64'),
+    pmp: module.declare(['i32', 'i64', 'i32', 'i32', 'i32'], 'i32'),
+  };
+}
+
+const masked = (value: I64, mask: bigint | number): I64 => i64.and(value, i64.const(mask));
+const isSet = (value: I64, mask: bigint | number): I32 => i64.ne(masked(value, mask), i64.const(0));
+
+export function defineWalk(module: ModuleBuilder, f: WalkFunctions, imports: Imports, m: MemoryConstants): void {
+  definePhysical(module, f, imports, m);
+  definePmp(module, f);
+  defineWalkTables(module, f);
+}
+
+/**
+ * The nested page table: guest-physical to machine. An untouched page that is read is the page of zeros; all else that
+ * is not there, and a write to what is not writable, is the embedder's `nestedFault`, after which the entry is read
+ * again. ACCESSED and DIRTY are set by compare-and-exchange: an entry that the memory manager changed at the same time
+ * is never written over.
+ */
+function definePhysical(module: ModuleBuilder, f: WalkFunctions, imports: Imports, m: MemoryConstants): void {
+  module.define(f.physical, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gpa = code.parameter(1, 'i64').get;
+    const write = code.parameter(2, 'i32').get;
+    const page = code.local('i64', i64.shr_u(i64.sub(gpa, i64.const(m.ramBase)), i64.const(12))).get;
+    code.if(i64.ge_u(page, i64.extend_i32_u(h.get32('ramPages'))), () => code.return(i32.const(0)));
+    const gfn = code.local('i32', i32.wrap(page)).get;
+    const entryAddress = code.local('i32', i32.add(h.get32('npt'), i32.shl(gfn, i32.const(2)))).get;
+    const offset = i32.and(i32.wrap(gpa), i32.const(0xfff));
+    const needed = code.local(
+      'i32',
+      select(write, i32.const(m.accessed | m.dirty), i32.const(m.accessed)),
+    ).get;
+    const permission = code.local(
+      'i32',
+      select(write, i32.const(m.present | m.writable), i32.const(m.present)),
+    ).get;
+    const entry = code.local('i32');
+    const setBits = (again: Parameters<typeof code.br>[0]): void => {
+      code.if(i32.ne(i32.and(entry.get, needed), needed), () =>
+        code.brIf(
+          again,
+          i32.ne(i32.atomicCompareExchange(entryAddress, entry.get, i32.or(entry.get, needed)), entry.get),
+        ),
+      );
+    };
+    code.loop((again) => {
+      code.set(entry, i32.atomicLoad(entryAddress));
+      code.if(i32.eq(i32.and(entry.get, permission), permission), () => {
+        setBits(again);
+        code.return(i32.or(i32.shl(i32.shr_u(entry.get, i32.const(m.payloadShift)), i32.const(12)), offset));
+      });
+      const untouched = i32.eqz(i32.and(entry.get, i32.const(m.present | m.kindMask)));
+      code.if(i32.and(untouched, i32.eqz(write)), () => {
+        setBits(again);
+        code.return(i32.or(i32.shl(h.get32('zeroFrame'), i32.const(12)), offset));
+      });
+      code.callVoid(imports.nestedFault, gfn, write);
+      code.br(again);
+    });
+    code.unreachable();
+  });
+}
+
+/**
+ * Physical memory protection (privileged specification, 3.7). The embedder has turned the registers into a list of
+ * ranges, in order of priority; the first one that holds any byte of the access decides.
+ */
+function definePmp(module: ModuleBuilder, f: WalkFunctions): void {
+  module.define(f.pmp, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gpa = code.parameter(1, 'i64').get;
+    const bytes = code.parameter(2, 'i32').get;
+    const access = code.parameter(3, 'i32').get;
+    const privilege = code.parameter(4, 'i32').get;
+    const left = code.local('i32', h.get32('pmpChecks'));
+    code.if(i32.eqz(left.get), () => code.return(i32.const(1)));
+    const last = code.local('i64', i64.add(gpa, i64.extend_i32_u(i32.sub(bytes, i32.const(1))))).get;
+    const pageFirst = code.local('i64', masked(gpa, -4096)).get;
+    const pageLast = i64.or(gpa, i64.const(0xfff));
+    const range = code.local('i32', i32.add(h.hart, i32.const(PMP_RANGES_OFFSET)));
+    const partial = code.local('i32', i32.const(1));
+    const machine = i32.eq(privilege, i32.const(PRIVILEGE.M));
+    code.loop((again) => {
+      code.set(left, i32.sub(left.get, i32.const(1)));
+      code.if(i32.eqz(left.get), () => code.return(i32.mul(machine, partial.get)));
+      const low = i64.load(range.get);
+      const high = i64.load(range.get, 8);
+      const config = i32.load(range.get, 16);
+      code.if(i32.and(i64.le_u(low, pageLast), i64.ge_u(high, pageFirst)), () => {
+        code.if(i32.or(i64.gt_u(low, pageFirst), i64.lt_u(high, pageLast)), () => code.set(partial, i32.const(2)));
+        code.if(i32.and(i64.le_u(low, last), i64.ge_u(high, gpa)), () => {
+          code.if(i32.or(i64.gt_u(low, gpa), i64.lt_u(high, last)), () => code.return(i32.const(0)));
+          // M-mode is bound by locked entries (L, bit 7) only.
+          code.if(i32.and(machine, i32.eqz(i32.and(config, i32.const(0x80)))), () => code.return(partial.get));
+          code.return(i32.mul(i32.and(i32.shr_u(config, access), i32.const(1)), partial.get));
+        });
+      });
+      code.set(range, i32.add(range.get, i32.const(PMP_RANGE_BYTES)));
+      code.br(again);
+    });
+    code.unreachable();
+  });
+}
+
+/** Sv39 and Sv48 (privileged specification, 10.3.2): hardware updates A and D if menvcfg.ADUE says so (Svadu). */
+function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
+  module.define(f.walk, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const access = code.parameter(2, 'i32').get;
+    const privilege = code.parameter(3, 'i32').get;
+    const isFetch = i32.eq(access, i32.const(ACCESS.fetch));
+    const isWrite = i32.eq(access, i32.const(ACCESS.write));
+    // Page faults are causes 12 (fetch), 13 (read), 15 (write); access faults are 1, 5 and 7.
+    const pageFault = i32.add(i32.const(13), select(isFetch, i32.const(-1), i32.shl(isWrite, i32.const(1))));
+    const accessFault = i32.add(i32.const(5), select(isFetch, i32.const(-4), i32.shl(isWrite, i32.const(1))));
+    const fail = (cause: I32): void => {
+      h.raise(cause, gva);
+      code.return(i64.const(NO_TRANSLATION));
+    };
+
+    const mode = code.local('i32', i32.wrap(i64.shr_u(h.get('satp'), i64.const(60)))).get;
+    code.if(i32.or(i32.eq(privilege, i32.const(PRIVILEGE.M)), i32.eqz(mode)), () => {
+      h.set32('leafShift', i32.const(12));
+      code.if(i64.ne(i64.shr_u(gva, i64.const(56)), i64.const(0)), () => fail(accessFault));
+      code.return(gva);
+    });
+
+    // Mode 8 is Sv39 with three levels, mode 9 is Sv48 with four.
+    const levels = i32.sub(mode, i32.const(5));
+    const unusedBits = code.local(
+      'i64',
+      i64.extend_i32_u(i32.sub(i32.const(52), i32.mul(levels, i32.const(9)))),
+    ).get;
+    code.if(i64.ne(i64.shr_s(i64.shl(gva, unusedBits), unusedBits), gva), () => fail(pageFault));
+
+    const pte = code.local('i64');
+    const pteGpa = code.local('i64');
+    const pteAddress = code.local('i32');
+    const shift = code.local('i64');
+    const table = code.local('i64');
+    code.loop((again) => {
+      code.set(table, i64.shl(masked(h.get('satp'), PTE_PPN_MASK), i64.const(12)));
+      code.set(shift, i64.sub(i64.const(64 - 9), unusedBits));
+      code.loop((nextLevel) => {
+        const index = masked(i64.shr_u(gva, shift.get), 511);
+        code.set(pteGpa, i64.add(table.get, i64.shl(index, i64.const(3))));
+        const granted = call(
+          'i32',
+          f.pmp,
+          h.hart,
+          pteGpa.get,
+          i32.const(8),
+          i32.const(ACCESS.read),
+          i32.const(PRIVILEGE.S),
+        );
+        code.if(i32.eqz(granted), () => fail(accessFault));
+        code.set(pteAddress, call('i32', f.physical, h.hart, pteGpa.get, i32.const(0)));
+        code.if(i32.eqz(pteAddress.get), () => fail(accessFault));
+        code.set(pte, i64.atomicLoad(pteAddress.get));
+        code.if(i32.or(i32.eqz(isSet(pte.get, PTE.V)), isSet(pte.get, PTE_RESERVED)), () => fail(pageFault));
+        code.if(i64.eqz(masked(pte.get, PTE.R | PTE.W | PTE.X)), () => {
+          code.if(isSet(pte.get, PTE.A | PTE.D | PTE.U), () => fail(pageFault));
+          code.set(table, i64.shl(masked(i64.shr_u(pte.get, i64.const(10)), PTE_PPN_MASK), i64.const(12)));
+          code.set(shift, i64.sub(shift.get, i64.const(9)));
+          code.brIf(nextLevel, i64.ge_s(shift.get, i64.const(12)));
+          fail(pageFault);
+        });
+      });
+
+      // W without R is reserved.
+      code.if(i64.eq(masked(pte.get, PTE.R | PTE.W), i64.const(PTE.W)), () => fail(pageFault));
+      const userPage = isSet(pte.get, PTE.U);
+      const noSum = i32.eqz(h.has('mstatus', 1n << 18n));
+      code.if(
+        select(privilege, i32.and(userPage, i32.or(isFetch, noSum)), i32.eqz(userPage)),
+        () => fail(pageFault),
+      );
+      const readable = i32.or(
+        isSet(pte.get, PTE.R),
+        i32.and(isSet(pte.get, PTE.X), h.has('mstatus', 1n << 19n)),
+      );
+      code.if(
+        i32.eqz(select(isFetch, isSet(pte.get, PTE.X), select(isWrite, isSet(pte.get, PTE.W), readable))),
+        () => fail(pageFault),
+      );
+      // A large page has to be aligned to its size.
+      const offsetMask = code.local('i64', i64.sub(i64.shl(i64.const(1), shift.get), i64.const(1))).get;
+      const frame = code.local(
+        'i64',
+        i64.shl(masked(i64.shr_u(pte.get, i64.const(10)), PTE_PPN_MASK), i64.const(12)),
+      ).get;
+      code.if(i64.ne(i64.and(frame, offsetMask), i64.const(0)), () => fail(pageFault));
+
+      const needed = code.local('i64', select(isWrite, i64.const(PTE.A | PTE.D), i64.const(PTE.A))).get;
+      code.if(i64.ne(i64.and(pte.get, needed), needed), () => {
+        code.if(i32.eqz(h.has('menvcfg', MENVCFG.ADUE)), () => fail(pageFault));
+        const writable = call(
+          'i32',
+          f.pmp,
+          h.hart,
+          pteGpa.get,
+          i32.const(8),
+          i32.const(ACCESS.write),
+          i32.const(PRIVILEGE.S),
+        );
+        code.if(i32.eqz(writable), () => fail(accessFault));
+        code.set(pteAddress, call('i32', f.physical, h.hart, pteGpa.get, i32.const(1)));
+        code.if(i32.eqz(pteAddress.get), () => fail(accessFault));
+        const updated = i64.or(pte.get, needed);
+        code.brIf(again, i64.ne(i64.atomicCompareExchange(pteAddress.get, pte.get, updated), pte.get));
+      });
+      h.set32('leafShift', i32.wrap(shift.get));
+      code.return(i64.or(frame, i64.and(gva, offsetMask)));
+    });
+    code.unreachable();
+  });
+}
