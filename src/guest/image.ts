@@ -3,12 +3,12 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import xz from 'xz-decompress';
 import { AptRoot, debianSourceLine, type PackageRecord } from './apt.ts';
 import { cacheDirectory, namingCacheErrors, publish, withLock, withWorkFolder, writeWhole } from './cache.ts';
 import { GuestImageError, OWN_FILES_HINT, systemErrorCode } from './errors.ts';
 import { isLinuxImage } from './kernel.ts';
 import { loadOrder, type ModuleInfo, normalModuleName, readModuleInfo } from './modules.ts';
-import { runTool } from './tools.ts';
 
 /** Modules that an image has, with all that they need: virtio's devices, and file systems for a disk. */
 export const IMAGE_MODULES: readonly string[] = [
@@ -23,7 +23,7 @@ export const IMAGE_MODULES: readonly string[] = [
 ];
 
 /** Raised when what is in an image folder changes, so that older ones are not taken for it. */
-const FORMAT = 2;
+const FORMAT = 1;
 
 const ARCHITECTURE = 'riscv64';
 
@@ -268,8 +268,11 @@ async function unpackModules(
 }
 
 async function decompressXz(file: string): Promise<Uint8Array> {
-  const { status, stdout, stderr } = await runTool('xz', ['--decompress', '--stdout', file]);
-  if (status === 0) return stdout;
-  const message = `the kernel module ${basename(file)} is damaged (${stderr.trim()}); try again, ${OWN_FILES_HINT}`;
-  throw new GuestImageError('damaged-download', message);
+  const compressed = new Blob([await readFile(file)]).stream();
+  try {
+    return await new Response(new xz.XzReadableStream(compressed)).bytes();
+  } catch (error) {
+    const message = `the kernel module ${basename(file)} is damaged (${error}); try again, ${OWN_FILES_HINT}`;
+    throw new GuestImageError('damaged-download', message, { cause: error });
+  }
 }

@@ -1,10 +1,10 @@
-// Runs the machine's programs (apt, dpkg-deb, xz).
+// Runs the machine's programs (apt and dpkg-deb).
 
 import { spawn } from 'node:child_process';
 import { GuestImageError, OWN_FILES_HINT, systemErrorCode } from './errors.ts';
 
 /** The Debian package that has each program that is run here. */
-const PACKAGE_OF = { 'apt-get': 'apt', 'apt-cache': 'apt', 'dpkg-deb': 'dpkg', xz: 'xz-utils' } as const;
+const PACKAGE_OF = { 'apt-get': 'apt', 'apt-cache': 'apt', 'dpkg-deb': 'dpkg' } as const;
 
 export type Tool = keyof typeof PACKAGE_OF;
 

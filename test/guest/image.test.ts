@@ -181,6 +181,15 @@ describe('prepareGuestImage', () => {
     await refused('not-a-kernel', /vmlinux-6\.1\.0-fake-riscv64/, other(changed('linux-image-6', kernel)));
   });
 
+  it('names a module that is damaged', async () => {
+    const path = 'usr/lib/modules/6.1.0-fake-riscv64/kernel/b/virtio_base.ko.xz';
+    const whole = packages.find(({ name }) => name.startsWith('linux-image-6'))!.files[path]!;
+    for (const damaged of [whole.subarray(0, whole.length - 20), whole.subarray(0, 0), Buffer.from('no xz')]) {
+      const wanted = other(changed('linux-image-6', { [path]: damaged }));
+      await refused('damaged-download', /virtio_base\.ko\.xz is damaged/, wanted);
+    }
+  });
+
   it('names a module that is not there, and who needs it', async () => {
     await refused('module-missing', /no module missing;/, { ...options, modules: ['alone', 'missing'] });
     await refused('module-missing', /no module nowhere, which broken needs;/, { ...options, modules: ['broken'] });
