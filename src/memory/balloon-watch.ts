@@ -10,6 +10,7 @@ import {
   GUEST_BALLOON_FLAGS,
   GUEST_BALLOON_MANUAL,
   GUEST_BALLOON_STATISTICS,
+  GUEST_BALLOON_STATISTICS_COUNT,
   GUEST_BALLOON_TARGET,
 } from './layout-guest.ts';
 
@@ -23,6 +24,9 @@ export class BalloonWatch {
   #actual: number;
   #goal: number;
   #since: number;
+  /** Number of the last statistics, and where the balloon was when they came. */
+  #statistics = 0;
+  #actualThen = 0;
 
   constructor(guest: Guest, now: number) {
     this.#guest = guest;
@@ -36,6 +40,11 @@ export class BalloonWatch {
     const guest = this.#guest;
     const target = guest.get(GUEST_BALLOON_TARGET);
     const actual = clamp(guest.get(GUEST_BALLOON_ACTUAL), guest.pages);
+    const statistics = guest.get(GUEST_BALLOON_STATISTICS_COUNT);
+    if (statistics !== this.#statistics) {
+      this.#statistics = statistics;
+      this.#actualThen = actual;
+    }
     const distance = Math.abs(target - actual);
     const closer = distance < Math.abs(target - this.#actual);
     if (distance <= NEAR || closer || Math.sign(target - actual) !== Math.sign(this.#goal - this.#actual)) {
@@ -48,15 +57,16 @@ export class BalloonWatch {
       target,
       actual,
       stuckMs: Math.max(0, now - this.#since),
-      free: this.#statistic(BALLOON_STAT_FREE),
-      available: this.#statistic(BALLOON_STAT_AVAILABLE),
+      free: this.#statistic(BALLOON_STAT_FREE, actual),
+      available: this.#statistic(BALLOON_STAT_AVAILABLE, actual),
       manual: Math.min(guest.get(GUEST_BALLOON_MANUAL), guest.pages),
     };
   }
 
-  #statistic(tag: number): number {
+  /** What the balloon has taken since the statistics came is no longer free or available. */
+  #statistic(tag: number, actual: number): number {
     const value = this.#guest.get(GUEST_BALLOON_STATISTICS + tag);
-    return value < 0 ? -1 : clamp(value, this.#guest.pages);
+    return value < 0 ? -1 : clamp(value - (actual - this.#actualThen), this.#guest.pages);
   }
 }
 

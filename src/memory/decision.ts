@@ -52,8 +52,8 @@ export interface Observation {
   free: number;
   /** State (STATE_*) that was decided last. */
   state: number;
-  /** Pages that could be written to swap. */
-  swapFree: number;
+  /** Whether pages can be written to swap now: there is one, and it has not failed just now. */
+  swapReady: boolean;
   guests: GuestObservation[];
 }
 

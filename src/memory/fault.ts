@@ -27,7 +27,6 @@ import {
   FRAME_SHARED,
   GUEST_RAM_BASE,
   HEADER_PROGRESS,
-  HEADER_STARVED,
   HEADER_WAITING,
   NPT_ACCESSED,
   NPT_DIRTY,
@@ -50,6 +49,7 @@ import {
   COUNT_ZERO_FILLS,
   GUEST_BLOCKED,
   GUEST_RUNNING,
+  GUEST_STARVED,
   GUEST_STATE,
   MAX_HARTS,
 } from './layout-guest.ts';
@@ -369,12 +369,12 @@ export class FaultHandler {
     const memory = this.#memory;
     const start = this.#now?.() ?? 0;
     guest.add(COUNT_STARVATIONS, 1);
-    Atomics.add(memory.i32, HEADER_STARVED, 1);
+    guest.add(GUEST_STARVED, 1);
     memory.wakeManager();
     try {
       this.#sleep();
     } finally {
-      Atomics.sub(memory.i32, HEADER_STARVED, 1);
+      guest.add(GUEST_STARVED, -1);
       guest.add(COUNT_STARVED_MS, Math.round((this.#now?.() ?? 0) - start));
     }
   }

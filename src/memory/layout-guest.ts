@@ -34,6 +34,8 @@ export const GUEST_OVERHEAD = 9;
 export const GUEST_WORKING_SET = 10;
 /** Sharing domain: pages are merged between guests of one domain only; 0 is the default one, negative: none. */
 export const GUEST_DOMAIN = 11;
+/** Number of its harts that wait because there is no frame for them. */
+export const GUEST_STARVED = 12;
 
 /** GUEST_STATE: runs, or is paused. */
 export const GUEST_RUNNING = 1;

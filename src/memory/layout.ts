@@ -54,10 +54,8 @@ export const HEADER_FREE_COUNT = 11;
 export const HEADER_RESERVE = 12;
 /** Futex word: raised whenever waiting for a frame, or for a page in transit, may have come to an end. */
 export const HEADER_PROGRESS = 13;
-/** Number of harts that wait for HEADER_PROGRESS. */
+/** Number of harts that wait for HEADER_PROGRESS; those of threads that were killed meanwhile stay counted. */
 export const HEADER_WAITING = 14;
-/** Number of harts that wait because no frame is free (a part of HEADER_WAITING). */
-export const HEADER_STARVED = 15;
 /** Futex word on which the memory manager sleeps: raised when a hart starves or a guest ends. */
 export const HEADER_MANAGER_WAKE = 16;
 /** Free-memory state: STATE_HIGH ... STATE_LOW, written by the memory manager. */

@@ -20,9 +20,8 @@ import { Guest } from './guest.ts';
 import {
   HART_REQUEST_CONTROL,
   HEADER_MANAGER_WAKE,
-  HEADER_STARVED,
   HEADER_STATE,
-  HEADER_SWAP_FREE,
+  HEADER_SWAP_SLOTS,
   STATE_HARD,
   STATE_HIGH,
 } from './layout.ts';
@@ -31,6 +30,7 @@ import {
   GUEST_BALLOON_TARGET,
   GUEST_BLOCKED,
   GUEST_ENDED,
+  GUEST_STARVED,
   GUEST_STATE,
   GUEST_TARGET,
   GUEST_WORKING_SET,
@@ -143,7 +143,7 @@ export class MemoryManager {
    */
   wait(timeoutMs: number): void {
     const { i32 } = this.#memory;
-    if (Atomics.load(i32, HEADER_STARVED) > 0) {
+    if (this.#runningGuests().some((guest) => guest.get(GUEST_STARVED) > 0)) {
       Atomics.wait(i32, HEADER_MANAGER_WAKE, Atomics.load(i32, HEADER_MANAGER_WAKE), Math.min(timeoutMs, 5));
     } else {
       Atomics.wait(i32, HEADER_MANAGER_WAKE, this.#wakeSeen, timeoutMs);
@@ -226,7 +226,7 @@ export class MemoryManager {
       frames: account.frames,
       free: account.free,
       state: Atomics.load(i32, HEADER_STATE),
-      swapFree: this.#options.store === undefined || now < this.#pagingPausedUntil ? 0 : i32[HEADER_SWAP_FREE]!,
+      swapReady: this.#options.store !== undefined && i32[HEADER_SWAP_SLOTS] !== 0 && now >= this.#pagingPausedUntil,
       guests,
     };
   }
