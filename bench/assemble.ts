@@ -1,4 +1,4 @@
-/** Bare-metal programs for benchmarks, assembled with Debian's binutils for riscv64. */
+/** Bare-metal programs for benchmarks and tests, assembled with Debian's binutils for riscv64. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,11 +13,11 @@ export function temporaryFolder(): string {
 }
 
 /**
- * Assembles a program to a flat image.
+ * Assembles a program.
  * @param base address at which it is going to run
- * @returns the path of the image
+ * @returns the paths of the ELF file and of the flat image
  */
-export function assemble(name: string, source: string, base: number): string {
+export function assemble(name: string, source: string, base: number): { elf: string; flat: string } {
   requireDebian('binutils');
   const folder = temporaryFolder();
   const path = (ending: string): string => join(folder, `${name}.${ending}`);
@@ -31,5 +31,5 @@ export function assemble(name: string, source: string, base: number): string {
     const { status, stderr } = spawnSync(`riscv64-linux-gnu-${tool}`, args, { encoding: 'utf8' });
     if (status !== 0) throw new Error(`riscv64-linux-gnu-${tool} failed on ${name}: ${stderr}`);
   }
-  return path('bin');
+  return { elf: path('elf'), flat: path('bin') };
 }

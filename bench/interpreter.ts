@@ -74,7 +74,7 @@ export const interpreter: Bench = {
     const rows: string[][] = [];
     const data: Record<string, unknown> = {};
     for (const [name, source] of Object.entries(LOOPS)) {
-      const image = assemble(name, source + END, RAM);
+      const image = assemble(name, source + END, RAM).flat;
       const mips: number[] = [];
       let instructions = 0;
       for (let i = 0; i < runs; i++) {

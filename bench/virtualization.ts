@@ -53,8 +53,9 @@ export const virtualization: Bench = {
   description: 'the same work paravirtualized and with firmware of its own',
   async run({ runs, progress }) {
     requireDebian('opensbi');
-    const kernels = [true, false].map((paravirtual) =>
-      assemble(`kernel-${paravirtual ? 'para' : 'full'}`, kernelSource(paravirtual), KERNEL_ADDRESS),
+    const kernels = [true, false].map(
+      (paravirtual) =>
+        assemble(`kernel-${paravirtual ? 'para' : 'full'}`, kernelSource(paravirtual), KERNEL_ADDRESS).flat,
     );
     const files = await bootFiles();
     const kinds = ['boot', ...Object.keys(WORK)];

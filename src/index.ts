@@ -7,3 +7,4 @@ export type { EngineCounts, GuestExit } from './host/messages.ts';
 export type { DiskOptions, GuestOptions, HostOptions } from './host/options.ts';
 export { formatSize, parseSize, type Size } from './host/size.ts';
 export type { GuestCounts, GuestMemoryStatistics, HostMemoryStatistics, MemoryState } from './host/statistics.ts';
+export { AdmissionError } from './policy/admission.ts';

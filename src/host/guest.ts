@@ -1,5 +1,6 @@
 /** The library's handle to a running guest. */
 import { closeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Guest as GuestMemoryHandle } from '../memory/guest.ts';
 import {
@@ -7,6 +8,7 @@ import {
   HART_REQUEST_CONTROL,
   HART_SHOOTDOWN_ACK_BYTE,
   HART_STATE_BYTE,
+  HEADER_GUEST_TABLE,
   HEADER_MUTEX_OWNER,
   PAGE_SIZE,
 } from '../memory/layout.ts';
@@ -15,7 +17,7 @@ import { GuestConsole } from './console.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
 import type { EngineCounts, FromGuest, GuestExit, GuestWorkerData, ToGuest } from './messages.ts';
 import { parseSize, type Size } from './size.ts';
-import { type GuestMemoryStatistics, guestMemoryStatistics } from './statistics.ts';
+import { type GuestMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { workerUrl } from './worker-url.ts';
 
 /** What a guest does now. */
@@ -33,6 +35,10 @@ export interface GuestStatistics {
 
 /** Time that a guest's thread has to come to its end by itself, milliseconds. */
 const KILL_TIMEOUT_MS = 5000;
+
+/** Time that the memory manager may take to free a guest's memory, and time between two looks, milliseconds. */
+const FREE_TIMEOUT_MS = 5000;
+const LOOK_MS = 2;
 
 const PANIC = /Kernel panic - not syncing: ([^\r\n]*)/;
 
@@ -88,8 +94,7 @@ export class Guest {
         closeSync(descriptor);
         if (overlay !== undefined) closeSync(overlay);
       }
-      this.#finish();
-      onEnd(this);
+      void this.#finish().then(() => onEnd(this));
     });
     // Whoever waits for these hears of a failure by the end as well.
     this.#started.promise.catch(() => {});
@@ -183,9 +188,13 @@ export class Guest {
       name: this.name,
       state: this.#state,
       exit: this.#exit,
-      memory: this.#lastMemory ?? guestMemoryStatistics(this.#memory),
+      memory: this.#lastMemory ?? this.#memoryNow(),
       engine: this.#engine,
     };
+  }
+
+  #memoryNow(): GuestMemoryStatistics {
+    return memoryStatistics(this.#memory.memory).guests.get(this.#memory.slot)!;
   }
 
   #tell(message: ToGuest): void {
@@ -234,13 +243,13 @@ export class Guest {
   }
 
   /** The thread is gone: takes the last figures, then gives the guest's memory back. */
-  #finish(): void {
+  async #finish(): Promise<void> {
     const panic = PANIC.exec(this.console.tail);
     let exit = this.#exit ?? { reason: 'error', status: 1, message: this.#crash ?? 'its thread ended without a word' };
     if (exit.reason === 'reset' && panic !== null) exit = { reason: 'panic', status: 1, message: panic[1]! };
     this.#exit = exit;
+    this.#lastMemory = this.#memoryNow();
     this.#state = 'ended';
-    this.#lastMemory = guestMemoryStatistics(this.#memory);
     this.#release();
     this.#port.close();
     this.console.end();
@@ -250,7 +259,17 @@ export class Guest {
     this.#resuming?.reject(error);
     for (const read of this.#reads.values()) read.reject(error);
     this.#reads.clear();
+    await this.#freed();
     this.#ended.resolve(exit);
+  }
+
+  /** Waits until the memory manager has taken the guest's memory back. */
+  async #freed(): Promise<void> {
+    const { memory, slot, block } = this.#memory;
+    for (let waited = 0; waited < FREE_TIMEOUT_MS; waited += LOOK_MS) {
+      if (Atomics.load(memory.i32, HEADER_GUEST_TABLE + slot) !== block * 4) return;
+      await sleep(LOOK_MS);
+    }
   }
 
   /** Undoes what a thread that died in the middle of something may have left behind, then frees the guest's memory. */

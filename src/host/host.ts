@@ -2,23 +2,26 @@
 import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { HART_ENGINE_BYTES } from '../machine/index.ts';
+import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
-import { PAGE_SIZE } from '../memory/layout.ts';
+import { HART_CONTROL_BYTES, HEADER_RESERVE, PAGE_SIZE } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { createSwap } from '../memory/swap.ts';
+import { admit } from '../policy/admission.ts';
 import { messageOf } from './errors.ts';
 import { openFile, readWhole } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
 import type { FromManager, ManagerWorkerData, OpenDisk, ToManager } from './messages.ts';
 import {
   type DiskOptions,
+  type GuestConfig,
   type GuestOptions,
   guestConfig,
   type HostConfig,
   type HostOptions,
   hostConfig,
 } from './options.ts';
-import { type HostMemoryStatistics, hostMemoryStatistics } from './statistics.ts';
+import { type HostMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { openSwapFile } from './swap-file.ts';
 import { workerUrl } from './worker-url.ts';
 
@@ -44,7 +47,6 @@ export class Host {
   readonly #managerPort: MessagePort;
   readonly #managerEnded = Promise.withResolvers<void>();
   readonly #guests = new Set<Guest>();
-  /** Contents of kernels and the like by path, for as long as a guest that was started with them is being started. */
   #started = 0;
   #closed = false;
 
@@ -97,7 +99,7 @@ export class Host {
 
   /**
    * Starts a guest; resolves when it executes its first instruction.
-   * @throws OptionError, FileError, GuestError
+   * @throws OptionError, FileError, AdmissionError, GuestError
    */
   async start(options: GuestOptions): Promise<Guest> {
     if (this.#closed) throw new Error('the host is closed; create another one');
@@ -110,6 +112,7 @@ export class Host {
     const disks = openDisks(config.disks);
     let guest: Guest;
     try {
+      this.#admit(config);
       const memory = createGuest(this.#memory, {
         name: config.name,
         memoryBytes: config.memory,
@@ -139,14 +142,31 @@ export class Host {
     return guest;
   }
 
+  /** @throws AdmissionError when what running guests were promised and this one asks for is more than there is */
+  #admit(config: GuestConfig): void {
+    const { guestFrames: frames, i32 } = this.#memory;
+    const account = takeAccount(this.#memory);
+    admit(
+      {
+        frames,
+        reserve: i32[HEADER_RESERVE]!,
+        swapSlots: account.swap.slots - account.swap.bad,
+        heapFree: account.heapFree,
+      },
+      account.guests,
+      {
+        name: config.name,
+        configured: config.memory / PAGE_SIZE,
+        minimum: config.minimum / PAGE_SIZE,
+        overhead: guestOverhead(config.memory),
+      },
+    );
+  }
+
   statistics(): HostStatistics {
-    const guests = [...this.#guests].map((guest) => guest.statistics());
     return {
-      memory: hostMemoryStatistics(
-        this.#memory,
-        guests.map((guest) => guest.memory),
-      ),
-      guests,
+      memory: memoryStatistics(this.#memory).host,
+      guests: [...this.#guests].map((guest) => guest.statistics()),
     };
   }
 
@@ -168,6 +188,15 @@ export class Host {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Pages of the VMM heap that a guest takes: its block, the nested page table, the area of its hart. */
+function guestOverhead(memory: number): number {
+  return (
+    1 +
+    Math.ceil(((memory / PAGE_SIZE) * 4) / PAGE_SIZE) +
+    Math.ceil((HART_CONTROL_BYTES + HART_ENGINE_BYTES) / PAGE_SIZE)
+  );
 }
 
 /** Opens all disks of a guest, or none. */

@@ -20,7 +20,7 @@ const manager = new MemoryManager(
     ...(swap === undefined ? {} : { store: new SwapFile(swap) }),
     now: () => performance.now(),
     onError: (error) => say({ kind: 'log', message: error.message }),
-    sharing: { enabled: sharing },
+    sharing,
   },
 );
 

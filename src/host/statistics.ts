@@ -1,7 +1,8 @@
-/** What a host and its guests have and have done, read from the machine memory. Amounts are bytes, counts are pages or events. */
-import type { Guest } from '../memory/guest.ts';
-import * as layout from '../memory/layout.ts';
-import * as block from '../memory/layout-guest.ts';
+/** What a host and its guests have and have done, for the library's users. Amounts are bytes, counts are pages or events. */
+import { type GuestAccount, takeAccount } from '../memory/account.ts';
+import { Guest } from '../memory/guest.ts';
+import { PAGE_SIZE } from '../memory/layout.ts';
+import { BALLOON_STAT_FREE, GUEST_BALLOON_MANUAL, GUEST_BALLOON_STATISTICS } from '../memory/layout-guest.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 
 /** Free-memory state of a host. */
@@ -80,70 +81,70 @@ export interface HostMemoryStatistics {
   readonly swapFree: number;
 }
 
-const STATES: readonly MemoryState[] = ['high', 'soft', 'hard', 'low'];
+/** The statistics of a host and, by their slots, of its guests. */
+export interface MemoryStatistics {
+  readonly host: HostMemoryStatistics;
+  readonly guests: ReadonlyMap<number, GuestMemoryStatistics>;
+}
 
-/** @param guest whose block is still there: before its `end` */
-export function guestMemoryStatistics(guest: Guest): GuestMemoryStatistics {
-  const at = (word: number): number => guest.get(word);
-  const size = (word: number): number => at(word) * layout.PAGE_SIZE;
-  const count = (word: number): number => at(word) >>> 0;
-  const free = at(block.GUEST_BALLOON_STATISTICS + block.BALLOON_STAT_FREE);
+/** Takes the statistics now; any thread may. */
+export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
+  const account = takeAccount(memory);
+  const guests = new Map(account.guests.map((guest) => [guest.slot, guestStatistics(memory, guest)]));
+  const sum = (pick: (guest: GuestAccount) => number): number =>
+    account.guests.reduce((total, guest) => total + pick(guest), 0) * PAGE_SIZE;
+  const machineMemory = account.machine * PAGE_SIZE;
+  const configured = sum((guest) => guest.configured);
   return {
-    configured: size(block.GUEST_PAGES),
-    resident: size(block.COUNT_RESIDENT),
-    target: size(block.GUEST_TARGET),
-    balloon: size(block.GUEST_BALLOON_ACTUAL),
-    balloonTarget: size(block.GUEST_BALLOON_TARGET),
-    balloonManual: at(block.GUEST_BALLOON_MANUAL) >= 0,
-    balloonDriver: (at(block.GUEST_BALLOON_FLAGS) & block.BALLOON_DRIVER) !== 0,
-    shared: size(block.COUNT_MERGED),
-    swapped: size(block.COUNT_SWAPPED),
-    workingSet: size(block.GUEST_WORKING_SET),
-    minimum: size(block.GUEST_MINIMUM),
-    guestFree: free < 0 ? undefined : free * layout.PAGE_SIZE,
-    blocked: at(block.GUEST_BLOCKED) !== 0,
-    counts: {
-      faults: count(block.COUNT_FAULTS),
-      zeroFills: count(block.COUNT_ZERO_FILLS),
-      copies: count(block.COUNT_COPIES),
-      merged: count(block.COUNT_MERGES) + count(block.COUNT_ZERO_MERGES),
-      ballooned: count(block.COUNT_BALLOON_FRAMES),
-      reported: count(block.COUNT_REPORTED_FRAMES),
-      paged: count(block.COUNT_PAGED_FRAMES),
-      swapOuts: count(block.COUNT_SWAP_OUTS),
-      swapIns: count(block.COUNT_SWAP_INS),
-      swapFailures: count(block.COUNT_SWAP_FAILURES),
-      starvedMs: count(block.COUNT_STARVED_MS),
+    guests,
+    host: {
+      machineMemory,
+      overhead: (account.machine - account.frames) * PAGE_SIZE,
+      free: account.free * PAGE_SIZE,
+      state: account.state,
+      configured,
+      overcommit: configured / machineMemory,
+      savings: {
+        sharing: account.saved * PAGE_SIZE,
+        balloon: sum((guest) => guest.balloonActual),
+        swap: sum((guest) => guest.swapped),
+      },
+      swapSize: account.swap.slots * PAGE_SIZE,
+      swapFree: account.swap.free * PAGE_SIZE,
     },
   };
 }
 
-/** @param guests statistics of the guests that run */
-export function hostMemoryStatistics(
-  memory: MachineMemory,
-  guests: readonly GuestMemoryStatistics[],
-): HostMemoryStatistics {
-  const { i32, machineFrames, guestFrames } = memory;
-  const sum = (pick: (guest: GuestMemoryStatistics) => number): number =>
-    guests.reduce((total, guest) => total + pick(guest), 0);
-  const free = memory.freeFrames;
-  const machineMemory = machineFrames * layout.PAGE_SIZE;
-  const configured = sum((guest) => guest.configured);
-  const mapped = Atomics.load(i32, layout.HEADER_MAPPED);
+function guestStatistics(memory: MachineMemory, account: GuestAccount): GuestMemoryStatistics {
+  const guest = Guest.attach(memory, account.slot);
+  const free = guest.get(GUEST_BALLOON_STATISTICS + BALLOON_STAT_FREE);
+  const { events } = account;
   return {
-    machineMemory,
-    overhead: (machineFrames - guestFrames) * layout.PAGE_SIZE,
-    free: free * layout.PAGE_SIZE,
-    state: STATES[Atomics.load(i32, layout.HEADER_STATE)] ?? 'low',
-    configured,
-    overcommit: configured / machineMemory,
-    savings: {
-      // Frames in use by other than mappings (pages in the manager's hands) make this too small for a moment.
-      sharing: Math.max(0, mapped - (guestFrames - free)) * layout.PAGE_SIZE,
-      balloon: sum((guest) => guest.balloon),
-      swap: sum((guest) => guest.swapped),
+    configured: account.configured * PAGE_SIZE,
+    resident: account.resident * PAGE_SIZE,
+    target: account.target * PAGE_SIZE,
+    balloon: account.balloonActual * PAGE_SIZE,
+    balloonTarget: account.balloonTarget * PAGE_SIZE,
+    balloonManual: guest.get(GUEST_BALLOON_MANUAL) >= 0,
+    balloonDriver: account.balloonDriver,
+    shared: account.merged * PAGE_SIZE,
+    swapped: account.swapped * PAGE_SIZE,
+    workingSet: account.workingSet * PAGE_SIZE,
+    minimum: account.minimum * PAGE_SIZE,
+    guestFree: free < 0 ? undefined : free * PAGE_SIZE,
+    blocked: account.blocked,
+    counts: {
+      faults: events.faults,
+      zeroFills: events.zeroFills,
+      copies: events.copies,
+      merged: events.merges + events.zeroMerges,
+      ballooned: events.balloonFrames,
+      reported: events.reportedFrames,
+      paged: events.pagedFrames,
+      swapOuts: events.swapOuts,
+      swapIns: events.swapIns,
+      swapFailures: events.swapFailures,
+      starvedMs: events.starvedMs,
     },
-    swapSize: i32[layout.HEADER_SWAP_SLOTS]! * layout.PAGE_SIZE,
-    swapFree: Atomics.load(i32, layout.HEADER_SWAP_FREE) * layout.PAGE_SIZE,
   };
 }
