@@ -229,6 +229,7 @@ function handleTrap(a: Assembler): void {
   readCsr(a, T2, 'stval');
 
   a.label('log');
+  clearBreakpointAddress(a);
   a.op('ld', { rd: T4, rs1: VARS, imm: LOG_END });
   for (const [index, register] of [T0, T1, T2, T3].entries()) a.op('sd', { rs1: T4, rs2: register, imm: index * 8 });
   a.op('addi', { rd: T4, rs1: T4, imm: TRAP_WORDS * 8 });
@@ -283,6 +284,24 @@ function handleTrap(a: Assembler): void {
   writeCsr(a, 'mepc', T1);
   for (let n = 1; n < 32; n++) a.op('ld', { rd: n, rs1: VARS, imm: n * 8 });
   a.op('mret');
+}
+
+/**
+ * The trap value of a breakpoint may be 0 or the address of the instruction (privileged specification, 3.1.16 mtval):
+ * 0 is logged and left in the CSR, whatever the machine does.
+ */
+function clearBreakpointAddress(a: Assembler): void {
+  a.op('andi', { rd: T4, rs1: T0, imm: 0xff });
+  a.li(T5, 3);
+  a.to('bne', 'keep-value', { rs1: T4, rs2: T5 });
+  a.to('blt', 'keep-value', { rs1: T0, rs2: 0 });
+  a.li(T2, 0);
+  a.to('beq', 'machine-value', { rs1: S1, rs2: 0 });
+  writeCsr(a, 'stval', 0);
+  a.jump('keep-value');
+  a.label('machine-value');
+  writeCsr(a, 'mtval', 0);
+  a.label('keep-value');
 }
 
 function finishProgram(a: Assembler): void {

@@ -3,20 +3,23 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TestMachine } from './harness.ts';
 import { MEMORY_MIB } from './layout.ts';
 
 /** The processor that Ballonet is, as QEMU's options: extensions that it does not have are off. */
 const CPU = 'rv64,zba=true,zbb=true,zbc=false,zbs=true,sstc=true,h=false,v=false,debug=false';
 
-/** Name of the program; its package in Debian is qemu-system-misc. */
-export const QEMU = 'qemu-system-riscv64';
+/** The program; its package in Debian is qemu-system-misc. */
+const COMMAND = 'qemu-system-riscv64';
+
+export const QEMU: TestMachine = { name: COMMAND, run: runOnQemu };
 
 /**
  * Runs the image to its end.
  * @param timeout milliseconds after which the machine is stopped; what it sent until then is the result
  * @returns what the machine sent to its UART
  */
-export async function runOnQemu(image: Uint8Array, timeout: number): Promise<Uint8Array> {
+async function runOnQemu(image: Uint8Array, timeout: number): Promise<Uint8Array> {
   const folder = await mkdtemp(join(tmpdir(), 'ballonet-differential-'));
   try {
     const imageFile = join(folder, 'image');
@@ -50,18 +53,18 @@ export async function runOnQemu(image: Uint8Array, timeout: number): Promise<Uin
 
 function runToEnd(options: string[], timeout: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(QEMU, options, { stdio: ['ignore', 'ignore', 'pipe'], timeout, killSignal: 'SIGKILL' });
+    const child = spawn(COMMAND, options, { stdio: ['ignore', 'ignore', 'pipe'], timeout, killSignal: 'SIGKILL' });
     let complaints = '';
     child.stderr.on('data', (chunk: Buffer) => {
       complaints += chunk.toString();
     });
     child.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') return reject(error);
-      reject(new Error(`${QEMU} is not installed; Debian's package is qemu-system-misc`));
+      reject(new Error(`${COMMAND} is not installed; Debian's package is qemu-system-misc`));
     });
     child.on('close', (code, signal) => {
       if (code === 0 || signal === 'SIGKILL') resolve();
-      else reject(new Error(`${QEMU} ended with status ${code}: ${complaints.trim()}`));
+      else reject(new Error(`${COMMAND} ended with status ${code}: ${complaints.trim()}`));
     });
   });
 }

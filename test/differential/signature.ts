@@ -32,7 +32,7 @@ export const SIGNATURE_CSRS: readonly { name: CsrName; mask?: bigint }[] = [
   { name: 'mip', mask: 0x22an },
   { name: 'mcounteren', mask: 7n },
   { name: 'menvcfg', mask: 1n },
-  { name: 'sstatus' },
+  { name: 'sstatus', mask: ~(3n << 32n) & ((1n << 64n) - 1n) },
   { name: 'stvec' },
   { name: 'scounteren', mask: 7n },
   { name: 'sscratch' },
