@@ -2,7 +2,7 @@
  * A guest's thread: its hart and its devices. It never returns to the event loop before the guest's end; messages are
  * looked for between two slices, and whoever sends one raises the hart's WAKE word, on which a waiting hart sleeps.
  */
-import { getRandomValues } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type BlockBackend, RawBlock } from '../devices/block/backend.ts';
 import { openOverlay } from '../devices/block/overlay.ts';
@@ -79,12 +79,12 @@ class GuestLoop {
       bytes === undefined ? {} : { [name]: { name: data.config[name as 'kernel'] ?? name, bytes } };
     this.#machine = new Machine({
       wasmMemory: data.memory,
-      memory,
+      engine: data.engine,
       guest,
       ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
       now: () => performance.now(),
       wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
-      random: (target) => void getRandomValues(target),
+      random: (target) => void randomFillSync(target),
       ...image('kernel', data.kernel),
       ...image('initrd', data.initrd),
       ...image('firmware', data.firmware),

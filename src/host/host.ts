@@ -1,14 +1,14 @@
 /** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
 import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import { HART_ENGINE_BYTES } from '../machine/index.ts';
+import { compileEngine, HART_ENGINE_BYTES, MAX_DISKS } from '../machine/index.ts';
 import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
 import { HART_CONTROL_BYTES, HEADER_RESERVE, PAGE_SIZE } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { createSwap } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
-import { messageOf } from './errors.ts';
+import { messageOf, OptionError } from './errors.ts';
 import { openFile, readWhole } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
 import type { FromManager, ManagerWorkerData, OpenDisk, ToManager } from './messages.ts';
@@ -42,6 +42,8 @@ export class Host {
   onLog: ((message: string) => void) | undefined;
   readonly #wasmMemory: WebAssembly.Memory;
   readonly #memory: MachineMemory;
+  /** One for all guests, so that they share its machine code. */
+  readonly #engine: WebAssembly.Module;
   readonly #swap: number | undefined;
   readonly #manager: Worker;
   readonly #managerPort: MessagePort;
@@ -59,6 +61,7 @@ export class Host {
       const pages = Math.floor(config.machineMemory / WASM_PAGE);
       this.#wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
       this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer);
+      this.#engine = compileEngine(this.#wasmMemory);
       if (swap !== undefined) createSwap(this.#memory, config.swapSize / PAGE_SIZE);
     } catch (error) {
       if (swap !== undefined) closeSync(swap);
@@ -109,6 +112,9 @@ export class Host {
     const kernel = read('kernel', config.kernel);
     const initrd = read('initrd', config.initrd);
     const firmware = read('firmware', config.firmware);
+    if (config.disks.length > MAX_DISKS) {
+      throw new OptionError('disks', `${config.disks.length} are given; a guest can have ${MAX_DISKS}`);
+    }
     const disks = openDisks(config.disks);
     let guest: Guest;
     try {
@@ -123,6 +129,7 @@ export class Host {
       });
       const data = {
         memory: this.#wasmMemory,
+        engine: this.#engine,
         slot: memory.slot,
         config,
         kernel,

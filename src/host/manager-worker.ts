@@ -3,7 +3,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { LOCK_OWNER_MANAGER } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { MemoryManager } from '../memory/manager.ts';
-import { createPolicy } from '../policy/index.ts';
+import { createPolicy } from '../policy/policy.ts';
 import type { FromManager, ManagerWorkerData, ToManager } from './messages.ts';
 import { SwapFile } from './swap-file.ts';
 

@@ -40,6 +40,8 @@ type Bytes = Uint8Array;
 /** What a guest's worker is started with. */
 export interface GuestWorkerData {
   readonly memory: WebAssembly.Memory;
+  /** The execution engine, compiled for that memory. */
+  readonly engine: WebAssembly.Module;
   /** Slot in the guest table of the machine memory. */
   readonly slot: number;
   readonly config: GuestConfig;
