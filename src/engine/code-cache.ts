@@ -87,16 +87,21 @@ export class CodeCache {
     return address;
   }
 
-  /** Decodes the instruction at the place that a slot stands for. */
-  decodeSlot(slot: number): void {
+  /**
+   * Decodes the instruction at the place that a slot stands for. False if the frame has been put to another use since:
+   * then its bytes are not the guest's, and the page has to be fetched again.
+   */
+  decodeSlot(slot: number): boolean {
     const page = Math.floor((slot - this.#o.address) / DECODED_PAGE_BYTES);
     const address = this.#address(page);
+    if (this.#frameGeneration(this.#frame[page]!) !== this.#generation[page]) return false;
     const offset = ((slot - address) / SLOT_BYTES) * 2;
     const code = (this.#i32[(address + DECODED_FRAME_OFFSET) >>> 2]! >>> 0) + offset;
     const low = this.#u16[code >>> 1]!;
     if (isCompressed(low)) this.decodeBits(slot, low);
     else if (offset === 4094) this.#u8[slot] = SLOT.crossing;
     else this.decodeBits(slot, (low | (this.#u16[(code + 2) >>> 1]! << 16)) >>> 0);
+    return true;
   }
 
   /** Decodes instruction bits into a slot. */

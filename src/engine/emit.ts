@@ -53,7 +53,7 @@ export interface Imports {
   readonly nestedFault: FunctionReference;
   /** The decoded page of a machine frame: (mfn) -> address */
   readonly codePage: FunctionReference;
-  /** Decodes the instruction of a slot: (slot) */
+  /** Decodes the instruction of a slot: (slot) -> 0 if the page is of a frame that has gone, so that it has to be fetched again */
   readonly decodeSlot: FunctionReference;
   /** Decodes instruction bits into a slot: (slot, bits) */
   readonly decodeBits: FunctionReference;

@@ -26,10 +26,10 @@ export interface HartEnvironment {
   /** Time in ticks of the platform's timer (10 MHz). */
   now(): number;
   /**
-   * Makes a page of the guest present, and writable if asked for. The NPT entry has to say so afterwards.
-   * @returns true if a translation that a TLB may hold is no longer right.
+   * Makes a page of the guest present, and writable if asked for: the NPT entry has to say so afterwards. If that takes a
+   * translation back that a TLB may hold, `flush` has to be called before it returns.
    */
-  nestedFault(gfn: number, write: boolean): boolean;
+  nestedFault(gfn: number, write: boolean): void;
   /** @returns undefined if no device answers. */
   deviceRead(address: bigint, bytes: number): bigint | undefined;
   /** @returns false if no device answers. */
@@ -88,11 +88,9 @@ export class Hart {
       env: {
         memory,
         now: () => environment.now(),
-        nestedFault: (gfn: number, write: number) => {
-          if (environment.nestedFault(gfn, write !== 0)) this.flush();
-        },
+        nestedFault: (gfn: number, write: number) => environment.nestedFault(gfn, write !== 0),
         codePage: (mfn: number) => this.#code.page(mfn),
-        decodeSlot: (slot: number) => this.#code.decodeSlot(slot >>> 0),
+        decodeSlot: (slot: number) => (this.#code.decodeSlot(slot >>> 0) ? 1 : 0),
         decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
         codeWritten: (address: number, bytes: number) =>
           this.#code.written(address >>> 12, address & 0xfff, bytes),

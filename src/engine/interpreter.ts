@@ -135,6 +135,11 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
               const labels = { fetch, jump, next, exception, illegal };
               writeHandlers(code, h, r, labels, runtime);
             });
+            // A fault in between may have taken the frame away: what stands in its place is nobody's instruction.
+            code.if(h.get32('refetch'), () => {
+              h.set('pc', pcOf(r));
+              code.br(fetch);
+            });
             h.set('trapValue', instructionBits(h, r));
             h.set32('trapCause', i32.const(CAUSE.illegalInstruction));
           });
@@ -173,9 +178,10 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
   };
   const special: Record<keyof typeof SLOT, () => void> = {
     undecoded: () => {
-      code.callVoid(runtime.imports.decodeSlot, r.slot.get);
       code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
-      code.br(labels.next);
+      code.brIf(labels.next, call('i32', runtime.imports.decodeSlot, r.slot.get));
+      h.set('pc', pcOf(r));
+      code.br(labels.fetch);
     },
     pageEnd: () => {
       code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
