@@ -102,7 +102,8 @@ export class VirtioBalloon implements VirtioDevice {
   readonly name = 'virtio-balloon';
   readonly deviceId = VIRTIO_ID.BALLOON;
   readonly features: bigint;
-  readonly queueSizes = [128, 128, 16, 16, 128];
+  // Which queue an index is depends on the features that are negotiated, and Linux wants 32 entries for reporting.
+  readonly queueSizes = [128, 128, 128, 128, 128];
   readonly config = configSpace(VirtioBalloon.#fields, this);
   #backend: BalloonBackend;
   #transport: VirtioTransport | undefined;
