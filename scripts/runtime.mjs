@@ -7,7 +7,17 @@
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -59,30 +69,35 @@ function processIsAlive(pid) {
   }
 }
 
+/** Longest time in ms that an installation may take before its lock counts as left by one that is gone. */
+const LOCK_MS = 15 * 60_000;
+
+/** True if a lock is without its owner: dead, never come to write its name, or at it for longer than can be. */
+function isAbandoned(path) {
+  const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+  const owner = readText(join(path, 'owner'));
+  if (owner === undefined) return age > 5000;
+  const [pid, host] = owner.split(' ');
+  return (host === hostname() && !processIsAlive(Number(pid))) || age > LOCK_MS;
+}
+
 /**
  * Takes the lock that keeps two installations apart and returns the function that gives it back. The lock is a folder
- * (made in one step, so that only one process can have made it) with its owner's process id and host name in it. A
- * lock whose owner died on this machine is taken over: moved away first, so that only one of the waiting processes
- * removes it.
+ * (made in one step, so that only one process can have made it) with its owner's process id and host name in it. One
+ * that is abandoned is moved away first, so that only one of the waiting processes removes it.
  */
 async function takeLock(path) {
-  const owner = join(path, 'owner');
-  const me = `${process.pid} ${hostname()}`;
-  let ownerlessSince;
+  const start = Date.now();
+  let told = false;
   for (;;) {
     try {
       mkdirSync(path);
-      writeFileSync(owner, me);
+      writeFileSync(join(path, 'owner'), `${process.pid} ${hostname()}`);
       return () => rmSync(path, { recursive: true, force: true });
     } catch (error) {
       if (error.code !== 'EEXIST') throw error;
     }
-    const text = readText(owner);
-    const [pid, host] = (text ?? '').split(' ');
-    // Between the making of the folder and of the file in it there is no owner to be seen.
-    ownerlessSince = text ? undefined : (ownerlessSince ?? Date.now());
-    const abandoned = text ? host === hostname() && !processIsAlive(Number(pid)) : Date.now() - ownerlessSince > 5000;
-    if (abandoned) {
+    if (isAbandoned(path)) {
       const grave = `${path}.${process.pid}`;
       try {
         renameSync(path, grave);
@@ -91,6 +106,10 @@ async function takeLock(path) {
         if (error.code !== 'ENOENT') throw error;
       }
       continue;
+    }
+    if (!told && Date.now() - start > 3000) {
+      process.stderr.write(`ballonet: waiting for another installation to end (${path})\n`);
+      told = true;
     }
     await sleep(100);
   }

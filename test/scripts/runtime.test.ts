@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
@@ -112,6 +122,16 @@ describe('with-runtime', () => {
     mkdirSync(join(clone, 'node_modules'));
     assert.equal((await run()).stdout, 'ran\n');
     assert.equal(calls(), 1);
+  });
+
+  it('takes over a lock whose process id another process has by now, when it is old', async () => {
+    script('console.log("ran");');
+    const path = join(clone, '.install.lock');
+    mkdirSync(path);
+    writeFileSync(join(path, 'owner'), `${process.pid} ${hostname()}`);
+    const old = new Date(Date.now() - 20 * 60_000);
+    utimesSync(path, old, old);
+    assert.equal((await run()).stdout, 'ran\n');
   });
 
   it('says what npm said when that failed, and tries again the next time', async () => {
