@@ -67,6 +67,11 @@ export class TestDriver {
     return gpa;
   }
 
+  /** Bytes that {@link allocate} still has. */
+  get room(): number {
+    return this.ram.base + this.ram.size - this.#free;
+  }
+
   get offered(): bigint {
     this.set('DeviceFeaturesSel', 1);
     const high = BigInt(this.get('DeviceFeatures'));
