@@ -62,4 +62,7 @@ export const MSTATUS = {
   TSR: 1n << 22n,
 } as const;
 
+/** menvcfg: hardware updates accessed and dirty bits (Svadu). QEMU 7.2 does so always and has no such bit. */
+export const ADUE = 1n << 61n;
+
 export const MODE = { U: 0, S: 1, M: 3 } as const;

@@ -27,6 +27,7 @@ export const BATCH = 0x8020_0000;
 export const UART = 0x1000_0000;
 export const TEST_FINISHER = 0x10_0000;
 export const MSIP = 0x200_0000;
+export const MTIMECMP = 0x200_4000;
 
 /** Bytes of a page. */
 export const PAGE = 4096;

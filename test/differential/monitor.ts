@@ -16,6 +16,7 @@ import {
   DATA_SIZE,
   DELEGATED,
   MSIP,
+  MTIMECMP,
   PAGE,
   PAGE_TABLES,
   PAGE_TABLES_SIZE,
@@ -69,6 +70,13 @@ export function assembleMonitor(): Uint8Array {
 }
 
 function setUpMachine(a: Assembler): void {
+  // One hart does the work; QEMU is given a second one so that its atomics are real ones (see its runner).
+  readCsr(a, T0, 'mhartid');
+  a.to('beq', 'first-hart', { rs1: T0, rs2: 0 });
+  a.label('sleep');
+  a.op('wfi');
+  a.jump('sleep');
+  a.label('first-hart');
   // The link register of this jump is the address of the jump to `trap`, which becomes the trap vector.
   a.to('jal', 'behind-vector', { rd: RA });
   a.jump('trap');
@@ -80,6 +88,10 @@ function setUpMachine(a: Assembler): void {
   writeCsr(a, 'pmpaddr0', T0);
   a.li(T0, 0x1f);
   writeCsr(a, 'pmpcfg0', T0);
+  // No timer interrupt is due, ever.
+  a.li(T0, MTIMECMP);
+  a.li(T1, -1n);
+  a.op('sd', { rs1: T0, rs2: T1, imm: 0 });
   a.li(T0, BATCH);
   a.op('sd', { rs1: VARS, rs2: T0, imm: PROGRAM });
 }

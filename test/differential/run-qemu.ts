@@ -27,6 +27,9 @@ async function runOnQemu(image: Uint8Array, timeout: number): Promise<Uint8Array
     await writeFile(imageFile, image);
     await runToEnd(
       [
+        // With one hart QEMU makes an AMO of a load and a store, and reports a load's fault for it.
+        '-smp',
+        '2',
         '-machine',
         'virt',
         '-cpu',

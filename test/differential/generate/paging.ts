@@ -14,6 +14,8 @@ interface Place {
   size: number;
   /** whether jumping there finds the program's code */
   code: boolean;
+  /** whether there is memory behind it; accesses to what is not there are aligned (see NOWHERE in privileged.ts) */
+  memory: boolean;
   /** address of its page table entry */
   entry: number;
 }
@@ -32,13 +34,13 @@ function permissions(random: Random): bigint {
   return flags;
 }
 
-/** A virtual address that the identity mappings do not use: its top-level index is not theirs. */
+/** A virtual address whose top-level index neither the identity mappings nor the window to the tables use. */
 function freeAddress(random: Random, levels: Levels): bigint {
   const bits = BigInt(levels === 3 ? 39 : 48);
   const page = random.bits64() & ((1n << (bits - 12n)) - 1n);
   let address = page << 12n;
   const top = address >> (bits - 9n);
-  if (top === 0n || top === 2n) address += 4n << (bits - 9n);
+  if (top === 0n || top === 2n || top === 508n || top === 511n) address ^= 16n << (bits - 9n);
   return BigInt.asUintN(64, BigInt.asIntN(Number(bits), address));
 }
 
@@ -52,20 +54,20 @@ function randomPlace(random: Random, tables: PageTables): Place {
     const physical = inData ? DATA + page * PAGE : CODE;
     // Programs do not write their own code through a second address without saying so (fence.i).
     const entry = tables.map(virtual, physical, inData ? flags : flags & ~PTE.W);
-    return { virtual, size: PAGE, code: !inData, entry };
+    return { virtual, size: PAGE, code: !inData, memory: true, entry };
   }
   if (kind < 8) {
     // 2 MiB: the test machine's first, of which only the data is touched; or one that is not aligned, which faults.
     const aligned = virtual & ~0x1f_ffffn;
     const misaligned = random.chance(4) ? 1n << BigInt(10 + random.below(9)) : 0n;
     const entry = tables.set(aligned, 1, leaf(RAM_BASE, flags) | misaligned);
-    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, entry };
+    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, memory: true, entry };
   }
   if (kind === 8) {
     const aligned = virtual & ~0x3fff_ffffn;
     const misaligned = random.chance(4) ? 1n << BigInt(10 + random.below(18)) : 0n;
     const entry = tables.set(aligned, 2, leaf(RAM_BASE, flags) | misaligned);
-    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, entry };
+    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, memory: true, entry };
   }
   // Entries that point nowhere or have reserved bits.
   const bad = random.pick([
@@ -75,16 +77,22 @@ function randomPlace(random: Random, tables: PageTables): Place {
     leaf(DATA, PTE.V | PTE.U),
   ]);
   const entry = tables.set(virtual, random.chance(4) ? 1 : 0, bad);
-  return { virtual, size: PAGE, code: false, entry };
+  return { virtual, size: PAGE, code: false, memory: false, entry };
 }
 
 function emitPlaceAccess(b: Builder, place: Place): void {
   const { random, a } = b;
-  const offset = random.chance(4) ? place.size - random.below(9) : random.below(place.size);
+  let offset = random.chance(4) ? place.size - random.below(9) : random.below(place.size);
+  if (!place.memory) offset &= ~7;
   a.li(ADDRESS, BigInt.asUintN(64, place.virtual + BigInt(offset)));
   if (random.chance(6)) {
     a.op('andi', { rd: ADDRESS, rs1: ADDRESS, imm: -8 });
-    a.atomic(random.pick(['amoadd.d', 'amoswap.w', 'amomaxu.d', 'lr.d', 'lr.w']), { rd: b.rd(), rs1: ADDRESS, rs2: 0 });
+    const reserving = ['lr.d', 'lr.w'];
+    a.atomic(random.pick(place.memory ? ['amoadd.d', 'amoswap.w', 'amomaxu.d', ...reserving] : reserving), {
+      rd: b.rd(),
+      rs1: ADDRESS,
+      rs2: 0,
+    });
   } else {
     emitAccess(b, ADDRESS, 0);
   }
@@ -94,7 +102,8 @@ function emitPlaceAccess(b: Builder, place: Place): void {
 function emitNonCanonical(b: Builder, levels: Levels): void {
   const { random, a } = b;
   a.li(ADDRESS, BigInt(DATA) ^ (1n << BigInt(random.between(levels === 3 ? 39 : 48, 63))));
-  emitAccess(b, ADDRESS, random.below(8));
+  // In M-mode it is a physical address at which there is nothing.
+  emitAccess(b, ADDRESS, b.mode === 'M' ? 0 : random.below(8));
 }
 
 /** Calls code through another address; what returns is the instruction found there. */
@@ -160,17 +169,19 @@ export function paging(random: Random, number: number): Program {
   // A window onto the table pages for the supervisor.
   const window = BigInt.asUintN(64, -(1n << 30n) * 4n);
   const tablesBase = tables.root;
-  if (tables.nextPage <= 13) {
+  const mapsWindow = tables.nextPage <= 13;
+  if (mapsWindow) {
     for (let page = 0; page < 16; page++) {
       tables.map(window + BigInt(page * PAGE), tablesBase + page * PAGE, PTE.V | PTE.R | PTE.W | PTE.A | PTE.D);
     }
   }
-  const hasWindow = tables.nextPage <= 16 && b.mode === 'S';
   b.program.satp = tables.satp | (BigInt(random.below(4)) << 44n);
   b.program.pokes.push(...tables.pokes());
   if (random.chance(2)) b.program.mstatus |= random.bits64() & (MSTATUS.SUM | MSTATUS.MXR);
   if (random.chance(8)) b.program.mstatus |= MSTATUS.TVM;
 
+  // With TVM the fence behind a change would trap.
+  const hasWindow = b.mode === 'S' && mapsWindow && (b.program.mstatus & MSTATUS.TVM) === 0n;
   for (let n = random.between(15, 40); n > 0; n--)
     emitStep(b, { levels, viewer, places, window, hasWindow, tablesBase });
   return b.build();
