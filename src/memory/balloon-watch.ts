@@ -15,7 +15,7 @@ import {
 } from './layout-guest.ts';
 
 /** A balloon this near to its target, in pages, is there: drivers work in arrays of pages. */
-const NEAR = 256;
+const NEAR = 64;
 
 /** The memory manager's view of one balloon. */
 export class BalloonWatch {

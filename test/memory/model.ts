@@ -1,0 +1,188 @@
+/** A small machine for tests: harts with a software TLB each, over the real memory, and what their pages must hold. */
+
+import assert from 'node:assert/strict';
+import { FaultHandler } from '../../src/memory/fault.ts';
+import { createGuest, Guest } from '../../src/memory/guest.ts';
+import { GuestMemory } from '../../src/memory/guest-memory.ts';
+import {
+  GUEST_RAM_BASE,
+  NPT_ACCESSED,
+  NPT_DIRTY,
+  NPT_KIND_MASK,
+  NPT_PRESENT,
+  NPT_WRITABLE,
+  PAGE_SIZE,
+} from '../../src/memory/layout.ts';
+import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { HartControl } from '../../src/memory/shootdown.ts';
+import type { SlotStore } from '../../src/memory/swap.ts';
+
+/** A hart that caches translations until it is told to flush, as a real one does; `alias` is another virtual address. */
+export class TestHart {
+  readonly control: HartControl;
+  readonly faults: FaultHandler;
+  readonly memory: GuestMemory;
+  readonly guest: Guest;
+  readonly #tlb = new Map<number, number>();
+
+  constructor(machine: MachineMemory, slot: number, hart: number, store: SlotStore) {
+    this.guest = Guest.attach(machine, slot);
+    this.control = new HartControl(this.guest, hart, () => this.#tlb.clear());
+    this.faults = new FaultHandler(this.control, { store });
+    this.memory = new GuestMemory(this.faults);
+  }
+
+  /** Machine address of a page, through the TLB and the walk that the engine does. */
+  translate(gfn: number, write: boolean, alias = 0): number {
+    const { i32 } = this.guest.memory;
+    const key = alias * this.guest.pages + gfn;
+    for (;;) {
+      const cached = this.#tlb.get(key);
+      if (cached !== undefined && (!write || cached % 2 === 1)) {
+        return ((cached - (cached % 2)) / 2) * PAGE_SIZE;
+      }
+      const entry = Atomics.load(i32, this.guest.npt + gfn);
+      const present = (entry & NPT_PRESENT) !== 0;
+      if (present ? !write || (entry & NPT_WRITABLE) !== 0 : !write && (entry & NPT_KIND_MASK) === 0) {
+        const used = entry | NPT_ACCESSED | (write ? NPT_DIRTY : 0);
+        if (Atomics.compareExchange(i32, this.guest.npt + gfn, entry, used) === entry) {
+          this.#tlb.set(key, (present ? entry >>> 8 : this.guest.memory.zeroFrame) * 2 + (write ? 1 : 0));
+        }
+      } else {
+        this.faults.fault(gfn, write);
+      }
+    }
+  }
+}
+
+/** A swap store in ordinary memory that can be made to fail. */
+export class TestStore implements SlotStore {
+  readonly #pages = new Map<number, Uint8Array>();
+  /** Errors for the next calls. */
+  failWrites: Error[] = [];
+  failReads: Error[] = [];
+  onRead: () => void = () => {};
+  onWrite: () => void = () => {};
+  reads = 0;
+  writes = 0;
+
+  read(slot: number, target: Uint8Array): void {
+    this.onRead();
+    const error = this.failReads.pop();
+    if (error !== undefined) {
+      throw error;
+    }
+    const page = this.#pages.get(slot);
+    assert.ok(page, `slot ${slot} was read before it was written`);
+    target.set(page);
+    this.reads++;
+  }
+
+  write(slot: number, source: Uint8Array): void {
+    const half = source.slice(0, PAGE_SIZE / 2);
+    this.onWrite();
+    const error = this.failWrites.pop();
+    if (error !== undefined) {
+      this.#pages.set(slot, new Uint8Array(PAGE_SIZE).fill(0xee));
+      throw error;
+    }
+    const page = new Uint8Array(PAGE_SIZE);
+    page.set(half);
+    page.set(source.subarray(PAGE_SIZE / 2), PAGE_SIZE / 2);
+    this.#pages.set(slot, page);
+    this.writes++;
+  }
+}
+
+/** A guest of the model: its harts, parked unless one of them does something, and the contents that it must see. */
+export class TestGuest {
+  readonly slot: number;
+  readonly pages: number;
+  readonly contents: Uint8Array;
+  readonly harts: TestHart[] = [];
+  readonly #memory: MachineMemory;
+
+  constructor(memory: MachineMemory, name: string, pages: number, harts: number, store: SlotStore, domain = 0) {
+    const guest = createGuest(memory, { name, memoryBytes: pages * PAGE_SIZE, harts, minimumBytes: 0, domain });
+    this.slot = guest.slot;
+    this.pages = pages;
+    this.contents = new Uint8Array(pages * PAGE_SIZE);
+    this.#memory = MachineMemory.attach(memory.buffer, guest.slot + 1);
+    for (let hart = 0; hart < harts; hart++) {
+      this.harts.push(new TestHart(this.#memory, this.slot, hart, store));
+    }
+  }
+
+  /** Lets a hart run for a moment; the others sleep. */
+  run<T>(hart: number, action: (hart: TestHart) => T): T {
+    const runs = this.harts[hart % this.harts.length]!;
+    runs.control.unpark();
+    try {
+      return action(runs);
+    } finally {
+      runs.control.park();
+    }
+  }
+
+  /** Reads through a TLB and compares every byte of the page. */
+  read(hart: number, gfn: number, alias = 0): void {
+    this.run(hart, (runs) => {
+      const address = runs.translate(gfn, false, alias);
+      this.#compare(gfn, this.#memory.u8.subarray(address, address + PAGE_SIZE));
+    });
+  }
+
+  /** Writes a byte through a TLB. */
+  write(hart: number, gfn: number, offset: number, value: number, alias = 0): void {
+    this.run(hart, (runs) => {
+      this.#memory.u8[runs.translate(gfn, true, alias) + offset] = value;
+      this.contents[gfn * PAGE_SIZE + offset] = value;
+    });
+  }
+
+  /** Reads by DMA and compares. */
+  dmaRead(hart: number, gfn: number): void {
+    this.run(hart, ({ memory }) => {
+      const page = new Uint8Array(PAGE_SIZE);
+      memory.read(GUEST_RAM_BASE + gfn * PAGE_SIZE, page);
+      this.#compare(gfn, page);
+    });
+  }
+
+  /** Writes by DMA, anywhere and of any length that fits. */
+  dmaWrite(hart: number, start: number, bytes: Uint8Array): void {
+    this.run(hart, ({ memory }) => {
+      memory.write(GUEST_RAM_BASE + start, bytes);
+      this.contents.set(bytes, start);
+    });
+  }
+
+  /** Discards pages, which then read as zeros. */
+  discard(hart: number, gfn: number, count: number): void {
+    this.run(hart, ({ memory }) => {
+      memory.discard(gfn, count, true);
+      this.contents.fill(0, gfn * PAGE_SIZE, (gfn + count) * PAGE_SIZE);
+    });
+  }
+
+  /** Compares every page, by both aliases, and by DMA. */
+  verify(): void {
+    for (let gfn = 0; gfn < this.pages; gfn++) {
+      this.read(gfn, gfn, gfn % 2);
+      this.dmaRead(gfn + 1, gfn);
+    }
+  }
+
+  /** The guest's end; the memory manager frees what it had. */
+  end(): void {
+    this.harts[0]!.guest.end();
+  }
+
+  #compare(gfn: number, page: Uint8Array): void {
+    const expected = this.contents.subarray(gfn * PAGE_SIZE, (gfn + 1) * PAGE_SIZE);
+    if (Buffer.compare(page, expected) !== 0) {
+      const at = page.findIndex((byte, i) => byte !== expected[i]);
+      assert.fail(`page ${gfn} of the guest in slot ${this.slot}, byte ${at}: is ${page[at]}, must be ${expected[at]}`);
+    }
+  }
+}
