@@ -178,10 +178,7 @@ function defineLoad(module: ModuleBuilder, f: AccessFunctions, imports: Imports)
       h.set('value', h.get('trapValue'));
       code.return(valueAddress);
     });
-    const address = code.local(
-      'i32',
-      call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.read)),
-    ).get;
+    const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.read))).get;
     code.if(i32.ne(address, i32.const(DEVICE)), () => code.return(address));
     code.if(isMisaligned(gva, bytes), () => {
       h.raise(CAUSE.loadAddressMisaligned, gva);
@@ -234,10 +231,7 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       // 3 is done and done-and-resynchronize of some byte.
       code.return(select(i32.gt_u(status.get, i32.const(1)), i32.const(2), i32.const(1)));
     });
-    const address = code.local(
-      'i32',
-      call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.write)),
-    ).get;
+    const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.write))).get;
     code.if(i32.eqz(address), () => code.return(i32.const(STORED.fault)));
     code.if(i32.eq(address, i32.const(DEVICE)), () => {
       code.if(isMisaligned(gva, bytes), () => {
@@ -288,13 +282,13 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
 }
 
 /** Instructions come from RAM only. */
-function defineFetch(
-  module: ModuleBuilder,
-  f: AccessFunctions,
-  walk: WalkFunctions,
-  imports: Imports,
-): void {
-  const fetchAddress = (h: HartFields, gva: I64, bytes: number, onFault: () => void): { address: I32; granted: I32 } => {
+function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFunctions, imports: Imports): void {
+  const fetchAddress = (
+    h: HartFields,
+    gva: I64,
+    bytes: number,
+    onFault: () => void,
+  ): { address: I32; granted: I32 } => {
     const code = h.code;
     const privilege = h.get32('privilege');
     const access = i32.const(ACCESS.fetch);

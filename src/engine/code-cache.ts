@@ -3,7 +3,6 @@ import { decode, INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
 import { operationOf, SLOT } from './interpreter.ts';
 import { DECODED_FRAME_OFFSET, DECODED_PAGE_BYTES, type MemoryConstants, SLOT_BYTES, SLOTS_BYTES } from './state.ts';
 
-
 /** Stores to a decoded page after which it counts as data. */
 const WRITES_UNTIL_DATA = 64;
 const MEMO_ENTRIES = 8192;

@@ -159,9 +159,7 @@ class Access implements CsrContext {
 
   interruptsChanged(): void {
     const wanted = i64.and(this.pending, this.#h.get('mie'));
-    this.code.if(i64.ne(wanted, i64.const(0)), () =>
-      this.code.set(this.#status, i32.const(CSR_STATUS.resynchronize)),
-    );
+    this.code.if(i64.ne(wanted, i64.const(0)), () => this.code.set(this.#status, i32.const(CSR_STATUS.resynchronize)));
   }
 
   translationChanged(): void {

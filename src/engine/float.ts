@@ -3,10 +3,10 @@ import {
   call,
   type F32,
   type F64,
-  f32,
-  f64,
   type FunctionBuilder,
   type FunctionReference,
+  f32,
+  f64,
   type I32,
   type I64,
   i32,
@@ -81,7 +81,16 @@ export function defineFloat(module: ModuleBuilder, functions: FloatFunctions, im
         call5.tryNative(operation);
         const number = EXACT[operation][FormatNumber[format]]!;
         code.return(
-          call('i64', imports.float, i32.const(number), i32.const(FormatNumber[format]), call5.rm, call5.a, call5.b, call5.c),
+          call(
+            'i64',
+            imports.float,
+            i32.const(number),
+            i32.const(FormatNumber[format]),
+            call5.rm,
+            call5.a,
+            call5.b,
+            call5.c,
+          ),
         );
         code.unreachable();
       });
@@ -126,10 +135,18 @@ class Native {
       case 'le':
         return this.#compare(operation);
       case 'to_w':
-        return this.#toInteger(-2147483649, 2147483648, (v) => i64.extend_i32_s(i32.trunc_sat_f64_s(v)), f64.convert_i64_s);
+        return this.#toInteger(
+          -2147483649,
+          2147483648,
+          (v) => i64.extend_i32_s(i32.trunc_sat_f64_s(v)),
+          f64.convert_i64_s,
+        );
       case 'to_wu':
-        return this.#toInteger(-1, 4294967296, (v) => i64.extend_i32_s(i32.trunc_sat_f64_u(v)), (i) =>
-          f64.convert_i32_u(i32.wrap(i)),
+        return this.#toInteger(
+          -1,
+          4294967296,
+          (v) => i64.extend_i32_s(i32.trunc_sat_f64_u(v)),
+          (i) => f64.convert_i32_u(i32.wrap(i)),
         );
       case 'to_l':
         return this.#toInteger(-9223372036854777856, 9223372036854775808, i64.trunc_sat_f64_s, f64.convert_i64_s);
@@ -196,7 +213,10 @@ class Native {
     const { code } = this;
     const a = code.local('f64', f64.reinterpret(this.a)).get;
     const plainB = f64.reinterpret(this.b);
-    const b = code.local('f64', operation === 'sub' ? f64.reinterpret(i64.xor(this.b, i64.const(1n << 63n))) : plainB).get;
+    const b = code.local(
+      'f64',
+      operation === 'sub' ? f64.reinterpret(i64.xor(this.b, i64.const(1n << 63n))) : plainB,
+    ).get;
     const result = code.local('f64', operation === 'sub' ? f64.add(a, b) : f64[operation](a, b)).get;
     const bits = code.local('i64', i64.reinterpret(result)).get;
     this.#take(operation, bits, this.#exactD(operation, a, b, result));
@@ -247,8 +267,7 @@ class Native {
   #minMax(operation: 'min' | 'max'): void {
     const { a, b, ordered } = this.#ordered();
     const value = f64[operation](a, b);
-    const bits =
-      this.format === 'D' ? i64.reinterpret(value) : i64.extend_i32_u(i32.reinterpret(f32.demote(value)));
+    const bits = this.format === 'D' ? i64.reinterpret(value) : i64.extend_i32_u(i32.reinterpret(f32.demote(value)));
     this.#returnIf(ordered, bits);
   }
 

@@ -92,8 +92,7 @@ export class Hart {
         codePage: (mfn: number) => this.#code.page(mfn),
         decodeSlot: (slot: number) => (this.#code.decodeSlot(slot >>> 0) ? 1 : 0),
         decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
-        codeWritten: (address: number, bytes: number) =>
-          this.#code.written(address >>> 12, address & 0xfff, bytes),
+        codeWritten: (address: number, bytes: number) => this.#code.written(address >>> 12, address & 0xfff, bytes),
         deviceRead: (address: bigint, bytes: number) => {
           const value = environment.deviceRead(BigInt.asUintN(64, address), bytes);
           if (value === undefined) this.#set32('deviceFault', 1);

@@ -184,18 +184,20 @@ export class InterpreterContext implements Context {
   }
 
   /** A target on the same page is a slot at a distance of four times the offset. */
-  branch(condition: I32): void {
+  jumpRelative(): void {
     const { slot, page, remaining } = this.#r;
-    this.code.if(condition, () => {
-      const offset = i32.load(slot.get, 4);
-      const destination = this.temporary('i32', i32.add(slot.get, i32.shl(offset, i32.const(2)))).get;
-      const samePage = i32.lt_u(i32.sub(destination, page.get), i32.const(SLOTS_BYTES));
-      this.code.if(i32.and(samePage, i32.ge_s(remaining.get, i32.const(0))), () => {
-        this.code.set(slot, destination);
-        this.code.br(this.#labels.next);
-      });
-      this.jump(i64.add(this.pc, this.imm));
+    const offset = i32.load(slot.get, 4);
+    const destination = this.temporary('i32', i32.add(slot.get, i32.shl(offset, i32.const(2)))).get;
+    const samePage = i32.lt_u(i32.sub(destination, page.get), i32.const(SLOTS_BYTES));
+    this.code.if(i32.and(samePage, i32.ge_s(remaining.get, i32.const(0))), () => {
+      this.code.set(slot, destination);
+      this.code.br(this.#labels.next);
     });
+    this.jump(i64.add(this.pc, this.imm));
+  }
+
+  branch(condition: I32): void {
+    this.code.if(condition, () => this.jumpRelative());
   }
 
   floatBits(source: 1 | 2 | 3): I64 {

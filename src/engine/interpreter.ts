@@ -160,10 +160,7 @@ function instructionBits(h: HartFields, r: Registers): I64 {
   const bits = code.local('i32', h.get32('crossingBits'));
   const distance = i32.sub(r.slot.get, r.page.get);
   code.if(i32.ne(distance, i32.const(-CROSSING_DISTANCE)), () => {
-    code.set(
-      address,
-      i32.add(i32.load(r.page.get, DECODED_FRAME_OFFSET), i32.shr_u(distance, i32.const(2))),
-    );
+    code.set(address, i32.add(i32.load(r.page.get, DECODED_FRAME_OFFSET), i32.shr_u(distance, i32.const(2))));
     code.set(bits, i32.load16_u(address.get));
     code.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => code.set(bits, i32.load(address.get)));
   });

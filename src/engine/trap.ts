@@ -1,5 +1,14 @@
 import { INTERRUPT, MENVCFG, MSTATUS, MSTATUS_MPP_SHIFT, MSTATUS_SPP_SHIFT, PRIVILEGE } from '../isa/fields.ts';
-import { call, type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder, select } from '../wasm/index.ts';
+import {
+  call,
+  type FunctionReference,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type ModuleBuilder,
+  select,
+} from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
 import {
   CHUNK,
@@ -170,10 +179,7 @@ function defineReturns(module: ModuleBuilder, f: TrapFunctions): void {
   const leave = (h: HartFields, privilege: I32, status: I64, pc: 'mepc' | 'sepc'): void => {
     // MPRV does not survive a return to a less privileged mode than M.
     h.set32('privilege', privilege);
-    h.set(
-      'mstatus',
-      select(i32.eq(h.get32('privilege'), i32.const(M)), status, without(status, MSTATUS.MPRV)),
-    );
+    h.set('mstatus', select(i32.eq(h.get32('privilege'), i32.const(M)), status, without(status, MSTATUS.MPRV)));
     h.set('pc', h.get(pc));
     h.code.callVoid(f.context, h.hart);
     h.code.return(i32.const(1));
@@ -227,10 +233,7 @@ function defineTimer(module: ModuleBuilder, f: TrapFunctions, imports: Imports):
   });
   module.define(f.poll, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
-    const executed = code.local(
-      'i64',
-      i64.extend_i32_s(i32.sub(i32.const(CHUNK), code.parameter(1, 'i32').get)),
-    ).get;
+    const executed = code.local('i64', i64.extend_i32_s(i32.sub(i32.const(CHUNK), code.parameter(1, 'i32').get))).get;
     h.set('retired', i64.add(h.get('retired'), executed));
     h.set('budget', i64.sub(h.get('budget'), executed));
     h.set32('remaining', i32.const(CHUNK));

@@ -1,5 +1,14 @@
 import { MENVCFG, PRIVILEGE } from '../isa/fields.ts';
-import { call, type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder, select } from '../wasm/index.ts';
+import {
+  call,
+  type FunctionReference,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type ModuleBuilder,
+  select,
+} from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
 import { type MemoryConstants, PMP_RANGE_BYTES, PMP_RANGES_OFFSET } from './state.ts';
 
@@ -57,14 +66,8 @@ function definePhysical(module: ModuleBuilder, f: WalkFunctions, imports: Import
     const gfn = code.local('i32', i32.wrap(page)).get;
     const entryAddress = code.local('i32', i32.add(h.get32('npt'), i32.shl(gfn, i32.const(2)))).get;
     const offset = i32.and(i32.wrap(gpa), i32.const(0xfff));
-    const needed = code.local(
-      'i32',
-      select(write, i32.const(m.accessed | m.dirty), i32.const(m.accessed)),
-    ).get;
-    const permission = code.local(
-      'i32',
-      select(write, i32.const(m.present | m.writable), i32.const(m.present)),
-    ).get;
+    const needed = code.local('i32', select(write, i32.const(m.accessed | m.dirty), i32.const(m.accessed))).get;
+    const permission = code.local('i32', select(write, i32.const(m.present | m.writable), i32.const(m.present))).get;
     const entry = code.local('i32');
     const setBits = (again: Parameters<typeof code.br>[0]): void => {
       code.if(i32.ne(i32.and(entry.get, needed), needed), () =>
@@ -159,10 +162,7 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
 
     // Mode 8 is Sv39 with three levels, mode 9 is Sv48 with four.
     const levels = i32.sub(mode, i32.const(5));
-    const unusedBits = code.local(
-      'i64',
-      i64.extend_i32_u(i32.sub(i32.const(52), i32.mul(levels, i32.const(9)))),
-    ).get;
+    const unusedBits = code.local('i64', i64.extend_i32_u(i32.sub(i32.const(52), i32.mul(levels, i32.const(9))))).get;
     code.if(i64.ne(i64.shr_s(i64.shl(gva, unusedBits), unusedBits), gva), () => fail(pageFault));
 
     const pte = code.local('i64');
@@ -203,17 +203,10 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
       code.if(i64.eq(masked(pte.get, PTE.R | PTE.W), i64.const(PTE.W)), () => fail(pageFault));
       const userPage = isSet(pte.get, PTE.U);
       const noSum = i32.eqz(h.has('mstatus', 1n << 18n));
-      code.if(
-        select(privilege, i32.and(userPage, i32.or(isFetch, noSum)), i32.eqz(userPage)),
-        () => fail(pageFault),
-      );
-      const readable = i32.or(
-        isSet(pte.get, PTE.R),
-        i32.and(isSet(pte.get, PTE.X), h.has('mstatus', 1n << 19n)),
-      );
-      code.if(
-        i32.eqz(select(isFetch, isSet(pte.get, PTE.X), select(isWrite, isSet(pte.get, PTE.W), readable))),
-        () => fail(pageFault),
+      code.if(select(privilege, i32.and(userPage, i32.or(isFetch, noSum)), i32.eqz(userPage)), () => fail(pageFault));
+      const readable = i32.or(isSet(pte.get, PTE.R), i32.and(isSet(pte.get, PTE.X), h.has('mstatus', 1n << 19n)));
+      code.if(i32.eqz(select(isFetch, isSet(pte.get, PTE.X), select(isWrite, isSet(pte.get, PTE.W), readable))), () =>
+        fail(pageFault),
       );
       // A large page has to be aligned to its size.
       const offsetMask = code.local('i64', i64.sub(i64.shl(i64.const(1), shift.get), i64.const(1))).get;

@@ -70,24 +70,21 @@ const store = (name: string, funct3: number, bytes: 1 | 2 | 4 | 8): Instruction 
     c.store(bytes, i64.add(c.rs1, c.imm), c.rs2),
   );
 
-/** Jumps read their target before rd is written: the two registers can be the same. */
-function jumpAndLink(c: Context, target: I64): void {
-  const destination = c.temporary('i64', target);
-  c.setRd(c.nextPc);
-  c.jump(destination.get);
-}
-
 export const BASE: readonly Instruction[] = [
   computes('I', { name: 'lui', mask: MASK.opcode, match: 0x37, format: 'U', syntax: 'rd, imm' }, (c) => c.imm),
   computes('I', { name: 'auipc', mask: MASK.opcode, match: 0x17, format: 'U', syntax: 'rd, imm' }, (c) =>
     i64.add(c.pc, c.imm),
   ),
-  does('I', { name: 'jal', mask: MASK.opcode, match: 0x6f, format: 'J', syntax: 'rd, offset' }, (c) =>
-    jumpAndLink(c, i64.add(c.pc, c.imm)),
-  ),
-  does('I', { name: 'jalr', mask: MASK.funct3, match: word(0x67), format: 'I', syntax: 'rd, imm(rs1)' }, (c) =>
-    jumpAndLink(c, i64.and(i64.add(c.rs1, c.imm), i64.const(-2))),
-  ),
+  does('I', { name: 'jal', mask: MASK.opcode, match: 0x6f, format: 'J', syntax: 'rd, offset' }, (c) => {
+    c.setRd(c.nextPc);
+    c.jumpRelative();
+  }),
+  does('I', { name: 'jalr', mask: MASK.funct3, match: word(0x67), format: 'I', syntax: 'rd, imm(rs1)' }, (c) => {
+    // The target is read before rd is written: the two registers can be the same.
+    const target = c.temporary('i64', i64.and(i64.add(c.rs1, c.imm), i64.const(-2)));
+    c.setRd(c.nextPc);
+    c.jump(target.get);
+  }),
   branch('beq', 0, i64.eq),
   branch('bne', 1, i64.ne),
   branch('blt', 4, i64.lt_s),

@@ -59,6 +59,8 @@ export interface Context {
   reserve(address: I32, value: I64): void;
 
   jump(target: I64): void;
+  /** Jumps to pc + imm. */
+  jumpRelative(): void;
   branch(condition: I32): void;
 
   /** The bits of a source register of the floating-point file as they are. */

@@ -233,7 +233,7 @@ export const CSRS: readonly Csr[] = [
   {
     name: 'sstatus',
     number: 0x100,
-    read: (c) => withSD(c, and(c.get('mstatus'), S_STATUS | MSTATUS.UXL)),
+    read: (c) => withSD(c, i64.or(and(c.get('mstatus'), S_STATUS), i64.const(MSTATUS.UXL))),
     write: (c, value) => writeStatus(c, value, S_STATUS),
   },
   {

@@ -141,7 +141,31 @@ export const i32 = {
       BigInt(value | 0),
     ),
   ...binaries<
-    'add' | 'sub' | 'mul' | 'and' | 'or' | 'xor' | 'shl' | 'shr_s' | 'shr_u' | 'rotl' | 'rotr' | 'eq' | 'ne' | 'lt_s' | 'lt_u' | 'gt_s' | 'gt_u' | 'le_s' | 'le_u' | 'ge_s' | 'ge_u' | 'div_s' | 'div_u' | 'rem_s' | 'rem_u',
+    | 'add'
+    | 'sub'
+    | 'mul'
+    | 'and'
+    | 'or'
+    | 'xor'
+    | 'shl'
+    | 'shr_s'
+    | 'shr_u'
+    | 'rotl'
+    | 'rotr'
+    | 'eq'
+    | 'ne'
+    | 'lt_s'
+    | 'lt_u'
+    | 'gt_s'
+    | 'gt_u'
+    | 'le_s'
+    | 'le_u'
+    | 'ge_s'
+    | 'ge_u'
+    | 'div_s'
+    | 'div_u'
+    | 'rem_s'
+    | 'rem_u',
     'i32',
     'i32'
   >('i32', {
@@ -218,7 +242,21 @@ export const i64 = {
     );
   },
   ...binaries<
-    'add' | 'sub' | 'mul' | 'div_s' | 'div_u' | 'rem_s' | 'rem_u' | 'and' | 'or' | 'xor' | 'shl' | 'shr_s' | 'shr_u' | 'rotl' | 'rotr',
+    | 'add'
+    | 'sub'
+    | 'mul'
+    | 'div_s'
+    | 'div_u'
+    | 'rem_s'
+    | 'rem_u'
+    | 'and'
+    | 'or'
+    | 'xor'
+    | 'shl'
+    | 'shr_s'
+    | 'shr_u'
+    | 'rotl'
+    | 'rotr',
     'i64',
     'i64'
   >('i64', {
@@ -238,18 +276,21 @@ export const i64 = {
     rotl: 0x89,
     rotr: 0x8a,
   }),
-  ...binaries<'eq' | 'ne' | 'lt_s' | 'lt_u' | 'gt_s' | 'gt_u' | 'le_s' | 'le_u' | 'ge_s' | 'ge_u', 'i64', 'i32'>('i32', {
-    eq: 0x51,
-    ne: 0x52,
-    lt_s: 0x53,
-    lt_u: 0x54,
-    gt_s: 0x55,
-    gt_u: 0x56,
-    le_s: 0x57,
-    le_u: 0x58,
-    ge_s: 0x59,
-    ge_u: 0x5a,
-  }),
+  ...binaries<'eq' | 'ne' | 'lt_s' | 'lt_u' | 'gt_s' | 'gt_u' | 'le_s' | 'le_u' | 'ge_s' | 'ge_u', 'i64', 'i32'>(
+    'i32',
+    {
+      eq: 0x51,
+      ne: 0x52,
+      lt_s: 0x53,
+      lt_u: 0x54,
+      gt_s: 0x55,
+      gt_u: 0x56,
+      le_s: 0x57,
+      le_u: 0x58,
+      ge_s: 0x59,
+      ge_u: 0x5a,
+    },
+  ),
   ...unaries<'eqz', 'i64', 'i32'>('i32', { eqz: [0x50] }),
   ...unaries<'clz' | 'ctz' | 'popcnt' | 'extend8_s' | 'extend16_s' | 'extend32_s', 'i64', 'i64'>('i64', {
     clz: [0x79],
