@@ -1,10 +1,9 @@
 import type { MmioDevice, Width } from './bus.ts';
 import type { Clock } from './clock.ts';
 import { type HartLines, MIP } from './hart-lines.ts';
+import { MAX_HARTS } from './map.ts';
 import { RegisterTable } from './registers.ts';
 
-/** Harts whose MSIP and MTIMECMP fit in the region of 64 KiB as QEMU's `virt` lays it out. */
-const MAX_HARTS = 4095;
 const NEVER = 2n ** 64n - 1n;
 
 export interface AclintOptions {
@@ -84,6 +83,8 @@ export class Aclint implements MmioDevice {
   ]);
 
   constructor(options: AclintOptions) {
+    if (options.harts.length > MAX_HARTS)
+      throw new RangeError(`aclint: ${options.harts.length} harts, at most ${MAX_HARTS}`);
     this.#clock = options.clock;
     this.#harts = options.harts;
     this.#deadlineChanged = options.deadlineChanged;

@@ -61,3 +61,5 @@ export const TIMEBASE_HZ = 10_000_000;
 export const UART_CLOCK_HZ = 3_686_400;
 /** Interrupt sources of the PLIC, numbered 1 to 96. */
 export const PLIC_SOURCES = 96;
+/** Most harts that ACLINT and PLIC are laid out for. */
+export const MAX_HARTS = 32;

@@ -1,14 +1,14 @@
 import type { IrqLine, MmioDevice, Width } from './bus.ts';
 import { type HartLines, MIP } from './hart-lines.ts';
-import { PLIC_SOURCES } from './map.ts';
+import { MAX_HARTS, PLIC_SOURCES } from './map.ts';
 import { RegisterTable } from './registers.ts';
 
 /** Bitmap words: source 0 does not exist, so 96 sources need bits 1 to 96. */
 const WORDS = (PLIC_SOURCES >>> 5) + 1;
 /** Priorities and thresholds hold 0 to 7, as on QEMU's `virt`. */
 const PRIORITY_MASK = 7;
-/** Room for contexts in the region of 6 MiB; each hart has two. */
-const MAX_CONTEXTS = 64;
+/** Each hart has two. */
+const MAX_CONTEXTS = 2 * MAX_HARTS;
 
 interface Context {
   readonly hart: HartLines;
