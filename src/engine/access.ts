@@ -181,7 +181,7 @@ function defineLoad(module: ModuleBuilder, f: AccessFunctions, imports: Imports)
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.read))).get;
     code.if(i32.ne(address, i32.const(DEVICE)), () => code.return(address));
     code.if(isMisaligned(gva, bytes), () => {
-      h.raise(CAUSE.loadAddressMisaligned, gva);
+      h.raise(CAUSE.loadAccessFault, gva);
       code.return(i32.const(0));
     });
     h.set32('deviceFault', i32.const(0));
@@ -235,7 +235,7 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
     code.if(i32.eqz(address), () => code.return(i32.const(STORED.fault)));
     code.if(i32.eq(address, i32.const(DEVICE)), () => {
       code.if(isMisaligned(gva, bytes), () => {
-        h.raise(CAUSE.storeAddressMisaligned, gva);
+        h.raise(CAUSE.storeAccessFault, gva);
         code.return(i32.const(STORED.fault));
       });
       h.set32('deviceFault', i32.const(0));
