@@ -1,0 +1,203 @@
+/**
+ * A hart for the shootdown hammer: a worker thread that reads and writes pages of its guest through a TLB of its own and
+ * knows what each must hold. It acknowledges shootdowns only where a real hart does: between instructions.
+ */
+
+import assert from 'node:assert/strict';
+import { parentPort, workerData } from 'node:worker_threads';
+import { GUEST_RAM_BASE, HART_REQUEST_CONTROL, PAGE_SIZE, PAGE_WORDS } from '../../src/memory/layout.ts';
+import {
+  BALLOON_DRIVER,
+  GUEST_BALLOON_ACTUAL,
+  GUEST_BALLOON_FLAGS,
+  GUEST_BALLOON_TARGET,
+  GUEST_RUNNING,
+  GUEST_STATE,
+} from '../../src/memory/layout-guest.ts';
+import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { TestHart } from './model.ts';
+import { SharedStore } from './shared-store.ts';
+
+/** What a hart is started with. */
+export interface HammerOptions {
+  buffer: SharedArrayBuffer;
+  swap: SharedArrayBuffer;
+  slot: number;
+  hart: number;
+  /** Pages that this hart alone writes to: from `first`, `count` of them. */
+  first: number;
+  count: number;
+  /** Page of which hart 0 raises the first word, and every other hart sees it never fall; -1: none. */
+  counterPage: number;
+  seed: number;
+}
+
+const options = workerData as HammerOptions;
+const memory = MachineMemory.attach(options.buffer, options.slot + 1);
+const hart = new TestHart(memory, options.slot, options.hart, new SharedStore(options.swap));
+const { guest, control } = hart;
+const { i32 } = memory;
+
+/** What each page holds: every word is `fillings`, but the first, which is `marks`. */
+const fillings = new Int32Array(options.count);
+const marks = new Int32Array(options.count);
+/** Pages at the end of this hart's part that are in the balloon. */
+let ballooned = 0;
+let counter = 0;
+let operations = 0;
+let seed = options.seed;
+
+function random(n: number): number {
+  seed = (Math.imul(seed, 1664525) + 1013904223) | 0;
+  return (seed >>> 8) % n;
+}
+
+/** Word position of a page, for one "instruction". */
+function page(index: number, write: boolean): number {
+  return hart.translate(options.first + index, write, random(2)) / 4;
+}
+
+function check(index: number): void {
+  const first = i32[page(index, false)];
+  assert.equal(first, marks[index], `first word of page ${options.first + index} of guest ${guest.name}`);
+  poll();
+  for (let part = 0; part < 2; part++) {
+    const start = page(index, false);
+    for (let i = part === 0 ? 1 : PAGE_WORDS / 2; i < (part === 0 ? PAGE_WORDS / 2 : PAGE_WORDS); i++) {
+      if (i32[start + i] !== fillings[index]) {
+        assert.fail(
+          `word ${i} of page ${options.first + index} of guest ${guest.name} is ${i32[start + i]}, not ${fillings[index]}`,
+        );
+      }
+    }
+    poll();
+  }
+}
+
+function fill(index: number): void {
+  // Few patterns, so that many pages of all guests are alike; zeros among them.
+  const filling = random(4) * 0x01010101;
+  const half = PAGE_WORDS / 2;
+  for (let part = 0; part < 2; part++) {
+    const start = page(index, true) + part * half;
+    i32.fill(filling, start, start + half);
+    poll();
+  }
+  fillings[index] = filling;
+  marks[index] = filling;
+}
+
+function mark(index: number): void {
+  marks[index] = random(1 << 30);
+  i32[page(index, true)] = marks[index]!;
+}
+
+function dma(index: number): void {
+  const gpa = GUEST_RAM_BASE + (options.first + index) * PAGE_SIZE;
+  if (random(2) === 0) {
+    const target = new Int32Array(PAGE_WORDS);
+    hart.memory.read(gpa, new Uint8Array(target.buffer));
+    assert.equal(target[0], marks[index], 'DMA read');
+    assert.ok(target.subarray(1).every((word) => word === fillings[index]));
+  } else {
+    const filling = random(3);
+    hart.memory.write(gpa, new Uint8Array(new Int32Array(PAGE_WORDS).fill(filling).buffer));
+    fillings[index] = filling;
+    marks[index] = filling;
+  }
+}
+
+function discard(index: number, count: number): void {
+  hart.memory.discard(options.first + index, count, false);
+  fillings.fill(0, index, index + count);
+  marks.fill(0, index, index + count);
+}
+
+/** Only one hart of a guest drives the balloon. */
+function moveBalloon(): void {
+  const target = Math.min(guest.get(GUEST_BALLOON_TARGET), options.count - 8);
+  if (target > ballooned) {
+    hart.memory.discard(options.first + options.count - target, target - ballooned, true);
+    fillings.fill(0, options.count - target, options.count - ballooned);
+    marks.fill(0, options.count - target, options.count - ballooned);
+  }
+  ballooned = target;
+  guest.set(GUEST_BALLOON_ACTUAL, target);
+}
+
+function poll(): void {
+  if ((control.takeRequests() & HART_REQUEST_CONTROL) !== 0 && options.hart === 0) {
+    balloonAsked = true;
+  }
+}
+let balloonAsked = false;
+
+function count(): void {
+  const word = hart.translate(options.counterPage, options.hart === 0, random(2)) / 4;
+  if (options.hart === 0) {
+    i32[word] = ++counter;
+  } else {
+    const seen = i32[word]!;
+    assert.ok(seen >= counter, `the counter of guest ${guest.name} fell from ${counter} to ${seen}`);
+    counter = seen;
+  }
+}
+
+function operate(): void {
+  const index = random(options.count - ballooned);
+  switch (random(16)) {
+    case 0:
+    case 1:
+      fill(index);
+      break;
+    case 2:
+    case 3:
+    case 4:
+      mark(index);
+      break;
+    case 5:
+      dma(index);
+      break;
+    case 6:
+      if (random(8) === 0) {
+        discard(index, Math.min(1 + random(6), options.count - index));
+      }
+      break;
+    case 7:
+      if (random(64) === 0) {
+        control.park();
+        Atomics.wait(i32, guest.block + 900, 0, 2);
+        control.unpark();
+      }
+      break;
+    default:
+      check(index);
+  }
+  if (options.counterPage >= 0) {
+    count();
+  }
+  operations++;
+}
+
+let failure = '';
+control.unpark();
+try {
+  if (options.hart === 0) {
+    guest.set(GUEST_BALLOON_FLAGS, BALLOON_DRIVER);
+  }
+  while (guest.get(GUEST_STATE) === GUEST_RUNNING) {
+    operate();
+    poll();
+    if (balloonAsked) {
+      balloonAsked = false;
+      moveBalloon();
+    }
+  }
+} catch (error) {
+  // A hart that waits for memory when its guest is stopped.
+  if ((error as Error).name !== 'GuestStoppedError') {
+    failure = (error as Error).stack ?? String(error);
+  }
+}
+control.park();
+parentPort!.postMessage({ operations, failure });
