@@ -45,9 +45,14 @@ export async function runBatch(
   while (rest.length > 0) {
     const image = buildImage(monitor, serialize(rest, options.verbose ?? false));
     const output = await machine.run(image, options.timeout ?? timeoutFor(rest.length));
-    const found = parseSignatures(output, machine.name);
-    for (const signature of found) signatures.set(signature.number, signature);
-    rest = rest.slice(found.length + 1);
+    // A program that runs away may send anything: what counts is what comes in order.
+    let complete = 0;
+    for (const signature of parseSignatures(output)) {
+      if (signature.number !== rest[complete]?.number) break;
+      signatures.set(signature.number, signature);
+      complete += 1;
+    }
+    rest = rest.slice(complete + 1);
   }
   return signatures;
 }

@@ -248,8 +248,8 @@ export class Builder {
     let rs1 = this.rs();
     if (name === 'ctzw') {
       // QEMU 7.2 counts into the upper word where the lower one is zero: the upper one is cleared.
-      a.op('add.uw', { rd: SCRATCH, rs1, rs2: 0 });
-      rs1 = SCRATCH;
+      a.op('add.uw', { rd: ADDRESS, rs1, rs2: 0 });
+      rs1 = ADDRESS;
     }
     a.op(name, { rd: this.rd(), rs1, imm: random.below(64) });
   }

@@ -16,6 +16,11 @@ interface Place {
   code: boolean;
   /** whether there is memory behind it; accesses to what is not there are aligned (see NOWHERE in privileged.ts) */
   memory: boolean;
+  /**
+   * the supervisor finds a user page with code there, and only jumps to it: after a load with SUM, QEMU's TLB lets the
+   * supervisor fetch from it too
+   */
+  jumpOnly: boolean;
   /** address of its page table entry */
   entry: number;
 }
@@ -44,7 +49,7 @@ function freeAddress(random: Random, levels: Levels): bigint {
   return BigInt.asUintN(64, BigInt.asIntN(Number(bits), address));
 }
 
-function randomPlace(random: Random, tables: PageTables): Place {
+function randomPlace(random: Random, tables: PageTables, viewer: 'S' | 'U'): Place {
   const virtual = freeAddress(random, tables.levels);
   const flags = permissions(random);
   const kind = random.below(10);
@@ -54,20 +59,41 @@ function randomPlace(random: Random, tables: PageTables): Place {
     const physical = inData ? DATA + page * PAGE : CODE;
     // Programs do not write their own code through a second address without saying so (fence.i).
     const entry = tables.map(virtual, physical, inData ? flags : flags & ~PTE.W);
-    return { virtual, size: PAGE, code: !inData, memory: true, entry };
+    return {
+      virtual,
+      size: PAGE,
+      code: !inData,
+      memory: true,
+      jumpOnly: !inData && viewer === 'S' && (flags & PTE.U) !== 0n,
+      entry,
+    };
   }
   if (kind < 8) {
     // 2 MiB: the test machine's first, of which only the data is touched; or one that is not aligned, which faults.
     const aligned = virtual & ~0x1f_ffffn;
     const misaligned = random.chance(4) ? 1n << BigInt(10 + random.below(9)) : 0n;
     const entry = tables.set(aligned, 1, leaf(RAM_BASE, flags) | misaligned);
-    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, memory: true, entry };
+    return {
+      virtual: aligned + BigInt(DATA - RAM_BASE),
+      size: DATA_SIZE,
+      code: false,
+      memory: true,
+      jumpOnly: false,
+      entry,
+    };
   }
   if (kind === 8) {
     const aligned = virtual & ~0x3fff_ffffn;
     const misaligned = random.chance(4) ? 1n << BigInt(10 + random.below(18)) : 0n;
     const entry = tables.set(aligned, 2, leaf(RAM_BASE, flags) | misaligned);
-    return { virtual: aligned + BigInt(DATA - RAM_BASE), size: DATA_SIZE, code: false, memory: true, entry };
+    return {
+      virtual: aligned + BigInt(DATA - RAM_BASE),
+      size: DATA_SIZE,
+      code: false,
+      memory: true,
+      jumpOnly: false,
+      entry,
+    };
   }
   // Entries that point nowhere or have reserved bits.
   const bad = random.pick([
@@ -77,11 +103,12 @@ function randomPlace(random: Random, tables: PageTables): Place {
     leaf(DATA, PTE.V | PTE.U),
   ]);
   const entry = tables.set(virtual, random.chance(4) ? 1 : 0, bad);
-  return { virtual, size: PAGE, code: false, memory: false, entry };
+  return { virtual, size: PAGE, code: false, memory: false, jumpOnly: false, entry };
 }
 
 function emitPlaceAccess(b: Builder, place: Place): void {
   const { random, a } = b;
+  if (place.jumpOnly) return;
   let offset = random.chance(4) ? place.size - random.below(9) : random.below(place.size);
   if (!place.memory) offset &= ~7;
   a.li(ADDRESS, BigInt.asUintN(64, place.virtual + BigInt(offset)));
@@ -132,11 +159,12 @@ function emitRemap(b: Builder, place: Place, window: bigint, tablesBase: number)
   const { random, a } = b;
   a.li(ADDRESS, window + BigInt(place.entry - tablesBase));
   a.op('ld', { rd: SCRATCH, rs1: ADDRESS, imm: 0 });
-  // Any of V, U, A, D; never W of a code page, never what the entry points to.
+  // Any of V, U, A, D, but U of a code page; never what the entry points to.
+  const changes = [PTE.V, PTE.A, PTE.D, PTE.A | PTE.D, ...(place.code ? [] : [PTE.U, PTE.U | PTE.D])];
   a.op('xori', {
     rd: SCRATCH,
     rs1: SCRATCH,
-    imm: Number(random.pick([PTE.V, PTE.U, PTE.A, PTE.D, PTE.U | PTE.D, PTE.A | PTE.D])),
+    imm: Number(random.pick(changes)),
   });
   a.op('sd', { rs1: ADDRESS, rs2: SCRATCH, imm: 0 });
   if (random.chance(2)) {
@@ -161,7 +189,7 @@ export function paging(random: Random, number: number): Program {
   for (let n = random.between(3, 5); n > 0; n--) {
     if (tables.nextPage > 12) break;
     try {
-      places.push(randomPlace(random, tables));
+      places.push(randomPlace(random, tables, viewer));
     } catch {
       // A larger page is in the way: one place less.
     }
