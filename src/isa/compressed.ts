@@ -8,6 +8,8 @@ export interface CompressedInstruction {
   readonly match: number;
   /** The instruction that it stands for. */
   readonly expandsTo: string;
+  /** As in `Instruction`. */
+  readonly syntax: string;
   readonly operands: (halfword: number) => Partial<Operands>;
   readonly reserved?: (halfword: number) => boolean;
 }
@@ -63,22 +65,31 @@ const form = (
   mask: number,
   match: number,
   expandsTo: string,
+  syntax: string,
   operands: (h: number) => Partial<Operands>,
   reserved?: (h: number) => boolean,
-): CompressedInstruction => ({ name, mask, match, expandsTo, operands, ...(reserved && { reserved }) });
+): CompressedInstruction => ({ name, mask, match, expandsTo, syntax, operands, ...(reserved && { reserved }) });
 
-const load = (name: string, funct3: number, expandsTo: string, offset: (h: number) => number) =>
-  form(name, F3, quadrant(0, funct3), expandsTo, (h) => ({ rd: rdShort(h), rs1: rs1Short(h), imm: offset(h) }));
-const store = (name: string, funct3: number, expandsTo: string, offset: (h: number) => number) =>
-  form(name, F3, quadrant(0, funct3), expandsTo, (h) => ({ rs2: rdShort(h), rs1: rs1Short(h), imm: offset(h) }));
+const load = (name: string, funct3: number, expandsTo: string, offset: (h: number) => number, file: '' | 'f' = '') =>
+  form(name, F3, quadrant(0, funct3), expandsTo, `${file}rd, imm(rs1)`, (h) => ({
+    rd: rdShort(h),
+    rs1: rs1Short(h),
+    imm: offset(h),
+  }));
+const store = (name: string, funct3: number, expandsTo: string, offset: (h: number) => number, file: '' | 'f' = '') =>
+  form(name, F3, quadrant(0, funct3), expandsTo, `${file}rs2, imm(rs1)`, (h) => ({
+    rs2: rdShort(h),
+    rs1: rs1Short(h),
+    imm: offset(h),
+  }));
 const arithmetic = (name: string, high: number, low2: number, expandsTo: string) =>
-  form(name, 0xfc63, quadrant(1, 4) | (high << 10) | (low2 << 5), expandsTo, (h) => ({
+  form(name, 0xfc63, quadrant(1, 4) | (high << 10) | (low2 << 5), expandsTo, 'rd, rs2', (h) => ({
     rd: rs1Short(h),
     rs1: rs1Short(h),
     rs2: rdShort(h),
   }));
 const immediateShort = (name: string, funct2: number, expandsTo: string, imm: (h: number) => number) =>
-  form(name, 0xec03, quadrant(1, 4) | (funct2 << 10), expandsTo, (h) => ({
+  form(name, 0xec03, quadrant(1, 4) | (funct2 << 10), expandsTo, 'rd, imm', (h) => ({
     rd: rs1Short(h),
     rs1: rs1Short(h),
     imm: imm(h),
@@ -91,31 +102,34 @@ export const COMPRESSED: readonly CompressedInstruction[] = [
     F3,
     quadrant(0, 0),
     'addi',
+    'rd, rs1, imm',
     (h) => ({ rd: rdShort(h), rs1: SP, imm: imm4spn(h) }),
     (h) => imm4spn(h) === 0,
   ),
-  load('c.fld', 1, 'fld', offsetDouble),
+  load('c.fld', 1, 'fld', offsetDouble, 'f'),
   load('c.lw', 2, 'lw', offsetWord),
   load('c.ld', 3, 'ld', offsetDouble),
-  store('c.fsd', 5, 'fsd', offsetDouble),
+  store('c.fsd', 5, 'fsd', offsetDouble, 'f'),
   store('c.sw', 6, 'sw', offsetWord),
   store('c.sd', 7, 'sd', offsetDouble),
 
-  form('c.addi', F3, quadrant(1, 0), 'addi', (h) => ({ rd: rd(h), rs1: rd(h), imm: imm6(h) })),
+  form('c.addi', F3, quadrant(1, 0), 'addi', 'rd, imm', (h) => ({ rd: rd(h), rs1: rd(h), imm: imm6(h) })),
   form(
     'c.addiw',
     F3,
     quadrant(1, 1),
     'addiw',
+    'rd, imm',
     (h) => ({ rd: rd(h), rs1: rd(h), imm: imm6(h) }),
     (h) => rd(h) === 0,
   ),
-  form('c.li', F3, quadrant(1, 2), 'addi', (h) => ({ rd: rd(h), imm: imm6(h) })),
+  form('c.li', F3, quadrant(1, 2), 'addi', 'rd, imm', (h) => ({ rd: rd(h), imm: imm6(h) })),
   form(
     'c.addi16sp',
     0xef83,
     quadrant(1, 3) | (SP << 7),
     'addi',
+    'rd, imm',
     (h) => ({ rd: SP, rs1: SP, imm: imm16sp(h) }),
     (h) => imm16sp(h) === 0,
   ),
@@ -124,6 +138,7 @@ export const COMPRESSED: readonly CompressedInstruction[] = [
     F3,
     quadrant(1, 3),
     'lui',
+    'rd, imm',
     (h) => ({ rd: rd(h), imm: imm6(h) << 12 }),
     (h) => imm6(h) === 0,
   ),
@@ -136,17 +151,18 @@ export const COMPRESSED: readonly CompressedInstruction[] = [
   arithmetic('c.and', 3, 3, 'and'),
   arithmetic('c.subw', 7, 0, 'subw'),
   arithmetic('c.addw', 7, 1, 'addw'),
-  form('c.j', F3, quadrant(1, 5), 'jal', (h) => ({ imm: offsetJump(h) })),
-  form('c.beqz', F3, quadrant(1, 6), 'beq', (h) => ({ rs1: rs1Short(h), imm: offsetBranch(h) })),
-  form('c.bnez', F3, quadrant(1, 7), 'bne', (h) => ({ rs1: rs1Short(h), imm: offsetBranch(h) })),
+  form('c.j', F3, quadrant(1, 5), 'jal', 'offset', (h) => ({ imm: offsetJump(h) })),
+  form('c.beqz', F3, quadrant(1, 6), 'beq', 'rs1, offset', (h) => ({ rs1: rs1Short(h), imm: offsetBranch(h) })),
+  form('c.bnez', F3, quadrant(1, 7), 'bne', 'rs1, offset', (h) => ({ rs1: rs1Short(h), imm: offsetBranch(h) })),
 
-  form('c.slli', F3, quadrant(2, 0), 'slli', (h) => ({ rd: rd(h), rs1: rd(h), imm: uimm6(h) })),
-  form('c.fldsp', F3, quadrant(2, 1), 'fld', (h) => ({ rd: rd(h), rs1: SP, imm: offsetDoubleSp(h) })),
+  form('c.slli', F3, quadrant(2, 0), 'slli', 'rd, imm', (h) => ({ rd: rd(h), rs1: rd(h), imm: uimm6(h) })),
+  form('c.fldsp', F3, quadrant(2, 1), 'fld', 'frd, imm(rs1)', (h) => ({ rd: rd(h), rs1: SP, imm: offsetDoubleSp(h) })),
   form(
     'c.lwsp',
     F3,
     quadrant(2, 2),
     'lw',
+    'rd, imm(rs1)',
     (h) => ({ rd: rd(h), rs1: SP, imm: offsetWordSp(h) }),
     (h) => rd(h) === 0,
   ),
@@ -155,24 +171,30 @@ export const COMPRESSED: readonly CompressedInstruction[] = [
     F3,
     quadrant(2, 3),
     'ld',
+    'rd, imm(rs1)',
     (h) => ({ rd: rd(h), rs1: SP, imm: offsetDoubleSp(h) }),
     (h) => rd(h) === 0,
   ),
-  form('c.ebreak', 0xffff, 0x9002, 'ebreak', () => ({})),
+  form('c.ebreak', 0xffff, 0x9002, 'ebreak', '', () => ({})),
   form(
     'c.jr',
     0xf07f,
     0x8002,
     'jalr',
+    'rs1',
     (h) => ({ rs1: rd(h) }),
     (h) => rd(h) === 0,
   ),
-  form('c.mv', 0xf003, 0x8002, 'add', (h) => ({ rd: rd(h), rs2: rs2(h) })),
-  form('c.jalr', 0xf07f, 0x9002, 'jalr', (h) => ({ rd: RA, rs1: rd(h) })),
-  form('c.add', 0xf003, 0x9002, 'add', (h) => ({ rd: rd(h), rs1: rd(h), rs2: rs2(h) })),
-  form('c.fsdsp', F3, quadrant(2, 5), 'fsd', (h) => ({ rs2: rs2(h), rs1: SP, imm: storeDoubleSp(h) })),
-  form('c.swsp', F3, quadrant(2, 6), 'sw', (h) => ({ rs2: rs2(h), rs1: SP, imm: storeWordSp(h) })),
-  form('c.sdsp', F3, quadrant(2, 7), 'sd', (h) => ({ rs2: rs2(h), rs1: SP, imm: storeDoubleSp(h) })),
+  form('c.mv', 0xf003, 0x8002, 'add', 'rd, rs2', (h) => ({ rd: rd(h), rs2: rs2(h) })),
+  form('c.jalr', 0xf07f, 0x9002, 'jalr', 'rs1', (h) => ({ rd: RA, rs1: rd(h) })),
+  form('c.add', 0xf003, 0x9002, 'add', 'rd, rs2', (h) => ({ rd: rd(h), rs1: rd(h), rs2: rs2(h) })),
+  form('c.fsdsp', F3, quadrant(2, 5), 'fsd', 'frs2, imm(rs1)', (h) => ({
+    rs2: rs2(h),
+    rs1: SP,
+    imm: storeDoubleSp(h),
+  })),
+  form('c.swsp', F3, quadrant(2, 6), 'sw', 'rs2, imm(rs1)', (h) => ({ rs2: rs2(h), rs1: SP, imm: storeWordSp(h) })),
+  form('c.sdsp', F3, quadrant(2, 7), 'sd', 'rs2, imm(rs1)', (h) => ({ rs2: rs2(h), rs1: SP, imm: storeDoubleSp(h) })),
 ];
 
 /** The form that a halfword is, with its operands; undefined for what is reserved. */
