@@ -1,7 +1,7 @@
 /** What the guests of the demonstration have to arrive at, computed outside of them with other tools than theirs. */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { BASE_LINES, COPIES_PER_FILE, WORDS } from './guest-script.ts';
+import { BASE_LINES, FILE_BYTES, WORDS } from './guest-script.ts';
 
 /** The kinds of work; guest N of the demonstration does kind N modulo their number. */
 export const WORK_KINDS = ['compress', 'sort', 'table', 'files', 'hash', 'tally'] as const;
@@ -123,14 +123,20 @@ const KIND_RESULTS: Record<WorkKind, (seed: number, lines: number, disk: Uint8Ar
   },
 };
 
-/** The digest of the digests of the table's files: file K of round R begins K + 64 R bytes into the base text. */
+/** The digest of the digests of the table's files, which hold the base text repeated: see the guest's script. */
 function heldDigest(work: Work, round: number): string {
-  const base = Buffer.from(joined(textLines(work.seed, BASE_LINES)), 'latin1');
-  const files = Math.trunc((work.hold * 1048576) / (COPIES_PER_FILE * base.length));
+  const text = joined(textLines(work.seed, BASE_LINES));
+  const base = Buffer.from(text.length % 2 === 1 ? text : `${text}\n`, 'latin1');
+  const files = Math.trunc((work.hold * 1048576) / FILE_BYTES);
   let digests = '';
   for (let k = 0; k < files; k++) {
-    const hash = createHash('md5').update(base.subarray(k + 64 * round));
-    for (let copy = 1; copy < COPIES_PER_FILE; copy++) hash.update(base);
+    const hash = createHash('md5');
+    let start = (k * FILE_BYTES + round) % base.length;
+    for (let left = FILE_BYTES; left > 0; start = 0) {
+      const part = base.subarray(start, start + left);
+      hash.update(part);
+      left -= part.length;
+    }
     digests += `${hash.digest('hex')}\n`;
   }
   return digest('md5', digests);

@@ -12,8 +12,8 @@ export const WORDS = 'alder birch cedar fir hazel larch maple oak pine poplar ro
 /** First bytes of the disk that is for file work. */
 export const DISK_LABEL = 'ballonet file work';
 
-/** Copies of the base text in one file of the in-memory table. */
-export const COPIES_PER_FILE = 16;
+/** Size of a file of the in-memory table, bytes: whole pages. */
+export const FILE_BYTES = 6 * 2 ** 20;
 
 /** Lines of the base text that the in-memory table is filled with. */
 export const BASE_LINES = 8000;
@@ -106,26 +106,30 @@ work_tally() {
   result upper $(tr a-z A-Z < /work/plain | sed 's/^00*//' | md5sum | first)
 }
 
-# The in-memory table of files: file K of round R begins K + 64 R bytes into the base text, so that no two pages are alike.
+# The in-memory table of files holds the base text, repeated: file K of round R begins K times its size + R bytes into it.
+# As the base text has an odd length, no page of one round is like another.
 grow() {
   k=0
   while [ $k -lt $files ]; do
-    { tail -c +$((k + 64 * round + 1)) /work/base; i=1; while [ $i -lt ${COPIES_PER_FILE} ]; do cat /work/base; i=$((i + 1)); done; } > /table/$k
+    { tail -c +$(((k * ${FILE_BYTES} + round) % length + 1)) /work/base; cat $copies; } > /table/$k
+    truncate -s ${FILE_BYTES} /table/$k
     k=$((k + 1))
   done
 }
 check() { (cd /table && md5sum $(seq 0 $((files - 1)))) | first | md5sum | first; }
-shrink() {
-  k=$keep
-  while [ $k -lt $files ]; do rm -f /table/$k; k=$((k + 1)); done
-}
+shrink() { (cd /table && rm -f $(seq $keep $((files - 1)))); }
 
 if [ -n "$swap" ]; then mkswap $swap > /dev/null && swapon $swap || say failed swap; fi
 mkdir -p /work /table
 mount -t tmpfs -o size=100% work /work
 mount -t tmpfs -o size=100% table /table
 text $seed ${BASE_LINES} > /work/base
-files=$((hold * 1048576 / (${COPIES_PER_FILE} * $(wc -c < /work/base))))
+[ $(($(wc -c < /work/base) % 2)) = 1 ] || echo >> /work/base
+length=$(wc -c < /work/base)
+copies=
+i=0
+while [ $i -lt ${FILE_BYTES} ]; do copies="$copies /work/base"; i=$((i + length)); done
+files=$((hold * 1048576 / ${FILE_BYTES}))
 say phase delayed 0
 sleep $delay
 round=1

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { DiskOptions, GuestOptions } from '../../index.ts';
 import type { BootFiles } from '../images.ts';
 import { WORK_KINDS, type Work, workArguments, writtenText } from './expected.ts';
-import { DISK_LABEL } from './guest-script.ts';
+import { DISK_LABEL, FILE_BYTES } from './guest-script.ts';
 
 /** One guest of the demonstration. */
 export interface PlannedGuest {
@@ -42,14 +42,14 @@ export function planGuests(options: PlanOptions, files: BootFiles, folder: strin
   return Array.from({ length: options.guests }, (_, i) => {
     const kind = WORK_KINDS[i % WORK_KINDS.length]!;
     const name = `${i + 1}-${kind}`;
-    const hold = Math.max(1, Math.floor((options.memory * HOLD) / MIB));
+    const hold = Math.max(FILE_BYTES / MIB, Math.floor((options.memory * HOLD) / MIB));
     const work: Work = {
       kind,
       seed: 1000 + 97 * i,
       lines: options.lines,
       rounds: options.rounds,
       hold,
-      keep: Math.max(1, Math.floor(hold / 32)),
+      keep: Math.max(1, Math.floor((hold * MIB) / FILE_BYTES / 10)),
       pause: PAUSE,
       delay: STAGGER * i,
     };
