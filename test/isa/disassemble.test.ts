@@ -26,7 +26,11 @@ function encodings(instruction: Instruction): fc.Arbitrary<number> {
     return fc.tuple(set, set).map(([pred, succ]) => (pred << 24) | (succ << 20) | match);
   }
   if (instruction.format !== 'CSR') return word;
-  return fc.tuple(word, fc.constantFrom(...CSRS)).map(([bits, csr]) => ((bits & 0xfffff) | (csr.number << 20)) >>> 0);
+  // csrrw x0, cycle, x0 has the name unimp.
+  return fc
+    .tuple(word, fc.constantFrom(...CSRS))
+    .map(([bits, csr]) => ((bits & 0xfffff) | (csr.number << 20)) >>> 0)
+    .filter((bits) => bits !== 0xc0001073);
 }
 
 test('every instruction reads as in objdump, with random operands', () => {
