@@ -28,7 +28,7 @@ export interface VirtTreeOptions {
   readonly initrd?: { readonly start: number; readonly end: number } | undefined;
   /** Entropy for the kernel's random generator, 32 bytes or more; a new one for every start. */
   readonly rngSeed?: Uint8Array;
-  /** Devices beyond processor, memory and interrupt controllers. Default true. */
+  /** False: interrupt controllers, serial port and test finisher only. Default true. */
   readonly devices?: boolean;
 }
 
@@ -48,7 +48,7 @@ export function virtTree(options: VirtTreeOptions): DeviceTreeNode {
 
   const chosen: Record<string, DeviceTreeNode['properties'][string]> = {};
   if (options.bootargs !== undefined) chosen.bootargs = options.bootargs;
-  if (devices) chosen['stdout-path'] = `/soc/${unit('serial', UART)}`;
+  chosen['stdout-path'] = `/soc/${unit('serial', UART)}`;
   if (options.initrd !== undefined) {
     chosen['linux,initrd-start'] = cells64(options.initrd.start);
     chosen['linux,initrd-end'] = cells64(options.initrd.end);
@@ -120,32 +120,29 @@ export function virtTree(options: VirtTreeOptions): DeviceTreeNode {
         'interrupts-extended': toHarts(CAUSE.M_EXTERNAL, CAUSE.S_EXTERNAL),
       },
     },
+    {
+      name: unit('test', TEST_FINISHER),
+      properties: {
+        phandle: testPhandle,
+        compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
+        reg: reg(TEST_FINISHER),
+      },
+    },
+    {
+      name: unit('serial', UART),
+      properties: {
+        compatible: 'ns16550a',
+        reg: reg(UART),
+        'clock-frequency': UART_CLOCK_HZ,
+        ...interrupt(UART.irq),
+      },
+    },
   ];
-  const board: DeviceTreeNode[] = [];
   if (devices) {
-    soc.push(
-      {
-        name: unit('test', TEST_FINISHER),
-        properties: {
-          phandle: testPhandle,
-          compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
-          reg: reg(TEST_FINISHER),
-        },
-      },
-      {
-        name: unit('rtc', GOLDFISH_RTC),
-        properties: { compatible: 'google,goldfish-rtc', reg: reg(GOLDFISH_RTC), ...interrupt(GOLDFISH_RTC.irq) },
-      },
-      {
-        name: unit('serial', UART),
-        properties: {
-          compatible: 'ns16550a',
-          reg: reg(UART),
-          'clock-frequency': UART_CLOCK_HZ,
-          ...interrupt(UART.irq),
-        },
-      },
-    );
+    soc.push({
+      name: unit('rtc', GOLDFISH_RTC),
+      properties: { compatible: 'google,goldfish-rtc', reg: reg(GOLDFISH_RTC), ...interrupt(GOLDFISH_RTC.irq) },
+    });
     for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
       const region = virtioSlot(slot);
       soc.push({
@@ -153,13 +150,11 @@ export function virtTree(options: VirtTreeOptions): DeviceTreeNode {
         properties: { compatible: 'virtio,mmio', reg: reg(region), ...interrupt(region.irq) },
       });
     }
-    for (const [name, value] of [
-      ['poweroff', 0x5555],
-      ['reboot', 0x7777],
-    ] as const) {
-      board.push({ name, properties: { compatible: `syscon-${name}`, regmap: testPhandle, offset: 0, value } });
-    }
   }
+  const power = [
+    ['poweroff', 0x5555],
+    ['reboot', 0x7777],
+  ] as const;
 
   return {
     name: '',
@@ -171,7 +166,10 @@ export function virtTree(options: VirtTreeOptions): DeviceTreeNode {
     },
     children: [
       { name: 'chosen', properties: chosen },
-      ...board,
+      ...power.map(([name, value]) => ({
+        name,
+        properties: { compatible: `syscon-${name}`, regmap: testPhandle, offset: 0, value },
+      })),
       {
         name: `memory@${RAM_BASE.toString(16)}`,
         properties: { device_type: 'memory', reg: [...cells64(RAM_BASE), ...cells64(memoryBytes)] },
