@@ -23,14 +23,12 @@ import {
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
   HEADER_SWAP_SLOTS,
-  NPT_KIND_COMING,
   NPT_KIND_ZERO,
-  NPT_PRESENT,
   PAGE_WORDS,
 } from './layout.ts';
 import { COUNT_MERGED, COUNT_RESIDENT, COUNT_SWAPPED } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { hasFrame, hasSlot, isMerged, isWritable, kindOf, payloadOf } from './npt.ts';
+import { hasFrame, hasSlot, isComing, isMerged, isWritable, kindOf, payloadOf } from './npt.ts';
 import { slotFrame, slotReferences } from './swap.ts';
 
 /** What the entries of all guests add up to. */
@@ -90,7 +88,7 @@ function checkGuest(guest: Guest, tally: Tally, findings: string[]): void {
         tally.writers[payload]!++;
       }
       const origin = memory.i32[memory.frameTable + payload * FRAME_WORDS + FRAME_LINK]!;
-      if (origin !== 0 && (entry & NPT_PRESENT) === 0 && kindOf(entry) === NPT_KIND_COMING) {
+      if (origin !== 0 && isComing(entry)) {
         tally.references[origin]!++;
       }
     } else if (hasSlot(entry)) {

@@ -9,7 +9,6 @@ import { releaseFrame } from './frames.ts';
 import {
   GUEST_RAM_BASE,
   NPT_ACCESSED,
-  NPT_KIND_COMING,
   NPT_KIND_LEAVING,
   NPT_KIND_SWAP,
   NPT_KIND_ZERO,
@@ -17,7 +16,7 @@ import {
   PAGE_SIZE,
 } from './layout.ts';
 import { COUNT_BALLOON_FRAMES, COUNT_REPORTED_FRAMES } from './layout-guest.ts';
-import { absentEntry, kindOf, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import { absentEntry, isComing, kindOf, loadEntry, payloadOf, replaceEntry } from './npt.ts';
 import { releaseSlot } from './swap.ts';
 
 /** Pages per turn with the mutex. */
@@ -62,7 +61,7 @@ function discardChunk(faults: FaultHandler, gfn: number, count: number, frames: 
   try {
     for (let i = 0; i < count; i++) {
       const entry = loadEntry(guest, gfn + i);
-      if ((entry & NPT_PRESENT) === 0 && kindOf(entry) === NPT_KIND_COMING) {
+      if (isComing(entry)) {
         return -1 - i;
       }
     }

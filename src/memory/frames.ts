@@ -35,6 +35,10 @@ export function allocateFrame(memory: MachineMemory, privileged = false): number
     return 0;
   }
   const mfn = i32[HEADER_FREE_HEAD]!;
+  if (mfn === 0) {
+    // The count is wrong until the memory manager has repaired what a killed thread has left.
+    return 0;
+  }
   const entry = memory.frameTable + mfn * FRAME_WORDS;
   i32[HEADER_FREE_HEAD] = i32[entry + FRAME_LINK]!;
   Atomics.store(i32, HEADER_FREE_COUNT, free - 1);

@@ -74,6 +74,8 @@ export const HEADER_SWAP_BAD = 22;
 export const HEADER_GUEST_COUNT = 23;
 /** Number of entries of all guests that map a frame (present, in transit or being read in). */
 export const HEADER_MAPPED = 24;
+/** 1: a thread has died while it held the mutex, so that the memory manager has to count everything again. */
+export const HEADER_REPAIR = 25;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */

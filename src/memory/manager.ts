@@ -20,6 +20,7 @@ import { Guest } from './guest.ts';
 import {
   HART_REQUEST_CONTROL,
   HEADER_MANAGER_WAKE,
+  HEADER_REPAIR,
   HEADER_STATE,
   HEADER_SWAP_SLOTS,
   STATE_HARD,
@@ -38,6 +39,7 @@ import {
 import type { MachineMemory } from './machine-memory.ts';
 import { Reclaimer } from './reclaim.ts';
 import { removeGuest } from './removal.ts';
+import { repairMemory } from './repair.ts';
 import { Sharing } from './sharing.ts';
 import type { SlotStore } from './swap.ts';
 import { Transit } from './transit.ts';
@@ -129,6 +131,9 @@ export class MemoryManager {
     const elapsedMs = Math.max(0, start - this.#lastTick);
     this.#lastTick = start;
     this.#ticks++;
+    if (Atomics.load(this.#memory.i32, HEADER_REPAIR) !== 0) {
+      repairMemory(this.#memory);
+    }
     this.#meetGuests(start);
     const decision = this.#options.policy(this.#observe(start, elapsedMs));
     this.#apply(decision);

@@ -38,6 +38,11 @@ export function hasFrame(entry: number): boolean {
   return kind === NPT_KIND_LEAVING || kind === NPT_KIND_COMING;
 }
 
+/** Whether a hart is just filling the frame that is the payload. */
+export function isComing(entry: number): boolean {
+  return (entry & (NPT_PRESENT | NPT_KIND_MASK)) === NPT_KIND_COMING;
+}
+
 /** Whether the payload is a swap slot that the entry references. */
 export function hasSlot(entry: number): boolean {
   return (entry & (NPT_PRESENT | NPT_KIND_MASK)) === NPT_KIND_SWAP;

@@ -2,8 +2,7 @@
 
 import { originOf, releaseFrame } from './frames.ts';
 import { freeGuest, type Guest } from './guest.ts';
-import { NPT_KIND_COMING, NPT_PRESENT } from './layout.ts';
-import { hasFrame, hasSlot, kindOf, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import { hasFrame, hasSlot, isComing, loadEntry, payloadOf, replaceEntry } from './npt.ts';
 import { releaseSlot } from './swap.ts';
 
 /** Entries freed in one turn with the mutex. */
@@ -44,7 +43,7 @@ function removePage(guest: Guest, gfn: number): void {
   replaceEntry(guest, gfn, 0);
   if (hasFrame(entry)) {
     const mfn = payloadOf(entry);
-    if ((entry & NPT_PRESENT) === 0 && kindOf(entry) === NPT_KIND_COMING && originOf(memory, mfn) !== 0) {
+    if (isComing(entry) && originOf(memory, mfn) !== 0) {
       releaseFrame(memory, originOf(memory, mfn));
     }
     releaseFrame(memory, mfn);

@@ -146,6 +146,31 @@ export function frameSlot(memory: MachineMemory, mfn: number): number {
   return memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT]! - 1;
 }
 
+/** Sets the counts of all slots, for repair: `references` by entries, and the ties that frames still have. */
+export function recountSlots(memory: MachineMemory, references: ReadonlyMap<number, number>): void {
+  const { i32 } = memory;
+  let free = 0;
+  for (let slot = 0; slot < i32[HEADER_SWAP_SLOTS]!; slot++) {
+    const entry = slotEntry(memory, slot);
+    if (i32[entry + SLOT_REFS] === BAD) {
+      continue;
+    }
+    i32[entry + SLOT_REFS] = references.get(slot) ?? 0;
+    i32[entry + SLOT_FRAME] = 0;
+  }
+  for (let mfn = memory.firstFrame; mfn < memory.machineFrames; mfn++) {
+    const slot = frameSlot(memory, mfn);
+    if (slot >= 0) {
+      i32[slotEntry(memory, slot) + SLOT_FRAME] = mfn;
+      i32[slotEntry(memory, slot) + SLOT_REFS]!++;
+    }
+  }
+  for (let slot = 0; slot < i32[HEADER_SWAP_SLOTS]!; slot++) {
+    free += i32[slotEntry(memory, slot) + SLOT_REFS] === 0 ? 1 : 0;
+  }
+  i32[HEADER_SWAP_FREE] = free;
+}
+
 /** Whether the frame tied to the slot is still being read from it. */
 function beingFilled(memory: MachineMemory, slot: number): boolean {
   const mfn = slotFrame(memory, slot);

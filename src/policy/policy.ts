@@ -51,6 +51,8 @@ interface Step {
   /** Frames that should be reclaimed, and of them those that can't wait for a balloon. */
   shortage: number;
   urgent: number;
+  /** Configured memory of all guests. */
+  configured: number;
   /** What all guests together have above their targets. */
   excess: number;
   /** Frames that balloons may give back in this step. */
@@ -99,6 +101,7 @@ function decide(observation: Observation, settings: Settings): Decision {
     observation,
     shortage: state === STATE_HIGH ? 0 : Math.max(0, wanted - free),
     urgent: state >= STATE_HARD ? Math.max(0, Math.ceil(frames * thresholds.soft * BEYOND) - free) : 0,
+    configured: sum(guests.map((guest) => guest.configured)),
     excess,
     giveBack: state === STATE_HIGH ? Math.max(0, free - wanted) * GIVE_BACK * seconds : 0,
   };
@@ -188,13 +191,12 @@ function explain(
   block: boolean,
 ): string {
   const { observation, settings, state } = step;
-  const configured = sum(observation.guests.map((other) => other.configured));
   let text =
     target >= guest.configured
       ? `gets all of its ${mib(guest.configured)}: `
       : `gets ${mib(target)} of ${mib(guest.configured)} for ${guest.shares} shares, ${mib(guest.workingSet)} in use ` +
         `and ${Math.round(settings.tax * 100)}% tax on idle memory: `;
-  text += `guests are configured with ${mib(configured)} on ${mib(observation.frames)}, and ${STATE_WORDS[state]}`;
+  text += `guests are configured with ${mib(step.configured)} on ${mib(observation.frames)}, and ${STATE_WORDS[state]}`;
   if (balloon !== '') {
     text += `; ${balloon}`;
   }
