@@ -16,8 +16,8 @@ export interface AclintOptions {
 
 /**
  * MSWI and MTIMER of the ACLINT specification 1.0 in the layout of the SiFive CLINT: MSIP at 0, MTIMECMP at 0x4000,
- * MTIME at 0xbff8. The timer does not tick by itself: whoever runs the harts asks {@link nextDeadline} and calls {@link update} when it
- * has passed.
+ * MTIME at 0xbff8. The timer does not tick by itself: whoever runs the harts asks {@link nextDeadline} and calls
+ * {@link update} when it has passed.
  */
 export class Aclint implements MmioDevice {
   readonly name = 'aclint';

@@ -4,8 +4,9 @@ import { RegisterTable } from './registers.ts';
 const LOW = 0xffff_ffffn;
 
 /**
- * The real-time clock of Android's goldfish board: nanoseconds since 1970 in two halves (reading the low one latches the high
- * one) and one alarm. Like the ACLINT it does not tick: whoever runs the machine asks {@link msToAlarm} and calls {@link update}.
+ * The real-time clock of Android's goldfish board: nanoseconds since 1970 in two halves (reading the low one latches
+ * the high one) and one alarm. Like the ACLINT it does not tick: whoever runs the machine asks {@link msToAlarm} and
+ * calls {@link update}.
  */
 export class GoldfishRtc implements MmioDevice {
   readonly name = 'goldfish rtc';

@@ -18,7 +18,8 @@ const SYS_EXIT = 93n;
 const MAX_WRITE = 64 * 1024;
 
 /**
- * The host-target interface of the public RISC-V test suites: two doublewords in the program's memory, no registers. `tohost` holds
+ * The host-target interface of the public RISC-V test suites: two doublewords in the program's memory, no registers.
+ * `tohost` holds
  *
  *     bits 56..63 device: 0 system, 1 console
  *     bits 48..55 command: console 0 reads and 1 writes a character

@@ -21,8 +21,8 @@ interface Context {
 
 /**
  * Platform-level interrupt controller (RISC-V PLIC specification 1.0.0). Context 2h is M-mode of hart h, 2h + 1 its
- * S-mode. All sources are level triggered: the gateway forwards one request while the line is high, and the next one only
- * after completion if the line is still high. A forwarded request stays pending when the line falls (section 3).
+ * S-mode. All sources are level triggered: the gateway forwards one request while the line is high, and the next one
+ * only after completion if the line is still high. A forwarded request stays pending when the line falls (section 3).
  */
 export class Plic implements MmioDevice {
   readonly name = 'plic';

@@ -20,7 +20,6 @@ export class TestFinisher implements MmioDevice {
   static readonly #registers = new RegisterTable<TestFinisher>([
     // bits 0..15: what to do, bits 16..31: exit code of a failure
     { offset: 0, name: 'finish', width: 4, access: 'w', write: (d, value) => d.#store(value) },
-    // Two half words of a driver that writes 16 bits at a time name the low half only.
   ]);
 
   constructor(finish: (finish: Finish) => void) {

@@ -33,9 +33,9 @@ export interface Uart16550Options {
 }
 
 /**
- * A 16550A as the 8250 drivers of Linux, OpenSBI and U-Boot use it. Bytes leave at once, so the transmitter is always empty and THRE is
- * raised again right after a byte; input waits in a bounded queue, so the receiver never overruns. Baud rate and parity are
- * stored and have no effect.
+ * A 16550A as the 8250 drivers of Linux, OpenSBI and U-Boot use it. Bytes leave at once, so the transmitter is always
+ * empty and THRE is raised again right after a byte; input waits in a bounded queue, so the receiver never overruns.
+ * Baud rate and parity are stored and have no effect.
  */
 export class Uart16550 implements MmioDevice {
   readonly name = 'uart16550';
@@ -162,7 +162,10 @@ export class Uart16550 implements MmioDevice {
     Uart16550.#registers.write(this, offset, width, value);
   }
 
-  /** Offers input; returns how many bytes of it were taken. After fewer than all, `drained` is called once there is room. */
+  /**
+   * Offers input; returns how many bytes of it were taken. After fewer than all, `drained` is called once there is
+   * room.
+   */
   receive(bytes: Uint8Array): number {
     const taken = Math.min(bytes.length, INPUT_QUEUE - this.#input.length);
     for (let i = 0; i < taken; i++) this.#input.push(bytes[i]!);

@@ -45,8 +45,9 @@ export interface BootImages {
 }
 
 /**
- * Decides where everything goes: firmware at the start of RAM, the kernel where its header says (2 MiB in), device tree and, below it, initrd at the
- * end. Throws {@link ImageError} if an image is none, is cut off, does not fit or would overlap another.
+ * Decides where everything goes: firmware at the start of RAM, the kernel where its header says (2 MiB in), device
+ * tree and, below it, initrd at the end. Throws {@link ImageError} if an image is none, is cut off, does not fit or
+ * would overlap another.
  */
 export function planBoot(ram: Pick<GuestRam, 'base' | 'size'>, images: BootImages): BootPlan {
   const { kernel, initrd, firmware, bootHart = 0 } = images;

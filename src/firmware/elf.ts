@@ -26,8 +26,8 @@ export function isElf(bytes: Uint8Array): boolean {
 }
 
 /**
- * Reads a 64-bit little-endian RISC-V executable: what to load where, the entry, and the values of `wanted` symbols. Throws
- * {@link ImageError} if it is something else or cut off.
+ * Reads a 64-bit little-endian RISC-V executable: what to load where, the entry, and the values of `wanted` symbols.
+ * Throws {@link ImageError} if it is something else or cut off.
  */
 export function readElf(role: ImageRole, source: ImageSource, wanted: readonly string[] = []): ElfProgram {
   const { name, bytes } = source;
@@ -70,7 +70,10 @@ function readSegments(reader: Reader, table: number, entrySize: number, count: n
   return segments;
 }
 
-/** A file without symbols is complete without them; so is one whose section headers were cut off on purpose (offset 0). */
+/**
+ * A file without symbols is complete without them; so is one whose section headers were cut off on purpose (offset
+ * 0).
+ */
 function readSymbols(reader: Reader, wanted: ReadonlySet<string>): Map<string, number> {
   const symbols = new Map<string, number>();
   const table = reader.u64(40);

@@ -71,8 +71,8 @@ export function readLinuxImage({ name, bytes }: ImageSource): LinuxImage {
 }
 
 /**
- * Length that the file has to have. The header tells only the size in memory; with an EFI stub the sections of the PE header say what is
- * in the file. Undefined without one.
+ * Length that the file has to have. The header tells only the size in memory; with an EFI stub the sections of the PE
+ * header say what is in the file. Undefined without one.
  */
 function fileLength(bytes: Uint8Array, view: DataView): number | undefined {
   if (bytes[0] !== 0x4d || bytes[1] !== 0x5a) return undefined;

@@ -35,7 +35,10 @@ export interface VirtTreeOptions {
 /** Numbers of the interrupt causes in `mip`, as `interrupts-extended` takes them. */
 const CAUSE = { M_SOFTWARE: 3, M_TIMER: 7, S_EXTERNAL: 9, M_EXTERNAL: 11 } as const;
 
-/** The device tree of the platform in devices/map.ts, with names and properties as drivers know them from QEMU's `virt`. */
+/**
+ * The device tree of the platform in devices/map.ts, with names and properties as drivers know them from QEMU's
+ * `virt`.
+ */
 export function virtTree(options: VirtTreeOptions): DeviceTreeNode {
   const { harts, extensions, memoryBytes, mmu = 'sv48', devices = true } = options;
   const ids = Array.from({ length: harts }, (_, hart) => hart);

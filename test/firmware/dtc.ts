@@ -19,7 +19,10 @@ export function decompile(blob: Uint8Array): { out: string; warnings: string } {
   return deviceTreeTool('dtc', ['-I', 'dtb', '-O', 'dts'], blob);
 }
 
-/** A tree in source form: path of each node to its properties, values as dtc writes them (lists of strings as its newer versions do). */
+/**
+ * A tree in source form: path of each node to its properties, values as dtc writes them (lists of strings as its
+ * newer versions do).
+ */
 export function parseSource(source: string): Map<string, Map<string, string>> {
   const nodes = new Map<string, Map<string, string>>();
   const path: string[] = [];

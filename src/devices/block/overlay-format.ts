@@ -11,8 +11,9 @@ import type { RandomAccessFile } from './backend.ts';
  *             +16 u64 size of the disk       +24 u64 size of the base  +32 u64 fingerprint of the base
  *             +40 u64 dataOffset             +48 u32 checksum of bytes 0 to 47
  *
- * What a crash leaves: data is durable before the table says so, and the header is written last of all when a file is made. So the table never
- * points to a block that was not written, and a file that was being made begins with zeros and can be made anew.
+ * What a crash leaves: data is durable before the table says so, and the header is written last of all when a file is
+ * made. So the table never points to a block that was not written, and a file that was being made begins with zeros
+ * and can be made anew.
  */
 export const BLOCK_SIZE = 4096;
 export const HEADER_SIZE = BLOCK_SIZE;
@@ -118,8 +119,8 @@ export function decodeHeader(bytes: Uint8Array): OverlayHeader | undefined {
 const SAMPLES = 64;
 
 /**
- * 64 bits of a sample of the base's contents. It tells another image from the one that the overlay was made on; it is no proof
- * that nobody changed the base.
+ * 64 bits of a sample of the base's contents. It tells another image from the one that the overlay was made on; it is
+ * no proof that nobody changed the base.
  */
 export function fingerprint(base: RandomAccessFile): bigint {
   const blocks = Math.ceil(base.size / BLOCK_SIZE);

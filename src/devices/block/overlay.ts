@@ -14,13 +14,17 @@ import {
 } from './overlay-format.ts';
 
 export interface OverlayOptions {
-  /** Size of the disk in bytes, a multiple of 512. Default: that of the base, or of the overlay if there is one already. */
+  /**
+   * Size of the disk in bytes, a multiple of 512. Default: that of the base, or of the overlay if there is one
+   * already.
+   */
   readonly sizeBytes?: number;
 }
 
 /**
- * Opens the copy-on-write disk in `file` over `base`, or makes it there if the file is empty. `base` is only read; without one the
- * disk starts as zeros. Throws {@link OverlayError} if the file is something else, damaged, cut off, or was made over another base.
+ * Opens the copy-on-write disk in `file` over `base`, or makes it there if the file is empty. `base` is only read;
+ * without one the disk starts as zeros. Throws {@link OverlayError} if the file is something else, damaged, cut off,
+ * or was made over another base.
  */
 export function openOverlay(
   file: RandomAccessFile,
@@ -73,7 +77,10 @@ function format(file: RandomAccessFile, header: OverlayHeader): void {
   file.flush();
 }
 
-/** A disk whose changes are in a sparse file over a base that stays as it is. Format and crash behaviour: overlay-format.ts. */
+/**
+ * A disk whose changes are in a sparse file over a base that stays as it is. Format and crash behaviour:
+ * overlay-format.ts.
+ */
 export class OverlayBlock implements BlockBackend {
   readonly sizeBytes: number;
   #file: RandomAccessFile;

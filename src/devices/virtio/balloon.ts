@@ -13,7 +13,10 @@ export const VIRTIO_BALLOON_F = {
   REPORTING: 5,
 } as const;
 
-/** Statistics by tag (section 5.5.6.3; tags from 10 on as Linux has them since 6.12). Memory is in bytes, the others count events. */
+/**
+ * Statistics by tag (section 5.5.6.3; tags from 10 on as Linux has them since 6.12). Memory is in bytes, the others
+ * count events.
+ */
 export const BALLOON_STATISTICS = [
   'swapIn',
   'swapOut',
@@ -37,8 +40,8 @@ export type BalloonStatistic = (typeof BALLOON_STATISTICS)[number];
 export type BalloonStatistics = Readonly<Partial<Record<BalloonStatistic, number>>>;
 
 /**
- * What the memory manager gives the balloon. A gfn here counts from the start of RAM, as in the nested page table. The device has checked
- * each one: it is RAM, and it is not in the balloon yet (inflate) or it is (deflate).
+ * What the memory manager gives the balloon. A gfn here counts from the start of RAM, as in the nested page table.
+ * The device has checked each one: it is RAM, and it is not in the balloon yet (inflate) or it is (deflate).
  */
 export interface BalloonBackend {
   /** Pages that the host wants in the balloon. */
@@ -209,8 +212,9 @@ export class VirtioBalloon implements VirtioDevice {
   }
 
   /**
-   * Which queue has which role. The specification numbers all five; Linux (and with it QEMU) numbers only those whose feature was
-   * negotiated, without gaps. A queue that is set up beyond the second numbering shows a driver that means the first.
+   * Which queue has which role. The specification numbers all five; Linux (and with it QEMU) numbers only those whose
+   * feature was negotiated, without gaps. A queue that is set up beyond the second numbering shows a driver that
+   * means the first.
    */
   #assignRoles(transport: VirtioTransport): readonly Role[] {
     const dense: Role[] = ['inflateq', 'deflateq'];

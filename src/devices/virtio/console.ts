@@ -8,7 +8,10 @@ const RECEIVEQ = 0;
 const TRANSMITQ = 1;
 /** Bytes of input held for a guest that offers no buffers, before more is refused. */
 const INPUT_QUEUE = 4096;
-/** Longest buffer taken from the driver in one piece, so that a hostile one can't hold the hart. Linux sends a page at most. */
+/**
+ * Longest buffer taken from the driver in one piece, so that a hostile one can't hold the hart. Linux sends a page at
+ * most.
+ */
 const MAX_TRANSMIT = 1024 * 1024;
 
 export interface VirtioConsoleOptions {
@@ -67,7 +70,10 @@ export class VirtioConsole implements VirtioDevice {
     else this.#transmit();
   }
 
-  /** Offers input; returns how many bytes of it were taken. After fewer than all, `drained` is called once there is room. */
+  /**
+   * Offers input; returns how many bytes of it were taken. After fewer than all, `drained` is called once there is
+   * room.
+   */
   receive(bytes: Uint8Array): number {
     const taken = Math.min(bytes.length, INPUT_QUEUE - this.#inputLength);
     if (taken > 0) {

@@ -56,8 +56,8 @@ export interface VirtioTransport {
 
 /**
  * A virtio device without its transport. `attach` comes with DRIVER_OK, `notify` when the driver kicked a
- * queue, `reset` when it starts anew; a {@link VirtioError} thrown from `attach` or `notify` sets DEVICE_NEEDS_RESET. Whatever the host wants of
- * the device while no driver is attached has to wait or be refused.
+ * queue, `reset` when it starts anew; a {@link VirtioError} thrown from `attach` or `notify` sets DEVICE_NEEDS_RESET.
+ * Whatever the host wants of the device while no driver is attached has to wait or be refused.
  */
 export interface VirtioDevice {
   readonly name: string;

@@ -36,8 +36,8 @@ export interface VirtioMmioOptions {
 }
 
 /**
- * The virtio-mmio transport, version 2 (virtio 1.2, section 4.2): registers, feature negotiation, queues and interrupts of one slot. Errors of
- * the driver end in DEVICE_NEEDS_RESET and the log, never in an exception.
+ * The virtio-mmio transport, version 2 (virtio 1.2, section 4.2): registers, feature negotiation, queues and
+ * interrupts of one slot. Errors of the driver end in DEVICE_NEEDS_RESET and the log, never in an exception.
  */
 export class VirtioMmio implements MmioDevice, VirtioTransport {
   readonly name: string;

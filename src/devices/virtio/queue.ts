@@ -5,7 +5,10 @@ import { VirtioError } from './device.ts';
 const VIRTQ_DESC_F = { NEXT: 1, WRITE: 2, INDIRECT: 4 } as const;
 const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 const DESCRIPTOR_SIZE = 16;
-/** Longest chain taken, direct or indirect. Linux builds far shorter ones; the bound keeps a loop from holding the hart. */
+/**
+ * Longest chain taken, direct or indirect. Linux builds far shorter ones; the bound keeps a loop from holding the
+ * hart.
+ */
 const MAX_CHAIN = 1024;
 
 /** A piece of guest memory of a chain, wholly inside of RAM. */
@@ -89,8 +92,9 @@ export interface QueueSetup {
 }
 
 /**
- * A split virtqueue (section 2.7), the device's side. Nothing that the driver wrote is believed: ring areas are checked when the
- * queue is made, each descriptor when its chain is taken, and what does not hold is a {@link VirtioError}.
+ * A split virtqueue (section 2.7), the device's side. Nothing that the driver wrote is believed: ring areas are
+ * checked when the queue is made, each descriptor when its chain is taken, and what does not hold is a {@link
+ * VirtioError}.
  *
  *     descriptors: 16 bytes each: u64 address, u32 length, u16 flags, u16 next
  *     driver area: u16 flags, u16 idx, u16 ring[size], u16 used_event
@@ -110,7 +114,9 @@ export class Virtqueue {
   #entry = new Uint8Array(DESCRIPTOR_SIZE);
   #view = new DataView(this.#entry.buffer);
 
-  /** `interrupt` raises the used-buffer interrupt. Throws {@link VirtioError} if an area is misaligned or not in RAM. */
+  /**
+   * `interrupt` raises the used-buffer interrupt. Throws {@link VirtioError} if an area is misaligned or not in RAM.
+   */
   constructor(ram: GuestRam, setup: QueueSetup, interrupt: () => void) {
     const { name, size, descriptors, driver, device } = setup;
     if (!Number.isInteger(size) || size < 1 || size > 32768 || (size & (size - 1)) !== 0) {
@@ -147,7 +153,9 @@ export class Virtqueue {
     return this.#walk(head);
   }
 
-  /** Gives a buffer back, with the number of bytes written into it. The driver hears of it at the next {@link flush}. */
+  /**
+   * Gives a buffer back, with the number of bytes written into it. The driver hears of it at the next {@link flush}.
+   */
   push(chain: Chain, written: number): void {
     const { device } = this.#setup;
     this.#view.setUint32(0, chain.head, true);

@@ -6,8 +6,8 @@ function noSuchCounter(id: number, name: string): SbiFunction {
 }
 
 /**
- * Performance monitoring (SBI 2.0, chapter 11). The platform has no counters to hand out: `cycle`, `time` and `instret` are read
- * directly.
+ * Performance monitoring (SBI 2.0, chapter 11). The platform has no counters to hand out: `cycle`, `time` and
+ * `instret` are read directly.
  */
 export const PMU: SbiExtension = {
   id: 0x50_4d55,

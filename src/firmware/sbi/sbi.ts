@@ -37,8 +37,9 @@ export class Sbi {
   }
 
   /**
-   * Serves the `ecall` of a hart in S-mode: extension in a7, function in a6, arguments in a0 to a5; the error goes to a0 and the value to
-   * a1. Returns false if the call does not return (the hart stopped, resumes elsewhere, or the machine ends): then no register was changed.
+   * Serves the `ecall` of a hart in S-mode: extension in a7, function in a6, arguments in a0 to a5; the error goes to
+   * a0 and the value to a1. Returns false if the call does not return (the hart stopped, resumes elsewhere, or the
+   * machine ends): then no register was changed.
    */
   call(hart: SbiHart): boolean {
     // Extension and function are 32-bit numbers, sign-extended or not.

@@ -79,7 +79,10 @@ export interface SbiPlatform {
   readonly machineIds?: { readonly vendor: bigint; readonly architecture: bigint; readonly implementation: bigint };
 }
 
-/** What a function returns: an error code and, with success, a value. `undefined`: the call does not return to the caller. */
+/**
+ * What a function returns: an error code and, with success, a value. `undefined`: the call does not return to the
+ * caller.
+ */
 export type SbiResult = { readonly error: number; readonly value?: bigint } | undefined;
 
 /** A call: its hart and arguments a0 to a5, unsigned. */
@@ -118,8 +121,8 @@ export function failure(error: keyof typeof SBI_ERROR): SbiResult {
 const ALL_ONES = 2n ** 64n - 1n;
 
 /**
- * The harts that a mask and its base name (SBI 2.0, section 3.1): all if the base is all ones; undefined if a bit names none that
- * there is.
+ * The harts that a mask and its base name (SBI 2.0, section 3.1): all if the base is all ones; undefined if a bit
+ * names none that there is.
  */
 export function selectedHarts(platform: SbiPlatform, mask: bigint, base: bigint): number[] | undefined {
   if (base === ALL_ONES) return Array.from({ length: platform.hartCount }, (_, hart) => hart);

@@ -2,7 +2,10 @@ import type { RandomAccessFile } from '../../../src/devices/block/backend.ts';
 
 export class MachineDied extends Error {}
 
-/** A file in memory that counts what is done to it, and can die like a machine does: all that was not flushed may be gone. */
+/**
+ * A file in memory that counts what is done to it, and can die like a machine does: all that was not flushed may be
+ * gone.
+ */
 export class MemoryFile implements RandomAccessFile {
   bytes: Uint8Array<ArrayBufferLike>;
   flushes = 0;
@@ -57,7 +60,10 @@ export class MemoryFile implements RandomAccessFile {
     return this.#pending.length;
   }
 
-  /** The file after a crash of the machine in which, of the writes since the last flush, those that `survives` picks got to the disk. */
+  /**
+   * The file after a crash of the machine in which, of the writes since the last flush, those that `survives` picks
+   * got to the disk.
+   */
   afterCrash(survives: (index: number) => boolean): MemoryFile {
     let bytes: Uint8Array<ArrayBufferLike> = this.#durable.slice();
     for (const [i, write] of this.#pending.entries()) {

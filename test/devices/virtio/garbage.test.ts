@@ -8,7 +8,8 @@ import type { VirtioDevice } from '../../../src/devices/virtio/device.ts';
 import { VirtioRng } from '../../../src/devices/virtio/rng.ts';
 import { type Piece, REG, TestDriver, type TestQueue } from './driver.ts';
 
-// RAM here throws on every access outside of it, so an address that a device did not check fails the property, as any other exception does.
+// RAM here throws on every access outside of it, so an address that a device did not check fails the property, as any
+// other exception does.
 
 const RAM_SIZE = 64 * 1024;
 const DISK_SIZE = 16 * 1024;
@@ -105,7 +106,10 @@ const descriptor = fc.record({
   flags: fc.oneof({ weight: 5, arbitrary: fc.nat(7) }, { weight: 1, arbitrary: fc.nat(0xffff) }),
   next: fc.oneof({ weight: 6, arbitrary: fc.nat(7) }, { weight: 1, arbitrary: fc.nat(0xffff) }),
 });
-/** Contents that a device may take for a request: the words of a block request's header and ranges, page numbers, statistics. */
+/**
+ * Contents that a device may take for a request: the words of a block request's header and ranges, page numbers,
+ * statistics.
+ */
 const word = fc.oneof(
   { weight: 4, arbitrary: fc.nat(40) },
   { weight: 2, arbitrary: fc.integer({ min: 0x8_0000 - 2, max: 0x8_0000 + RAM_SIZE / 4096 + 1 }) },
