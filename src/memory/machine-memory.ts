@@ -91,6 +91,10 @@ export class MachineMemory {
     if (size % PAGE_SIZE !== 0 || size > MAX_BYTES) {
       throw new MemoryError(`machine memory of ${size} bytes: give a multiple of ${PAGE_SIZE} up to ${MAX_BYTES}`);
     }
+    const i32 = new Int32Array(buffer);
+    if (i32[HEADER_MAGIC] === MAGIC) {
+      throw new MemoryError('the machine memory is formatted already');
+    }
     const frames = size / PAGE_SIZE;
     const tablePages = Math.ceil((frames * FRAME_BYTES) / PAGE_SIZE);
     const heapBytes = options.heapBytes ?? Math.max(MIN_HEAP_BYTES, Math.floor(size / 16));
@@ -101,10 +105,6 @@ export class MachineMemory {
       throw new MemoryError(
         `machine memory of ${size} bytes leaves no frame beside ${heapPages * PAGE_SIZE} bytes of VMM heap; give more`,
       );
-    }
-    const i32 = new Int32Array(buffer);
-    if (i32[HEADER_MAGIC] === MAGIC) {
-      throw new MemoryError('the machine memory is formatted already');
     }
     const first = zeroFrame + 1;
     i32[HEADER_MACHINE_FRAMES] = frames;
