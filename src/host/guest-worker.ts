@@ -83,6 +83,10 @@ class GuestLoop {
       guest,
       ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
       now: () => performance.now(),
+      processorTime: () => {
+        const { user, system } = process.threadCpuUsage();
+        return (user + system) / 1000;
+      },
       wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
       random: (target) => void randomFillSync(target),
       ...image('kernel', data.kernel),

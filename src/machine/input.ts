@@ -3,7 +3,7 @@ export class InputQueue {
   #bytes: number[] = [];
   readonly #receive: (bytes: Uint8Array) => number;
 
-  /** @param receive hands bytes to the serial port; returns how many it took. */
+  /** @param receive hands bytes to the guest's console; returns how many it took. */
   constructor(receive: (bytes: Uint8Array) => number) {
     this.#receive = receive;
   }
@@ -12,7 +12,7 @@ export class InputQueue {
     this.#bytes.push(...bytes);
   }
 
-  /** Gives the serial port what it takes. */
+  /** Gives the console what it takes. */
   offer(): void {
     if (this.#bytes.length === 0) return;
     const taken = this.#receive(Uint8Array.from(this.#bytes));

@@ -8,6 +8,7 @@ import { type BootPlan, loadBoot, planBoot } from '../firmware/boot.ts';
 import type { ImageSource } from '../firmware/image-error.ts';
 import { EXTENSIONS, EXTENSIONS_WITHOUT_SSTC } from '../firmware/isa-string.ts';
 import { Sbi } from '../firmware/sbi/sbi.ts';
+import { StealTime } from '../firmware/sbi/sta.ts';
 import { HART_STATE, type HartState, type ResetType, type SbiPlatform } from '../firmware/sbi/types.ts';
 import { virtDeviceTree } from '../firmware/virt-tree.ts';
 import { FaultHandler } from '../memory/fault.ts';
@@ -44,6 +45,8 @@ export interface MachineOptions {
   readonly store?: SlotStore;
   /** A monotonic clock in milliseconds. */
   readonly now: () => number;
+  /** Processor time that this thread has had, milliseconds: what is missing of `now` is reported as steal time. */
+  readonly processorTime?: () => number;
   /** Nanoseconds since 1970. */
   readonly wallClockNs: () => bigint;
   readonly random: (target: Uint8Array) => void;
@@ -80,6 +83,7 @@ export class Machine {
   readonly #clock: HostClock;
   readonly #platform: Platform;
   readonly #sbi: Sbi;
+  readonly #stealTime: StealTime;
   readonly #hostTarget: HostTarget | undefined;
   readonly #input: InputQueue;
   #hartState: HartState = HART_STATE.STARTED;
@@ -126,7 +130,8 @@ export class Machine {
       finish: (finish) => this.#finish(finish),
       log,
     });
-    this.#input = new InputQueue((bytes) => this.#platform.uart.receive(bytes));
+    this.#input = new InputQueue((bytes) => this.#platform.receive(bytes));
+    this.#stealTime = new StealTime(this.#memory, 1);
     this.#sbi = new Sbi(this.#sbiPlatform());
     this.#control.unpark();
     const plan = this.#boot();
@@ -165,8 +170,14 @@ export class Machine {
     try {
       this.#input.offer();
       this.#everySecond();
+      const { now, processorTime } = this.#options;
+      const start = now() - (processorTime?.() ?? 0);
       const result = this.#loop(deadlineMs);
       this.#platform.uart.flush();
+      if (processorTime !== undefined) {
+        const stolen = now() - processorTime() - start;
+        if (stolen > 0) this.#stealTime.add(0, BigInt(Math.round(stolen * 1e6)));
+      }
       return result;
     } finally {
       this.#control.park();
@@ -300,8 +311,10 @@ export class Machine {
     return {
       hartCount: 1,
       ram: this.#memory,
+      stealTime: this.#stealTime,
       setTimer: (_hart, deadline) => hart.setTimer(deadline),
       sendIpi: () => hart.raiseSoftwareInterrupt(),
+      // Stores to code are seen at once, so that a remote fence.i has no more to do than the other kind.
       remoteFence: () => hart.flush(),
       hartState: () => this.#hartState,
       startHart: () => {
@@ -314,7 +327,7 @@ export class Machine {
         this.#hartState = HART_STATE.SUSPENDED;
         if (resume === undefined) return;
         hart.resetSupervisorMode(resume.pc);
-        hart.setX(10, 0n);
+        hart.setX(10, BigInt(hart.id));
         hart.setX(11, resume.opaque);
       },
       reset: (type: ResetType, failure: boolean) => {

@@ -51,16 +51,23 @@ export class Platform {
   readonly balloon: VirtioBalloon | undefined;
   /** The balloon's transport: it knows whether a driver is there. */
   readonly balloonTransport: VirtioMmio | undefined;
+  /** Input of the console that the guest wrote to last. */
+  #receive: (bytes: Uint8Array) => number;
 
   constructor(options: PlatformOptions) {
     const { bus } = this;
-    const { output, ram, log, disks } = options;
+    const { ram, log, disks } = options;
+    const outputOf = (receive: (bytes: Uint8Array) => number) => (bytes: Uint8Array) => {
+      this.#receive = receive;
+      options.output(bytes);
+    };
     if (disks.length > MAX_DISKS) {
       throw new RangeError(`${disks.length} disks: a guest can have ${MAX_DISKS} at most`);
     }
     const plic = new Plic(options.harts);
     this.aclint = new Aclint({ clock: options.clock, harts: options.harts });
-    this.uart = new Uart16550({ irq: plic.line(UART.irq), output });
+    this.uart = new Uart16550({ irq: plic.line(UART.irq), output: outputOf((bytes) => this.uart.receive(bytes)) });
+    this.#receive = (bytes) => this.uart.receive(bytes);
     this.rtc = new GoldfishRtc(options.wallClockNs, plic.line(GOLDFISH_RTC.irq));
     bus.map(TEST_FINISHER.base, TEST_FINISHER.size, new TestFinisher(options.finish));
     bus.map(GOLDFISH_RTC.base, GOLDFISH_RTC.size, this.rtc);
@@ -68,7 +75,8 @@ export class Platform {
     bus.map(PLIC.base, PLIC.size, plic);
     bus.map(UART.base, UART.size, this.uart);
     if (!options.virtio) return;
-    this.console = new VirtioConsole({ output });
+    const console = new VirtioConsole({ output: outputOf((bytes) => console.receive(bytes)) });
+    this.console = console;
     this.balloon = new VirtioBalloon(options.balloon);
     const devices: VirtioDevice[] = [
       this.console,
@@ -83,6 +91,11 @@ export class Platform {
       if (device !== undefined && device === this.balloon) this.balloonTransport = transport;
       bus.map(base, size, transport);
     }
+  }
+
+  /** Hands console input to the guest; returns how many bytes it took. */
+  receive(bytes: Uint8Array): number {
+    return this.#receive(bytes);
   }
 
   /** Undefined where no device answers. */
