@@ -6,7 +6,7 @@
 
 import type { Guest } from './guest.ts';
 import { NPT_ACCESSED, NPT_PRESENT, NPT_YOUNG } from './layout.ts';
-import { MAX_HARTS } from './layout-guest.ts';
+import { COUNT_RESIDENT, MAX_HARTS } from './layout-guest.ts';
 import { clearEntryBits, loadEntry } from './npt.ts';
 import { requestShootdown } from './shootdown.ts';
 
@@ -67,7 +67,11 @@ export class WorkingSetSampler {
       this.#begin(guest, sample, now);
       return Math.round(Math.max(sample.slow, sample.fast) * guest.pages);
     }
-    const partial = sample.first ? fraction : sample.fast + FAST * (fraction - sample.fast);
+    if (sample.first) {
+      // Nothing is known yet: all that the guest has taken counts as being used.
+      return Math.max(Math.round(fraction * guest.pages), guest.get(COUNT_RESIDENT));
+    }
+    const partial = sample.fast + FAST * (fraction - sample.fast);
     return Math.round(Math.max(sample.slow, sample.fast, partial) * guest.pages);
   }
 

@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { GuestObservation, Observation } from '../../src/memory/decision.ts';
+import { STATE_HARD, STATE_HIGH, STATE_LOW, STATE_SOFT } from '../../src/memory/layout.ts';
+import { AdmissionError, admit } from '../../src/policy/admission.ts';
+import { createPolicy } from '../../src/policy/policy.ts';
+import { ESX_THRESHOLDS, nextState, slidingThresholds, validateThresholds } from '../../src/policy/states.ts';
+import { type Claim, divide } from '../../src/policy/targets.ts';
+
+/** Pages in a mebibyte. */
+const MIB = 256;
+
+function observed(name: string, changes: Partial<GuestObservation> = {}): GuestObservation {
+  const configured = changes.configured ?? 256 * MIB;
+  return {
+    slot: 0,
+    name,
+    configured,
+    minimum: configured / 4,
+    shares: configured / MIB,
+    resident: changes.charged ?? configured,
+    merged: 0,
+    charged: configured,
+    swapped: 0,
+    workingSet: configured / 2,
+    starved: false,
+    balloon: { driver: true, target: 0, actual: 0, stuckMs: 0, free: -1, available: -1, manual: -1 },
+    ...changes,
+  };
+}
+
+function host(guests: GuestObservation[], changes: Partial<Observation> = {}): Observation {
+  for (const [slot, guest] of guests.entries()) {
+    guest.slot = slot;
+  }
+  return {
+    elapsedMs: 100,
+    frames: 1000 * MIB,
+    free: 100 * MIB,
+    state: STATE_HIGH,
+    swapReady: true,
+    guests,
+    ...changes,
+  };
+}
+
+test('states fall at their own threshold and rise at the next better one', () => {
+  const falls = [7, 5, 3.9, 3, 1.9, 1.5, 0.9].map((percent) => percent * 10);
+  let state = STATE_HIGH;
+  const states = falls.map((free) => {
+    state = nextState(state, free, 1000, ESX_THRESHOLDS);
+    return state;
+  });
+  assert.deepEqual(states, [STATE_HIGH, STATE_HIGH, STATE_SOFT, STATE_SOFT, STATE_HARD, STATE_HARD, STATE_LOW]);
+  const rises = [1.5, 2.5, 3.9, 4.5, 5.9, 6.1].map((percent) => {
+    state = nextState(state, percent * 10, 1000, ESX_THRESHOLDS);
+    return state;
+  });
+  assert.deepEqual(rises, [STATE_LOW, STATE_HARD, STATE_HARD, STATE_SOFT, STATE_SOFT, STATE_HIGH]);
+});
+
+test('a state never changes while free memory stands still, and is never better with less', () => {
+  fc.assert(
+    fc.property(fc.nat(1000), fc.nat(1000), fc.nat(3), (free, more, state) => {
+      const next = nextState(state, free, 1000, ESX_THRESHOLDS);
+      assert.equal(nextState(next, free, 1000, ESX_THRESHOLDS), next);
+      assert.ok(nextState(state, Math.min(1000, free + more), 1000, ESX_THRESHOLDS) <= next);
+    }),
+  );
+});
+
+test('thresholds in the wrong order are refused, sliding ones fall with size', () => {
+  assert.throws(() => validateThresholds({ high: 0.06, soft: 0.07, hard: 0.02, low: 0.01 }), /fall in this order/);
+  assert.ok(Math.abs(slidingThresholds(2 ** 18).high - 0.06) < 1e-9);
+  assert.ok(slidingThresholds(2 ** 24).high < 0.03);
+  validateThresholds(slidingThresholds(2 ** 18));
+});
+
+const claim: fc.Arbitrary<Claim> = fc
+  .record({
+    shares: fc.integer({ min: 1, max: 5000 }),
+    configured: fc.integer({ min: 64, max: 500_000 }),
+    minimumPart: fc.double({ min: 0, max: 0.5, noNaN: true }),
+    workingPart: fc.double({ min: 0, max: 1.2, noNaN: true }),
+    freePart: fc.double({ min: -0.1, max: 1, noNaN: true }),
+  })
+  .map(({ shares, configured, minimumPart, workingPart, freePart }) => ({
+    shares,
+    configured,
+    minimum: Math.floor(configured * minimumPart),
+    workingSet: Math.round(configured * workingPart),
+    free: Math.round(configured * freePart),
+  }));
+
+test('targets stay within bounds, use all there is, and give no more than there is', () => {
+  fc.assert(
+    fc.property(
+      fc.array(claim, { minLength: 1, maxLength: 12 }),
+      fc.double({ min: 0.5, max: 1.5, noNaN: true }),
+      (claims, part) => {
+        const configured = claims.reduce((sum, { configured }) => sum + configured, 0);
+        const minimums = claims.reduce((sum, { minimum }) => sum + minimum, 0);
+        const frames = Math.floor(configured * part);
+        const targets = divide(claims, frames, 0.75);
+        let total = 0;
+        for (const [i, target] of targets.entries()) {
+          assert.ok(Number.isInteger(target) && target >= claims[i]!.minimum && target <= claims[i]!.configured);
+          total += target;
+        }
+        if (minimums <= frames) {
+          assert.ok(total <= frames);
+          assert.ok(total >= Math.min(frames, configured) - claims.length, `${total} of ${frames} were given`);
+        }
+      },
+    ),
+  );
+});
+
+test('a guest that works more or has more shares never gets less', () => {
+  fc.assert(
+    fc.property(
+      fc.array(claim, { minLength: 2, maxLength: 6 }),
+      fc.nat(100_000),
+      fc.nat(1000),
+      (claims, work, shares) => {
+        const frames = Math.floor(claims.reduce((sum, { configured }) => sum + configured, 0) * 0.6);
+        const before = divide(claims, frames, 0.75)[0]!;
+        const first = claims[0]!;
+        const more = { ...first, workingSet: first.workingSet + work, shares: first.shares + shares };
+        assert.ok(divide([more, ...claims.slice(1)], frames, 0.75)[0]! >= before - 1);
+      },
+    ),
+  );
+});
+
+test('a tax of 75% lets a busy guest have four times what an idle one of equal shares has', () => {
+  const frames = 500 * MIB;
+  const busy = { shares: 100, configured: 1000 * MIB, minimum: 0, workingSet: 1000 * MIB, free: -1 };
+  const idle = { ...busy, workingSet: 0 };
+  const [a, b] = divide([busy, idle], frames, 0.75) as [number, number];
+  assert.ok(Math.abs(a / b - 4) < 0.01, `${a} to ${b}`);
+  const [c, d] = divide([busy, idle], frames, 0) as [number, number];
+  assert.ok(Math.abs(c - d) <= 1, 'without a tax it does not matter');
+});
+
+test('what a guest calls free goes first', () => {
+  const some = { shares: 100, configured: 200 * MIB, minimum: 0, workingSet: 50 * MIB, free: 0 };
+  const [a, b] = divide([some, { ...some, free: 140 * MIB }], 300 * MIB, 0.75) as [number, number];
+  assert.ok(a >= 190 * MIB && b < 112 * MIB, `${a / MIB} and ${b / MIB} MiB`);
+});
+
+test('nothing happens while enough is free', () => {
+  const { state, guests } = createPolicy()(host([observed('a'), observed('b')]));
+  assert.equal(state, STATE_HIGH);
+  for (const guest of guests) {
+    assert.deepEqual([guest.balloonTarget, guest.page, guest.block], [0, 0, false]);
+  }
+});
+
+test('in soft, balloons: of those above their target, in steps, never paging', () => {
+  const idle = observed('idle', { configured: 1000 * MIB, charged: 700 * MIB, workingSet: 50 * MIB });
+  const busy = observed('busy', { configured: 400 * MIB, charged: 265 * MIB, workingSet: 390 * MIB, shares: 1000 });
+  const { state, guests } = createPolicy()(host([idle, busy], { free: 35 * MIB }));
+  assert.equal(state, STATE_SOFT);
+  assert.ok(guests[0]!.balloonTarget > 0 && guests[0]!.balloonTarget <= 1000 * MIB * 0.015 + 1);
+  assert.equal(guests[1]!.balloonTarget, 0);
+  assert.deepEqual(
+    guests.map(({ page, block }) => [page, block]),
+    [
+      [0, false],
+      [0, false],
+    ],
+  );
+  assert.match(
+    guests[0]!.reason,
+    /gets [\d.]+ MiB of 1000 MiB for 1000 shares, 50 MiB in use and 75% tax.*balloon takes/,
+  );
+});
+
+test('a guest without a driver, with a dead one, or with a full balloon is paged instead', () => {
+  const base = { configured: 600 * MIB, charged: 480 * MIB, workingSet: 60 * MIB };
+  const balloon = observed('x').balloon;
+  const cases = {
+    'it has no balloon driver': { ...balloon, driver: false },
+    'its balloon driver does not answer': { ...balloon, target: 5000, stuckMs: 6000 },
+    'its balloon takes what it can spare': { ...balloon, target: 390 * MIB, actual: 390 * MIB },
+    'its balloon was set by hand': { ...balloon, manual: 10 * MIB, actual: 10 * MIB, target: 10 * MIB },
+  };
+  for (const [reason, own] of Object.entries(cases)) {
+    const { guests } = createPolicy()(
+      host([observed('a', { ...base, balloon: own }), observed('b', base)], { free: 35 * MIB }),
+    );
+    assert.ok(guests[0]!.page > 0, reason);
+    assert.equal(guests[1]!.page, 0, reason);
+    assert.ok(guests[0]!.reason.includes(reason), guests[0]!.reason);
+  }
+});
+
+test('a balloon stays below its cap and leaves the guest what it needs to live', () => {
+  fc.assert(
+    fc.property(
+      fc.nat(65536),
+      fc.nat(65536),
+      fc.nat(40_000),
+      fc.constantFrom(0, 1, 2, 3),
+      (actual, available, free, state) => {
+        const balloon = { driver: true, target: actual, actual, stuckMs: 0, free: -1, available, manual: -1 };
+        const guest = observed('a', { balloon, charged: 200 * MIB, workingSet: 0 });
+        const { guests } = createPolicy()(host([guest, observed('b')], { frames: 300 * MIB, free, state }));
+        const size = guests[0]!.balloonTarget;
+        assert.ok(Number.isInteger(size) && size >= 0);
+        assert.ok(size <= Math.max(actual, Math.floor(65536 * 0.65)));
+        if (size > actual) {
+          assert.ok(available - (size - actual) >= 4096, `${available} available, ${size - actual} more taken`);
+        }
+        if (available < 2048 && actual > 0) {
+          assert.ok(size < actual, 'a guest that has nothing left is let out');
+        }
+      },
+    ),
+  );
+});
+
+test('in hard, paging helps at once; in low, whoever is above the target waits', () => {
+  const big = observed('big', { configured: 1000 * MIB, charged: 700 * MIB, workingSet: 50 * MIB });
+  const small = observed('small', { configured: 400 * MIB, charged: 285 * MIB, workingSet: 390 * MIB, shares: 1000 });
+  const hard = createPolicy()(host([big, small], { free: 15 * MIB }));
+  assert.equal(hard.state, STATE_HARD);
+  assert.ok(hard.guests[0]!.page > 0 && hard.guests[0]!.balloonTarget > 0);
+  assert.ok(hard.guests.every(({ block }) => !block));
+  const low = createPolicy()(host([big, small], { free: 5 * MIB }));
+  assert.equal(low.state, STATE_LOW);
+  assert.deepEqual(
+    low.guests.map(({ block }) => block),
+    [true, false],
+  );
+  assert.ok(low.guests[0]!.page > hard.guests[0]!.page);
+  assert.equal(createPolicy()(host([big, small], { free: 5 * MIB, swapReady: false })).guests[0]!.page, 0);
+});
+
+test('balloons shrink again while memory is free, slowly', () => {
+  const balloon = {
+    driver: true,
+    target: 100 * MIB,
+    actual: 100 * MIB,
+    stuckMs: 0,
+    free: -1,
+    available: -1,
+    manual: -1,
+  };
+  const guest = observed('a', { balloon, charged: 100 * MIB });
+  const { guests } = createPolicy()(host([guest], { free: 300 * MIB }));
+  const { balloonTarget } = guests[0]!;
+  assert.ok(balloonTarget < 100 * MIB && balloonTarget >= 100 * MIB - 256 * MIB * 0.015 - 1);
+});
+
+test('options that make no sense are refused', () => {
+  assert.throws(() => createPolicy({ tax: 1 }), /tax of 1/);
+  assert.throws(() => createPolicy({ balloonCap: -1 }), /cap of -1/);
+  assert.throws(() => createPolicy({ thresholds: { high: 0, soft: 0, hard: 0, low: 0 } }), RangeError);
+});
+
+test('a guest is admitted as long as every promise can be kept', () => {
+  const limits = { frames: 1000 * MIB, reserve: 60 * MIB, swapSlots: 600 * MIB, heapFree: 20 * MIB };
+  const guest = (name: string, configured: number, minimum: number) => ({
+    name,
+    configured: configured * MIB,
+    minimum: minimum * MIB,
+    overhead: MIB,
+  });
+  const running = [guest('a', 256, 64), guest('b', 256, 64)];
+  admit(limits, running, guest('c', 1028, 64));
+  assert.throws(
+    () => admit(limits, running, guest('c', 1029, 64)),
+    (error: Error) => {
+      assert.ok(error instanceof AdmissionError);
+      assert.match(
+        error.message,
+        /guest c can't be started: its 1029 MiB and the memory of 2 running guests are 1541 MiB, and the host has 940 MiB and 600 MiB of swap/,
+      );
+      return true;
+    },
+  );
+  admit(limits, running, guest('c', 900, 812));
+  assert.throws(
+    () => admit(limits, running, guest('c', 900, 813)),
+    /its minimum of 813 MiB .* 941 MiB, .* promise 940 MiB/,
+  );
+  assert.throws(
+    () => admit(limits, running, guest('c', 10, 11)),
+    /minimum of 11 MiB is more than its configured 10 MiB/,
+  );
+  assert.throws(
+    () => admit({ ...limits, heapFree: 100 }, running, guest('c', 10, 1)),
+    /the VMM needs 1 MiB for it and has 0.4 MiB left/,
+  );
+});
