@@ -84,7 +84,7 @@ function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     code.fill(i32.add(h.hart, i32.const(TLB_OFFSET)), i32.const(0xff), i32.const(TLB_END - TLB_OFFSET));
     h.set('largePagesLow', i64.const(-1));
-    h.set('largePagesHigh', i64.const(0));
+    h.set('largePagesLast', i64.const(0));
   });
   // One address: its entry in every table; if it may lie in a large page, whose translation sits in many entries, all.
   module.define(f.flushAddress, (code) => {
@@ -92,7 +92,7 @@ function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
     const gva = code.parameter(1, 'i64').get;
     const all = i32.or(
       i32.eqz(code.parameter(2, 'i32').get),
-      i32.and(i64.ge_u(gva, h.get('largePagesLow')), i64.lt_u(gva, h.get('largePagesHigh'))),
+      i32.and(i64.ge_u(gva, h.get('largePagesLow')), i64.le_u(gva, h.get('largePagesLast'))),
     );
     code.if(all, () => {
       code.callVoid(f.flush, h.hart);
@@ -110,9 +110,9 @@ function noteLargePage(h: HartFields, gva: I64): void {
   h.code.if(i32.gt_u(h.get32('leafShift'), i32.const(12)), () => {
     const size = i64.shl(i64.const(1), i64.extend_i32_u(h.get32('leafShift')));
     const low = h.code.local('i64', i64.and(gva, i64.sub(i64.const(0), size))).get;
-    const high = h.code.local('i64', i64.add(low, size)).get;
+    const last = h.code.local('i64', i64.add(low, i64.sub(size, i64.const(1)))).get;
     h.code.if(i64.lt_u(low, h.get('largePagesLow')), () => h.set('largePagesLow', low));
-    h.code.if(i64.gt_u(high, h.get('largePagesHigh')), () => h.set('largePagesHigh', high));
+    h.code.if(i64.gt_u(last, h.get('largePagesLast')), () => h.set('largePagesLast', last));
   });
 }
 

@@ -32,9 +32,9 @@ const ENGINE_FIELDS_64 = [
   /** Guest-physical address of the device access under way. */
   'deviceAddress',
   'reservationValue',
-  /** Range of guest-virtual addresses of which some large page has been cached: [low, high). */
+  /** First and last guest-virtual address of the range in which large pages have been cached; none: first > last. */
   'largePagesLow',
-  'largePagesHigh',
+  'largePagesLast',
   /** Time in ticks at which `run` returns for a timer of the platform. */
   'deadline',
 ] as const;

@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { buildEngine } from '../../src/engine/build.ts';
+import { Hart, type HartEnvironment } from '../../src/engine/hart.ts';
+import { CHUNK, EXIT, hartAreaBytes } from '../../src/engine/state.ts';
+import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
+import { FaultHandler } from '../../src/memory/fault.ts';
+import { createGuest, Guest } from '../../src/memory/guest.ts';
+import { GuestMemory } from '../../src/memory/guest-memory.ts';
+import { HART_CONTROL_BYTES, PAGE_SIZE } from '../../src/memory/layout.ts';
+import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { HartControl } from '../../src/memory/shootdown.ts';
+import { Assembler, assemble } from './assembler.ts';
+
+/** Size of the machine memory of tests, in WebAssembly pages. */
+const WASM_PAGES = 224;
+let engine: WebAssembly.Module | undefined;
+
+export const RAM = 0x8000_0000;
+/** Where `boot` puts its code, and the handler that traps go to unless the test has its own. */
+const BOOT = RAM;
+export const TRAP = RAM + 0x1000;
+/** Where a test's code and data go. */
+export const CODE = RAM + 0x2000;
+export const DATA = RAM + 0x8000;
+/** Page tables. */
+export const TABLES = RAM + 0x2_0000;
+
+export const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as const;
+export const RWX = PTE.V | PTE.R | PTE.W | PTE.X | PTE.A | PTE.D;
+
+export interface BareOptions {
+  /** Configured memory in pages. */
+  readonly pages?: number;
+  readonly decodedPages?: number;
+  readonly environment?: Partial<HartEnvironment>;
+}
+
+/** How `boot` leaves M-mode: CSRs by name in this order, then a return to `privilege` at `pc`. */
+export interface Start {
+  readonly pc?: number | bigint;
+  readonly privilege?: 0 | 1 | 3;
+  readonly csrs?: Readonly<Record<string, bigint | number>>;
+}
+
+/** One hart with memory of its own and no devices but what a test gives, in the test's thread. */
+export class BareMachine {
+  readonly hart: Hart;
+  readonly memory: GuestMemory;
+  readonly guest: Guest;
+  readonly control: HartControl;
+  readonly faults: FaultHandler;
+  readonly machineMemory: MachineMemory;
+  /** Time that the hart sees, in ticks. */
+  time = 0;
+  readonly #nextTable = { address: TABLES };
+
+  constructor({ pages = 256, decodedPages = 16, environment = {} }: BareOptions = {}) {
+    const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
+    engine ??= new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
+    const buffer = memory.buffer as unknown as SharedArrayBuffer;
+    const created = createGuest(MachineMemory.format(buffer), {
+      name: 'bare',
+      memoryBytes: pages * PAGE_SIZE,
+      hartBytes: hartAreaBytes(decodedPages) - HART_CONTROL_BYTES,
+    });
+    this.guest = Guest.attach(MachineMemory.attach(buffer, created.slot + 1), created.slot);
+    this.machineMemory = this.guest.memory;
+    this.control = new HartControl(this.guest, 0, () => this.hart.flush());
+    this.faults = new FaultHandler(this.control);
+    this.memory = new GuestMemory(this.faults);
+    this.hart = new Hart({
+      memory,
+      engine,
+      constants: MEMORY_CONSTANTS,
+      id: 0,
+      area: this.guest.hartArea(0),
+      decodedPages,
+      npt: this.guest.nptAddress,
+      ramPages: this.guest.pages,
+      frameTable: this.machineMemory.frameTable * 4,
+      zeroFrame: this.machineMemory.zeroFrame,
+      environment: {
+        now: () => this.time,
+        nestedFault: (gfn, write) => this.faults.fault(gfn, write),
+        deviceRead: () => undefined,
+        deviceWrite: () => false,
+        ...environment,
+      },
+    });
+    this.memory.onWrite = (mfn, offset, length) => this.hart.codeWritten(mfn, offset, length);
+    this.control.unpark();
+  }
+
+  /** Puts code or data into memory. */
+  load(address: number, content: Uint8Array | ((a: Assembler) => void)): void {
+    this.memory.write(address, typeof content === 'function' ? assemble(content) : content);
+  }
+
+  /** A program that ends in WFI: `load` at CODE, boot, run. */
+  execute(write: (a: Assembler) => void, start: Start = {}): this {
+    this.load(CODE, (a) => {
+      write(a);
+      a.i('wfi');
+    });
+    this.boot(start);
+    this.run();
+    return this;
+  }
+
+  /**
+   * Starts at `pc` in a privilege mode, by code in M-mode that sets CSRs. Traps into M-mode end at TRAP with a WFI.
+   * PMP entry 0 allows everything unless CSRs of the PMP are given.
+   */
+  boot({ pc = CODE, privilege = 3, csrs = {} }: Start = {}): void {
+    const code = new Assembler();
+    const hasPmp = Object.keys(csrs).some((name) => name.startsWith('pmp'));
+    const all = {
+      mtvec: TRAP,
+      menvcfg: 1n << 61n,
+      ...(hasPmp ? {} : { pmpaddr0: -1n, pmpcfg0: 0x1f }),
+      ...csrs,
+      mepc: pc,
+    };
+    for (const [name, value] of Object.entries(all)) code.setCsr(name, value, 31);
+    code.li(31, 3 << 11).csr('csrrc', 0, 'mstatus', 31);
+    code.li(31, privilege << 11).csr('csrrs', 0, 'mstatus', 31);
+    code.li(31, 0).i('mret');
+    this.load(BOOT, code.finish());
+    this.load(TRAP, (a) => a.i('wfi').i('jal', { imm: -4 }));
+    this.hart.resetMachineMode(BigInt(BOOT));
+  }
+
+  /** Runs until the hart waits for an interrupt, or until something else that is asked for. */
+  run(wanted: number = EXIT.wfi, budget = 50 * CHUNK): void {
+    const reason = this.hart.run(budget, Number.MAX_SAFE_INTEGER);
+    assert.equal(reason, wanted, `ended by ${reason} at pc ${this.hart.pc.toString(16)}`);
+  }
+
+  /** Expects that a trap into M-mode has ended the program. */
+  expectTrap(cause: number | bigint, pc: number | bigint, value: number | bigint = 0): void {
+    const { hart } = this;
+    assert.equal(hart.pc, BigInt(TRAP + 4), 'no trap was taken');
+    const seen = { cause: hart.field('mcause'), pc: hart.field('mepc'), value: hart.field('mtval') };
+    const u64 = (v: number | bigint): bigint => BigInt.asUintN(64, BigInt(v));
+    assert.deepEqual(seen, { cause: u64(cause), pc: u64(pc), value: u64(value) });
+  }
+
+  /** Expects that the program came to its own end. */
+  expectNoTrap(): void {
+    const { hart } = this;
+    assert.notEqual(hart.pc, BigInt(TRAP + 4), `trap ${hart.field('mcause')} at ${hart.field('mepc').toString(16)}`);
+  }
+
+  /** A register as an unsigned number. */
+  x(n: number): bigint {
+    return BigInt.asUintN(64, this.hart.x(n));
+  }
+
+  /** The mfn that holds a guest-physical address. */
+  frameOf(address: number): number {
+    const entry = Atomics.load(this.machineMemory.i32, this.guest.npt + ((address - RAM) >>> 12));
+    return entry >>> 8;
+  }
+
+  newTable(): number {
+    const table = this.#nextTable.address;
+    this.#nextTable.address += PAGE_SIZE;
+    return table;
+  }
+}
+
+/** Page tables of a guest, for Sv39 (3 levels) or Sv48 (4). */
+export class PageTables {
+  readonly #machine: BareMachine;
+  readonly #levels: number;
+  readonly root: number;
+
+  constructor(machine: BareMachine, levels: 3 | 4 = 3) {
+    this.#machine = machine;
+    this.#levels = levels;
+    this.root = machine.newTable();
+  }
+
+  get satp(): bigint {
+    return (BigInt(this.#levels + 5) << 60n) | BigInt(this.root / PAGE_SIZE);
+  }
+
+  /** Maps a page of 4 KiB (level 0), 2 MiB (1), 1 GiB (2); gives the address of the page table entry. */
+  map(gva: bigint | number, gpa: number, flags: number, level = 0): number {
+    const { memory } = this.#machine;
+    let table = this.root;
+    for (let at = this.#levels - 1; at > level; at--) {
+      const address = table + this.#index(gva, at) * 8;
+      let entry = memory.readU64(address);
+      if (entry === 0n) {
+        entry = (BigInt(this.#machine.newTable() / PAGE_SIZE) << 10n) | 1n;
+        memory.writeU64(address, entry);
+      }
+      table = Number(entry >> 10n) * PAGE_SIZE;
+    }
+    const address = table + this.#index(gva, level) * 8;
+    memory.writeU64(address, (BigInt(gpa / PAGE_SIZE) << 10n) | BigInt(flags));
+    return address;
+  }
+
+  #index(gva: bigint | number, level: number): number {
+    return Number((BigInt.asUintN(64, BigInt(gva)) >> BigInt(12 + 9 * level)) & 511n);
+  }
+}
