@@ -67,10 +67,13 @@ export function readModuleInfo(file: Uint8Array): ModuleInfo {
     name: normalModuleName(name),
     depends: values('depends').flatMap(splitNames(',')),
     softDepends: values('softdep').flatMap((text) =>
-      splitNames(' ')(/pre:([^:]*?)(?:post:.*)?$/.exec(text)?.[1] ?? ''),
+      splitNames(' ')(/pre:([^:]*?)(?:post:.*)?$/.exec(text)?.[1] ?? '').map(cryptoModule),
     ),
   };
 }
+
+/** `crypto-NAME` is what every implementation of an algorithm answers to; the portable one is in NAME_generic. */
+const cryptoModule = (name: string): string => name.replace(/^crypto_(.*)$/, '$1_generic');
 
 const splitNames = (separator: string) => (text: string) =>
   text
