@@ -23,7 +23,7 @@ export const IMAGE_MODULES: readonly string[] = [
 ];
 
 /** Raised when what is in an image folder changes, so that older ones are not taken for it. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 const ARCHITECTURE = 'riscv64';
 

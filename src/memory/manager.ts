@@ -267,7 +267,7 @@ export class MemoryManager {
     if (!sharing || guests.length === 0) {
       return;
     }
-    const { idle = 0.01, finding = 0.05, pressed = 0.1 } = sharingLoad;
+    const { idle = 0.01, finding = 0.1, pressed = 0.1 } = sharingLoad;
     const load = state !== STATE_HIGH ? pressed : this.#sharingYield >= WORTHWHILE ? finding : idle;
     this.#sharingCredit = Math.min(SHARING_CREDIT_MS, this.#sharingCredit + elapsedMs * load);
     if (this.#sharingCredit < 1) {

@@ -1,5 +1,5 @@
 /** Listings of programs, disassembled with the product's own table. */
-import { decode, INSTRUCTIONS } from '../../src/isa/decode.ts';
+import { disassemble } from '../../src/isa/disassemble.ts';
 import type { Mismatch } from './harness.ts';
 import { instructionOffsets, isNop } from './minimize.ts';
 import type { Program } from './program.ts';
@@ -24,19 +24,9 @@ export function listProgram(program: Program, mismatch: Mismatch): string[] {
     const bits = (code[at]! | (code[at + 1]! << 8) | ((code[at + 2] ?? 0) << 16) | ((code[at + 3] ?? 0) << 24)) >>> 0;
     const short = (bits & 3) !== 3;
     const hex = (short ? bits & 0xffff : bits).toString(16).padStart(short ? 4 : 8, '0');
-    lines.push(`${marked.has(address) ? '>' : ' '} ${address.toString(16)}: ${hex.padEnd(8)}  ${disassemble(bits)}`);
+    lines.push(
+      `${marked.has(address) ? '>' : ' '} ${address.toString(16)}: ${hex.padEnd(8)}  ${disassemble(bits, address)}`,
+    );
   }
   return lines;
-}
-
-function disassemble(bits: number): string {
-  const decoded = decode(bits);
-  if (decoded === undefined) return 'illegal';
-  const { operands, name, number } = decoded;
-  const isFloat = (field: string): boolean => field.startsWith('f');
-  const syntax = INSTRUCTIONS[number]!.syntax.replace(/f?(rd|rs1|rs2|rs3)/g, (field) => {
-    const register = operands[field.replace(/^f/, '') as 'rd'];
-    return `${isFloat(field) ? 'f' : 'x'}${register}`;
-  });
-  return `${name} ${syntax.replace(/\b(imm|offset|csr|uimm)\b/, `$1=${operands.imm}`).replace(/\brm\b/, `rm=${operands.rm}`)}`;
 }

@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { requireDebian } from '../../scripts/debian.ts';
 import type { TestMachine } from './harness.ts';
 import { MEMORY_MIB } from './layout.ts';
 
 /** The processor that Ballonet is, as QEMU's options: extensions that it does not have are off. */
 const CPU = 'rv64,zba=true,zbb=true,zbc=false,zbs=true,sstc=true,h=false,v=false,debug=false';
 
-/** The program; its package in Debian is qemu-system-misc. */
 const COMMAND = 'qemu-system-riscv64';
 
 export const QEMU: TestMachine = { name: COMMAND, run: runOnQemu };
@@ -20,6 +20,7 @@ export const QEMU: TestMachine = { name: COMMAND, run: runOnQemu };
  * @returns what the machine sent to its UART
  */
 async function runOnQemu(image: Uint8Array, timeout: number): Promise<Uint8Array> {
+  requireDebian('qemu');
   const folder = await mkdtemp(join(tmpdir(), 'ballonet-differential-'));
   try {
     const imageFile = join(folder, 'image');
@@ -61,10 +62,7 @@ function runToEnd(options: string[], timeout: number): Promise<void> {
     child.stderr.on('data', (chunk: Buffer) => {
       complaints += chunk.toString();
     });
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') return reject(error);
-      reject(new Error(`${COMMAND} is not installed; Debian's package is qemu-system-misc`));
-    });
+    child.on('error', reject);
     child.on('close', (code, signal) => {
       if (code === 0 || signal === 'SIGKILL') resolve();
       else reject(new Error(`${COMMAND} ended with status ${code}: ${complaints.trim()}`));

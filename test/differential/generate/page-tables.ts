@@ -63,9 +63,10 @@ export class PageTables {
     }
   }
 
-  /** Sets an entry to anything. @returns its address */
+  /** Sets an entry that is not set yet to anything. @returns its address */
   set(virtual: bigint, level: number, entry: bigint): number {
     const address = this.entryAddress(virtual, level);
+    if (this.#entries.has(address)) throw new Error(`page tables: ${virtual.toString(16)} is mapped already`);
     this.#entries.set(address, entry);
     return address;
   }

@@ -191,7 +191,7 @@ export function paging(random: Random, number: number): Program {
     try {
       places.push(randomPlace(random, tables, viewer));
     } catch {
-      // A larger page is in the way: one place less.
+      // Another page is in the way: one place less.
     }
   }
   // A window onto the table pages for the supervisor.
