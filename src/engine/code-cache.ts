@@ -120,13 +120,15 @@ export class CodeCache {
   written(mfn: number, offset: number, length: number): void {
     // Whoever else has decoded this use of the frame finds another generation at his next look.
     const info = this.#infoIndex(mfn);
-    Atomics.add(this.#i32, info, 1 << 8);
+    const generation = Atomics.add(this.#i32, info, 1 << 8) >>> 8;
     const page = this.#index.get(mfn);
     if (page === undefined) {
       Atomics.and(this.#i32, info, ~this.#o.constants.frameCode);
       return;
     }
-    this.#generation[page] = this.#frameGeneration(mfn);
+    // What was decoded of an earlier use of the frame must not come back to life with the new generation.
+    if (this.#generation[page] !== generation) this.#clear(page);
+    this.#generation[page] = (generation + 1) & 0xffffff;
     if (++this.#writes[page]! > WRITES_UNTIL_DATA) {
       this.#drop(page);
       Atomics.and(this.#i32, info, ~this.#o.constants.frameCode);
