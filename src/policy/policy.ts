@@ -23,7 +23,7 @@ export interface PolicyOptions {
   driverTimeoutMs?: number;
   /** Pages in a second that are taken from one guest by paging; 16384 by default, without limit in state low. */
   pagingRate?: number;
-  /** Available memory that a balloon leaves to the guest, as a part of the configured memory; 1/16 by default. */
+  /** Available memory that a balloon leaves to the guest, as a part of the configured memory; 1/8 by default. */
   guard?: number;
 }
 
@@ -68,7 +68,7 @@ export function createPolicy(options: PolicyOptions = {}): Policy {
     balloonRate: options.balloonRate ?? 0.15,
     driverTimeoutMs: options.driverTimeoutMs ?? 5000,
     pagingRate: options.pagingRate ?? 16384,
-    guard: options.guard ?? 1 / 16,
+    guard: options.guard ?? 1 / 8,
   };
   validateThresholds(settings.thresholds);
   if (!(settings.tax >= 0 && settings.tax < 1)) {
@@ -117,9 +117,10 @@ function decideGuest(guest: GuestObservation, target: number, excess: number, st
   const { settings, state } = step;
   const part = step.excess > 0 ? excess / step.excess : 0;
   const need = Math.min(excess, Math.ceil(step.shortage * part));
-  const { size, limit, answers, why } = decideBalloon(guest, need, step);
-  // What the balloon can't bring in, and what can't wait for it.
-  const beyondBalloon = answers ? need - Math.max(0, limit - guest.balloon.actual) : need;
+  const { size, reach, answers, why } = decideBalloon(guest, need, step);
+  // What no balloon can bring in, and what can't wait for one. A guest whose balloon could be larger, if only it had memory
+  // to spare, is using what it has: paging it would bring in what is needed again at once.
+  const beyondBalloon = answers ? need - Math.max(0, reach - guest.balloon.actual) : need;
   const now = Math.min(excess, Math.ceil(step.urgent * part));
   let page = step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
@@ -133,8 +134,8 @@ function decideGuest(guest: GuestObservation, target: number, excess: number, st
 
 interface BalloonDecision {
   size: number;
-  /** The largest that it may become now. */
-  limit: number;
+  /** The largest that it could become if the guest had the memory to spare. */
+  reach: number;
   /** Whether it can be counted on. */
   answers: boolean;
   why: string;
@@ -144,10 +145,10 @@ function decideBalloon(guest: GuestObservation, need: number, step: Step): Ballo
   const { settings, state, seconds } = step;
   const { balloon, configured, minimum } = guest;
   if (balloon.manual >= 0) {
-    return { size: balloon.manual, limit: balloon.manual, answers: false, why: 'its balloon was set by hand' };
+    return { size: balloon.manual, reach: 0, answers: false, why: 'its balloon was set by hand' };
   }
   if (!balloon.driver) {
-    return { size: 0, limit: 0, answers: false, why: 'it has no balloon driver' };
+    return { size: 0, reach: 0, answers: false, why: 'it has no balloon driver' };
   }
   const answers = balloon.stuckMs < settings.driverTimeoutMs;
   const guard = Math.max(SMALLEST_GUARD, Math.floor(configured * settings.guard));
@@ -156,28 +157,28 @@ function decideBalloon(guest: GuestObservation, need: number, step: Step): Ballo
   const limit = Math.min(cap, room);
   const change = Math.max(SMALLEST_STEP, Math.floor(configured * settings.balloonRate * seconds));
   // A guest that is about to run out of memory is let out, whoever else has to pay for it.
-  const floor = state >= STATE_HARD ? guard / 2 : guard;
+  const floor = state >= STATE_HARD ? guard / 4 : guard / 2;
   if (balloon.available >= 0 && balloon.available < floor && balloon.actual > 0) {
     const size = Math.max(0, balloon.actual - Math.max(change, guard - balloon.available));
-    return { size, limit: 0, answers, why: 'its balloon shrinks, as it has hardly any memory available' };
+    return { size, reach: cap, answers, why: 'its balloon shrinks, as it has hardly any memory available' };
   }
   if (need > 0) {
     // Asked for as long as it does not move: a driver may come back. Paging does not wait for it.
     const size = Math.min(limit, Math.max(balloon.actual, balloon.actual + Math.min(need, change)));
     const why = answers ? 'its balloon takes what it can spare' : 'its balloon driver does not answer';
-    return { size: Math.max(size, Math.min(balloon.actual, cap)), limit, answers, why };
+    return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, answers, why };
   }
   if (step.giveBack > 0 && balloon.target > 0) {
     const giveBack = Math.min(change, Math.ceil(step.giveBack / Math.max(1, step.observation.guests.length)));
     return {
       size: Math.max(0, balloon.target - giveBack),
-      limit,
+      reach: cap,
       answers,
       why: 'its balloon shrinks, as memory is free',
     };
   }
   // Where it is: what was asked for and not needed any more is taken back.
-  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), limit, answers, why: 'its balloon stays' };
+  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach: cap, answers, why: 'its balloon stays' };
 }
 
 const STATE_WORDS = ['enough memory is free', 'memory is short', 'memory is very short', 'hardly any memory is left'];
