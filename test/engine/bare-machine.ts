@@ -31,7 +31,7 @@ export const RWX = PTE.V | PTE.R | PTE.W | PTE.X | PTE.A | PTE.D;
 export interface BareOptions {
   /** Configured memory in pages. */
   readonly pages?: number;
-  readonly decodedPages?: number;
+  readonly decodedBlocks?: number;
   readonly environment?: Partial<HartEnvironment>;
 }
 
@@ -54,14 +54,14 @@ export class BareMachine {
   time = 0;
   readonly #nextTable = { address: TABLES };
 
-  constructor({ pages = 256, decodedPages = 16, environment = {} }: BareOptions = {}) {
+  constructor({ pages = 256, decodedBlocks = 16, environment = {} }: BareOptions = {}) {
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
     engine ??= new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     const created = createGuest(MachineMemory.format(buffer), {
       name: 'bare',
       memoryBytes: pages * PAGE_SIZE,
-      hartBytes: hartAreaBytes(decodedPages) - HART_CONTROL_BYTES,
+      hartBytes: hartAreaBytes(decodedBlocks) - HART_CONTROL_BYTES,
     });
     this.guest = Guest.attach(MachineMemory.attach(buffer, created.slot + 1), created.slot);
     this.machineMemory = this.guest.memory;
@@ -74,7 +74,7 @@ export class BareMachine {
       constants: MEMORY_CONSTANTS,
       id: 0,
       area: this.guest.hartArea(0),
-      decodedPages,
+      decodedBlocks,
       npt: this.guest.nptAddress,
       ramPages: this.guest.pages,
       frameTable: this.machineMemory.frameTable * 4,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { encode, encodeCompressed } from '../../src/isa/encode.ts';
-import { FRAME_CODE, FRAME_INFO, FRAME_WORDS } from '../../src/memory/layout.ts';
+import { FRAME_CODE, FRAME_GENERATION_SHIFT, FRAME_INFO, FRAME_WORDS } from '../../src/memory/layout.ts';
 import { type Assembler, R } from './assembler.ts';
 import { BareMachine, CODE, DATA, PageTables, RAM, RWX } from './bare-machine.ts';
 
@@ -241,7 +241,7 @@ describe('code that others change', () => {
     });
     machine.load(CODE, (a) => {
       a.li(a2, 0).li(a4, 0x1000_0000).jump('patched');
-      a.nops((0x100 - a.length) / 4 - 1).i('addi');
+      a.nops((0x100 - a.length) / 4);
       a.label('patched').word(addN(1));
       a.li(a1, addN(100)).to('bne', 'out', { rs1: a3 });
       a.li(a3, 1).i('sw', { rs1: a4, rs2: a1 }).jump('patched');
@@ -293,6 +293,33 @@ describe('code that others change', () => {
     assert.equal(call(second), 100n);
   });
 
+  test('fence.i: another hart has stored to the page that is executed', () => {
+    const machine: BareMachine = new BareMachine({
+      environment: {
+        deviceWrite: (_address, _bytes, value) => {
+          // What the other hart does: it announces the store to everybody by the frame's generation.
+          const { i32, frameTable } = machine.machineMemory;
+          const frame = machine.frameOf(CODE);
+          i32[frame * 1024 + 0x100 / 4] = Number(value);
+          Atomics.add(i32, frameTable + frame * FRAME_WORDS + FRAME_INFO, 1 << FRAME_GENERATION_SHIFT);
+          return true;
+        },
+      },
+    });
+    machine.load(CODE, (a) => {
+      a.li(a2, 0).li(a3, 0).li(a4, 0x1000_0000).li(a1, addN(100)).jump('patched');
+      a.nops((0x100 - a.length) / 4);
+      a.label('patched').word(addN(1)).to('bne', 'out', { rs1: a3 });
+      a.li(a3, 1).i('sw', { rs1: a4, rs2: a1 }).i('fence.i').jump('patched');
+      a.label('out').i('wfi');
+      assert.equal(a.offset('patched'), 0x100);
+    });
+    machine.boot();
+    machine.run();
+    machine.expectNoTrap();
+    assert.equal(machine.x(a2), 101n);
+  });
+
   test('the page of zeros is no code', () => {
     const machine = new BareMachine();
     machine.execute((a) => a.li(a0, DATA).i('jalr', { rs1: a0 }));
@@ -306,7 +333,7 @@ describe('code that others change', () => {
 
 describe('few decoded pages', () => {
   test('a walk over more pages than can be decoded, again and again', () => {
-    const machine = new BareMachine({ decodedPages: 4 });
+    const machine = new BareMachine({ decodedBlocks: 4 });
     const pages = 12;
     for (let page = 0; page < pages; page++) {
       const isLast = page === pages - 1;
@@ -325,7 +352,7 @@ describe('few decoded pages', () => {
   });
 
   test('a page that was decoded, pushed out, written and executed again', () => {
-    const machine = new BareMachine({ decodedPages: 4 });
+    const machine = new BareMachine({ decodedBlocks: 4 });
     for (let page = 0; page < 8; page++) {
       machine.load(DATA + page * 4096, (a) => a.word(addN(1)).i('jalr', { rs1: ra }));
     }
