@@ -134,8 +134,11 @@ export function guestSlots(memory: MachineMemory): number[] {
   return slots;
 }
 
-/** The account as it is now, taken under the mutex (some microseconds a guest). Any thread may ask. */
-export function takeAccount(memory: MachineMemory): HostAccount {
+/**
+ * The account as it is now, taken under the mutex (some microseconds a guest). Any thread may ask; one that asks often
+ * hands in the handles to guests that it has already.
+ */
+export function takeAccount(memory: MachineMemory, handle = (slot: number) => Guest.attach(memory, slot)): HostAccount {
   memory.lock();
   try {
     const { i32 } = memory;
@@ -143,7 +146,7 @@ export function takeAccount(memory: MachineMemory): HostAccount {
     const free = memory.freeFrames;
     const mapped = i32[HEADER_MAPPED]!;
     const saved = Math.max(0, mapped - (frames - free));
-    const guests = guestSlots(memory).map((slot) => guestAccount(Guest.attach(memory, slot)));
+    const guests = guestSlots(memory).map((slot) => guestAccount(handle(slot)));
     let merged = 0;
     let configured = 0;
     for (const guest of guests) {

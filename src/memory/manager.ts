@@ -157,7 +157,7 @@ export class MemoryManager {
 
   /** The account now, as an object that can be turned to JSON. */
   snapshot(): HostSnapshot {
-    const account = takeAccount(this.#memory);
+    const account = this.#account();
     const totals = noEvents();
     addEvents(totals, this.#departed);
     const guests = account.guests.map((guest) => {
@@ -184,7 +184,7 @@ export class MemoryManager {
         this.#guests.set(slot, managed);
       }
       if (managed.guest.get(GUEST_STATE) === GUEST_ENDED) {
-        const last = takeAccount(memory).guests.find((account) => account.slot === slot);
+        const last = this.#account().guests.find((account) => account.slot === slot);
         removeGuest(managed.guest);
         if (last !== undefined) {
           addEvents(this.#departed, last.events);
@@ -199,7 +199,7 @@ export class MemoryManager {
 
   #observe(now: number, elapsedMs: number): Observation {
     const { i32 } = this.#memory;
-    const account = takeAccount(this.#memory);
+    const account = this.#account();
     const guests: GuestObservation[] = [];
     for (const of of account.guests) {
       const managed = this.#guests.get(of.slot);
@@ -298,6 +298,11 @@ export class MemoryManager {
         this.#report(error);
       }
     }
+  }
+
+  #account(): HostAccount {
+    const memory = this.#memory;
+    return takeAccount(memory, (slot) => this.#guests.get(slot)?.guest ?? Guest.attach(memory, slot));
   }
 
   #runningGuests(): Guest[] {

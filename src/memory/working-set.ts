@@ -21,6 +21,8 @@ export interface WorkingSetOptions {
 /** Weight of a new period in the averages. */
 const SLOW = 1 / 8;
 const FAST = 1 / 2;
+/** Looks at the sample in a period. */
+const LOOKS = 20;
 /** Used in the same way as an accessed bit: see NPT_YOUNG. */
 const USED = NPT_ACCESSED | NPT_YOUNG;
 
@@ -30,6 +32,9 @@ interface Sample {
   slow: number;
   fast: number;
   first: boolean;
+  /** Part of the sample that was touched when it was last looked at, and when that was. */
+  touched: number;
+  looked: number;
 }
 
 /** Samples the guests of a host; belongs to the memory manager's thread. */
@@ -55,12 +60,25 @@ export class WorkingSetSampler {
   observe(guest: Guest, now: number): number {
     let sample = this.#bySlot.get(guest.slot);
     if (sample === undefined) {
-      sample = { gfns: new Int32Array(this.#samples), start: now, slow: 0, fast: 0, first: true };
+      sample = {
+        gfns: new Int32Array(this.#samples),
+        start: now,
+        slow: 0,
+        fast: 0,
+        first: true,
+        touched: 0,
+        looked: now,
+      };
       this.#bySlot.set(guest.slot, sample);
       this.#begin(guest, sample, now);
     }
-    const fraction = this.#touched(guest, sample);
-    if (now - sample.start >= this.#periodMs) {
+    const over = now - sample.start >= this.#periodMs;
+    if (over || now - sample.looked >= this.#periodMs / LOOKS) {
+      sample.looked = now;
+      sample.touched = this.#touched(guest, sample);
+    }
+    const fraction = sample.touched;
+    if (over) {
       sample.slow = sample.first ? fraction : sample.slow + SLOW * (fraction - sample.slow);
       sample.fast = sample.first ? fraction : sample.fast + FAST * (fraction - sample.fast);
       sample.first = false;
@@ -89,6 +107,8 @@ export class WorkingSetSampler {
   #begin(guest: Guest, sample: Sample, now: number): void {
     const { memory } = guest;
     sample.start = now;
+    sample.looked = now;
+    sample.touched = 0;
     memory.lock();
     try {
       for (let i = 0; i < sample.gfns.length; i++) {

@@ -282,7 +282,7 @@ test('the working set is seen', () => {
   assert.ok(Math.abs(estimate() - 64) < 40, `64 pages in use, estimated ${estimate()}`);
   // It rises with the period that is under way, and falls slowly.
   use(256);
-  run(1, 10);
+  run(1, 60);
   const risen = estimate();
   assert.ok(risen > 130, `256 pages in use, estimated ${risen}`);
   clock.now += 1000;
