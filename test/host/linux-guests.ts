@@ -5,6 +5,9 @@ import type { Guest, GuestOptions, Host } from '../../src/index.ts';
 /** Time that a boot may take on a slow and busy machine, milliseconds. */
 export const BOOT_MS = 240_000;
 
+/** The shell's prompt; it asks the terminal where its cursor is. */
+export const PROMPT = /# (?:\S\[6n)?$/;
+
 /** Paths of Debian's kernel and an initial file system with a shell, or a script, as its work. */
 export async function linuxFiles(script?: string): Promise<{ kernel: string; initrd: string }> {
   const image = await prepareGuestImage();
@@ -28,7 +31,7 @@ export class ShellGuest {
       ...(await linuxFiles()),
       ...options,
     });
-    await guest.console.until(/# $/, BOOT_MS);
+    await guest.console.until(PROMPT, BOOT_MS);
     return new ShellGuest(guest);
   }
 
