@@ -169,13 +169,20 @@ export class BareMachine {
   }
 }
 
+/** Where page tables are made. */
+export interface TableMemory {
+  readonly memory: GuestMemory;
+  /** Address of a page for a table, full of zeros. */
+  newTable(): number;
+}
+
 /** Page tables of a guest, for Sv39 (3 levels) or Sv48 (4). */
 export class PageTables {
-  readonly #machine: BareMachine;
+  readonly #machine: TableMemory;
   readonly #levels: number;
   readonly root: number;
 
-  constructor(machine: BareMachine, levels: 3 | 4 = 3) {
+  constructor(machine: TableMemory, levels: 3 | 4 = 3) {
     this.#machine = machine;
     this.#levels = levels;
     this.root = machine.newTable();

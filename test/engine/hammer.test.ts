@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { buildEngine } from '../../src/engine/build.ts';
+import { hartAreaBytes } from '../../src/engine/state.ts';
+import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
+import type { EventCounts } from '../../src/memory/account.ts';
+import type { Policy } from '../../src/memory/decision.ts';
+import { createGuest } from '../../src/memory/guest.ts';
+import {
+  HART_CONTROL_BYTES,
+  HART_REQUEST_CONTROL,
+  LOCK_OWNER_MANAGER,
+  PAGE_SIZE,
+  STATE_HARD,
+} from '../../src/memory/layout.ts';
+import { GUEST_BALLOON_MANUAL } from '../../src/memory/layout-guest.ts';
+import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { MemoryManager } from '../../src/memory/manager.ts';
+import { createSwap } from '../../src/memory/swap.ts';
+import { SharedStore } from '../memory/shared-store.ts';
+import type { HammerHartOptions, HammerResult } from './hammer-hart.ts';
+
+/** Milliseconds that the harts are hammered; more finds more. */
+const DURATION_MS = Number(process.env.BALLONET_HAMMER_MS ?? 5000);
+/** The two guests use about 180 pages of data, code and tables, beside those for the balloon. */
+const GUEST_PAGES = 160;
+const FRAMES = 150;
+const SLOTS = 1024;
+/** Few, so that decoded code is pushed out all the time. */
+const DECODED_BLOCKS = 16;
+const HART_BYTES = hartAreaBytes(DECODED_BLOCKS) - HART_CONTROL_BYTES;
+const HEAP_PAGES = 2 * Math.ceil(HART_BYTES / PAGE_SIZE) + 32;
+const WASM_PAGES = Math.ceil((FRAMES + HEAP_PAGES + 4) / 16);
+
+/** Techniques that must have been at work, and how often at least in the default time. */
+const AT_WORK: Partial<Record<keyof EventCounts, number>> = {
+  merges: 100,
+  zeroMerges: 20,
+  copies: 20,
+  swapOuts: 100,
+  swapIns: 100,
+  balloonFrames: 1,
+};
+
+/** Takes a few pages from each guest in every tick, whether they are in use or not, and more when frames are scarce. */
+const hammering: Policy = ({ free, guests }) => ({
+  state: STATE_HARD,
+  guests: guests.map(({ slot, balloon }) => ({
+    slot,
+    target: 0,
+    balloonTarget: Math.max(0, balloon.manual),
+    page: free < 20 ? 16 : 2,
+    force: true,
+    block: false,
+    reason: 'hammer',
+  })),
+});
+
+test('the real engine sees no lost and no foreign byte while pages are shared, paged and ballooned', async () => {
+  const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
+  const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
+  const engine = new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
+  const host = MachineMemory.format(buffer, { heapBytes: HEAP_PAGES * PAGE_SIZE, reserveFrames: 8 });
+  createSwap(host, SLOTS);
+  const swap = new SharedArrayBuffer(SLOTS * PAGE_SIZE);
+  const frames = host.freeFrames;
+  const guests = ['machine mode', 'paging'].map((name) =>
+    createGuest(host, { name, memoryBytes: GUEST_PAGES * PAGE_SIZE, hartBytes: HART_BYTES, minimumBytes: 0 }),
+  );
+  const errors: Error[] = [];
+  const manager = new MemoryManager(MachineMemory.attach(buffer, LOCK_OWNER_MANAGER), {
+    policy: hammering,
+    now: () => performance.now(),
+    store: new SharedStore(swap, 997),
+    sharingLoad: { idle: 0.3, finding: 0.3, pressed: 0.3 },
+    workingSet: { periodMs: 50 },
+    pagingMs: 5,
+    onError: (error) => errors.push(error),
+  });
+  const harts = guests.map(({ slot }, index) =>
+    startHart({ wasmMemory, engine, swap, slot, decodedBlocks: DECODED_BLOCKS, paging: index === 1 }),
+  );
+  const results = Promise.all(harts);
+  let ended = false;
+  void results.finally(() => {
+    ended = true;
+  });
+  const end = performance.now() + DURATION_MS;
+  let ticks = 0;
+  for (let stopped = false; !ended; ) {
+    if (++ticks % 20 === 0) {
+      for (const guest of guests) guest.set(GUEST_BALLOON_MANUAL, Math.floor(Math.random() * 32));
+    }
+    manager.tick();
+    await setImmediate();
+    manager.wait(2);
+    if (!stopped && performance.now() > end) {
+      stopped = true;
+      manager.check();
+      for (const guest of guests) {
+        guest.stop();
+        guest.request(HART_REQUEST_CONTROL);
+      }
+    }
+  }
+  for (const { failure, rounds } of await results) {
+    assert.equal(failure, '');
+    assert.ok(rounds > 100, `only ${rounds} rounds`);
+  }
+  for (const error of errors) assert.equal(error.name, 'SwapWriteError', String(error.stack));
+  manager.check();
+  const { totals } = manager.snapshot();
+  for (const [name, least] of Object.entries(AT_WORK)) {
+    const times = totals[name as keyof EventCounts];
+    assert.ok(times >= least, `${name} happened ${times} times only: ${JSON.stringify(totals)}`);
+  }
+  for (const guest of guests) guest.end();
+  manager.tick();
+  assert.equal(host.freeFrames, frames);
+});
+
+async function startHart(workerData: HammerHartOptions): Promise<HammerResult> {
+  const worker = new Worker(new URL('./hammer-hart.ts', import.meta.url), { workerData });
+  const exit = once(worker, 'exit');
+  const [message] = await once(worker, 'message');
+  await exit;
+  return message as HammerResult;
+}
