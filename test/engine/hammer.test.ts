@@ -25,6 +25,8 @@ import type { HammerHartOptions, HammerResult } from './hammer-hart.ts';
 
 /** Milliseconds that the harts are hammered; more finds more. */
 const DURATION_MS = Number(process.env.BALLONET_HAMMER_MS ?? 5000);
+/** Milliseconds after which a hart that was told to stop has to have done so. */
+const PATIENCE_MS = 15_000;
 /** The two guests use about 180 pages of data, code and tables, beside those for the balloon. */
 const GUEST_PAGES = 160;
 const FRAMES = 150;
@@ -80,8 +82,9 @@ test('the real engine sees no lost and no foreign byte while pages are shared, p
     pagingMs: 5,
     onError: (error) => errors.push(error),
   });
+  const workers: Worker[] = [];
   const harts = guests.map(({ slot }, index) =>
-    startHart({ wasmMemory, engine, swap, slot, decodedBlocks: DECODED_BLOCKS, paging: index === 1 }),
+    startHart(workers, { wasmMemory, engine, swap, slot, decodedBlocks: DECODED_BLOCKS, paging: index === 1 }),
   );
   const results = Promise.all(harts);
   let ended = false;
@@ -105,6 +108,10 @@ test('the real engine sees no lost and no foreign byte while pages are shared, p
         guest.request(HART_REQUEST_CONTROL);
       }
     }
+    if (performance.now() > end + PATIENCE_MS) {
+      await Promise.all(workers.map((worker) => worker.terminate()));
+      assert.fail('a hart goes on for ever');
+    }
   }
   for (const { failure, rounds } of await results) {
     assert.equal(failure, '');
@@ -122,8 +129,9 @@ test('the real engine sees no lost and no foreign byte while pages are shared, p
   assert.equal(host.freeFrames, frames);
 });
 
-async function startHart(workerData: HammerHartOptions): Promise<HammerResult> {
+async function startHart(workers: Worker[], workerData: HammerHartOptions): Promise<HammerResult> {
   const worker = new Worker(new URL('./hammer-hart.ts', import.meta.url), { workerData });
+  workers.push(worker);
   const exit = once(worker, 'exit');
   const [message] = await once(worker, 'message');
   await exit;
