@@ -12,12 +12,19 @@ import {
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
 import {
+  BLOCK_BYTES,
+  BLOCK_SHIFT,
   CROSSING_OFFSET,
+  FETCH_TABLE_BYTES,
+  FETCH_TLB_ENTRIES,
+  FETCH_TLB_OFFSET,
   type MemoryConstants,
   offset32,
   offset64,
   TLB_END,
+  TLB_ENTRY_BYTES,
   TLB_OFFSET,
+  TLB_TABLE_BYTES,
   TLB_WRITE_OFFSET,
 } from './state.ts';
 import { ACCESS, NO_TRANSLATION, type WalkFunctions } from './walk.ts';
@@ -41,7 +48,7 @@ export interface AccessFunctions {
   readonly store: FunctionReference;
   /** (hart, gva, bytes, access) -> machine address; 0: trap */
   readonly atomic: FunctionReference;
-  /** (hart) -> decoded page of pc; 0: trap */
+  /** (hart) -> decoded block of pc; 0: trap */
   readonly fetch: FunctionReference;
   /** (hart, pc) -> 1: the crossing slot holds the instruction at pc; 0: trap */
   readonly crossing: FunctionReference;
@@ -62,6 +69,10 @@ export function declareAccess(module: ModuleBuilder): AccessFunctions {
 
 /** Byte offset in a TLB table of the entry that a guest-virtual address may be in. */
 export const tlbIndex = (gva: I64): I32 => i32.and(i32.shr_u(i32.wrap(gva), i32.const(8)), i32.const(0xff0));
+/** The same for a fetch table: its entries are of blocks. */
+export const fetchTlbIndex = (gva: I64): I32 =>
+  i32.and(i32.shr_u(i32.wrap(gva), i32.const(BLOCK_SHIFT - 4)), i32.const((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
+export const blockOf = (gva: I64): I64 => i64.and(gva, i64.const(-BLOCK_BYTES));
 const pageOf = (gva: I64): I64 => i64.and(gva, i64.const(-4096));
 
 export function defineAccess(
@@ -99,8 +110,14 @@ function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
       code.return();
     });
     const entry = code.local('i32', i32.add(h.hart, tlbIndex(gva))).get;
-    for (let table = TLB_OFFSET; table < TLB_END; table += TLB_WRITE_OFFSET) {
+    for (let table = TLB_OFFSET; table < FETCH_TLB_OFFSET; table += TLB_TABLE_BYTES) {
       code.store(8, entry, i64.const(-1), table);
+    }
+    const firstBlock = code.local('i32', i32.add(h.hart, fetchTlbIndex(pageOf(gva)))).get;
+    for (let table = FETCH_TLB_OFFSET; table < TLB_END; table += FETCH_TABLE_BYTES) {
+      for (let block = 0; block < 4096 / BLOCK_BYTES; block++) {
+        code.store(8, firstBlock, i64.const(-1), table + block * TLB_ENTRY_BYTES);
+      }
     }
   });
 }
@@ -308,14 +325,14 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.local('i64', h.get('pc')).get;
     const { address, granted } = fetchAddress(h, pc, 2, () => code.return(i32.const(0)));
-    const page = code.local('i32', call('i32', imports.codePage, i32.shr_u(address, i32.const(12)))).get;
+    const block = code.local('i32', call('i32', imports.codeBlock, i32.shr_u(address, i32.const(BLOCK_SHIFT)))).get;
     code.if(i32.eq(granted, i32.const(1)), () => {
       noteLargePage(h, pc);
-      const entry = code.local('i32', i32.add(h.get32('fetchTlb'), tlbIndex(pc))).get;
-      code.store(8, entry, pageOf(pc));
-      code.store(4, entry, page, 8);
+      const entry = code.local('i32', i32.add(h.get32('fetchTlb'), fetchTlbIndex(pc))).get;
+      code.store(8, entry, blockOf(pc));
+      code.store(4, entry, block, 8);
     });
-    code.return(page);
+    code.return(block);
   });
 
   module.define(f.crossing, (code) => {

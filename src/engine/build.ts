@@ -19,7 +19,7 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
   const imports: Imports = {
     now: module.import('now', [], 'f64'),
     nestedFault: module.import('nestedFault', ['i32', 'i32']),
-    codePage: module.import('codePage', ['i32'], 'i32'),
+    codeBlock: module.import('codeBlock', ['i32'], 'i32'),
     decodeSlot: module.import('decodeSlot', ['i32'], 'i32'),
     decodeBits: module.import('decodeBits', ['i32', 'i32']),
     codeWritten: module.import('codeWritten', ['i32', 'i32']),

@@ -1,30 +1,44 @@
 import { csrIndex } from '../isa/csr.ts';
 import { decode, INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
 import { operationOf, SLOT } from './interpreter.ts';
-import { DECODED_FRAME_OFFSET, DECODED_PAGE_BYTES, type MemoryConstants, SLOT_BYTES, SLOTS_BYTES } from './state.ts';
+import {
+  BLOCK_BYTES,
+  BLOCK_SHIFT,
+  DECODED_BLOCK_BYTES,
+  DECODED_CODE_OFFSET,
+  type MemoryConstants,
+  SLOT_BYTES,
+  SLOTS_BYTES,
+} from './state.ts';
 
-/** Stores to a decoded page after which it counts as data. */
+const FRAME_BYTES = 4096;
+const BLOCKS_PER_FRAME = FRAME_BYTES / BLOCK_BYTES;
+/** Stores to a decoded block after which it counts as data. */
 const WRITES_UNTIL_DATA = 64;
 const MEMO_ENTRIES = 8192;
+/** No block of machine memory. */
+const NONE = 0xffffffff;
 
 export interface CodeCacheOptions {
   readonly buffer: SharedArrayBuffer;
-  /** Byte address and number of the decoded pages. */
+  /** Byte address and number of the decoded blocks. */
   readonly address: number;
-  readonly pages: number;
+  readonly blocks: number;
   readonly frameTable: number;
   readonly zeroFrame: number;
   readonly constants: MemoryConstants;
   /** Empties the hart's TLBs, and has it fetch again before its next instruction. */
   readonly flush: () => void;
+  /** Empties the hart's fetch TLBs: some decoded block is about to hold other code. */
+  readonly flushFetch: () => void;
 }
 
 /**
- * The decoded pages of one hart: machine frames whose code has been executed, instruction by instruction in the form that
- * the interpreter reads.
+ * The decoded blocks of one hart: machine memory whose code has been executed, instruction by instruction in the form
+ * that the interpreter reads.
  *
- * A decoded page belongs to one use of a frame, which the frame's number and generation name. Invariants: a frame with a
- * decoded page has the CODE flag, and no write TLB has an entry for a frame with that flag, so that every store to it
+ * A decoded block belongs to one use of a frame, which the frame's number and generation name. Invariants: a frame with a
+ * decoded block has the CODE flag, and no write TLB has an entry for a frame with that flag, so that every store to it
  * is announced by `written` before it happens.
  */
 export class CodeCache {
@@ -32,15 +46,15 @@ export class CodeCache {
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
-  /** Decoded page by machine frame. */
+  /** Decoded block by block of machine memory. */
   readonly #index = new Map<number, number>();
-  /** By decoded page: machine frame (0: none), generation, stores since it was last fetched from. */
-  readonly #frame: Uint32Array;
+  /** By decoded block: block of machine memory, its frame's generation, stores since it was last fetched from. */
+  readonly #block: Uint32Array;
   readonly #generation: Uint32Array;
   readonly #writes: Uint32Array;
   readonly #referenced: Uint8Array;
   #hand = 0;
-  /** Instruction bits (and 1 << 32 when the entry is filled), first and second word of the slot. */
+  /** Decoded instructions by their bits: bits (-1: empty), first and second word of the slot. */
   readonly #memoBits = new Float64Array(MEMO_ENTRIES).fill(-1);
   readonly #memoWords = new Int32Array(2 * MEMO_ENTRIES);
 
@@ -49,56 +63,56 @@ export class CodeCache {
     this.#i32 = new Int32Array(options.buffer);
     this.#u8 = new Uint8Array(options.buffer);
     this.#u16 = new Uint16Array(options.buffer);
-    this.#frame = new Uint32Array(options.pages);
-    this.#generation = new Uint32Array(options.pages);
-    this.#writes = new Uint32Array(options.pages);
-    this.#referenced = new Uint8Array(options.pages);
-    for (let page = 0; page < options.pages; page++) {
-      const address = this.#address(page);
-      this.#u8.fill(0, address, address + DECODED_PAGE_BYTES);
-      this.#u8[address + SLOTS_BYTES] = SLOT.pageEnd;
+    this.#block = new Uint32Array(options.blocks).fill(NONE);
+    this.#generation = new Uint32Array(options.blocks);
+    this.#writes = new Uint32Array(options.blocks);
+    this.#referenced = new Uint8Array(options.blocks);
+    for (let index = 0; index < options.blocks; index++) {
+      const address = this.#address(index);
+      this.#u8.fill(0, address, address + DECODED_BLOCK_BYTES);
+      this.#u8[address + SLOTS_BYTES] = SLOT.blockEnd;
+      this.#u8[address + SLOTS_BYTES + SLOT_BYTES] = SLOT.blockEnd;
     }
   }
 
-  /** The decoded page of a machine frame: its byte address. */
-  page(mfn: number): number {
+  /** The decoded block of a block of machine memory: its byte address. */
+  block(number: number): number {
+    const mfn = Math.floor(number / BLOCKS_PER_FRAME);
     const generation = this.#frameGeneration(mfn);
-    const found = this.#index.get(mfn);
-    if (found !== undefined) {
-      if (this.#generation[found] !== generation) {
-        this.#clear(found);
-        this.#generation[found] = generation;
-      }
-      this.#referenced[found] = 1;
-      this.#writes[found] = 0;
-      this.#flag(mfn);
-      return this.#address(found);
+    let index = this.#index.get(number);
+    if (index === undefined) {
+      index = this.#take();
+      this.#index.set(number, index);
+      this.#block[index] = number;
+      this.#i32[(this.#address(index) + DECODED_CODE_OFFSET) >>> 2] = (number << BLOCK_SHIFT) | 0;
+    } else if (this.#generation[index] !== generation) {
+      this.#clear(index);
     }
-    const page = this.#take();
-    this.#index.set(mfn, page);
-    this.#frame[page] = mfn;
-    this.#generation[page] = generation;
-    this.#writes[page] = 0;
-    this.#referenced[page] = 1;
-    const address = this.#address(page);
-    this.#i32[(address + DECODED_FRAME_OFFSET) >>> 2] = (mfn << 12) | 0;
+    this.#generation[index] = generation;
+    this.#writes[index] = 0;
+    this.#referenced[index] = 1;
     this.#flag(mfn);
-    return address;
+    return this.#address(index);
   }
 
   /**
    * Decodes the instruction at the place that a slot stands for. False if the frame has been put to another use since:
-   * then its bytes are not the guest's, and the page has to be fetched again.
+   * then its bytes are not the guest's, and the block has to be fetched again.
    */
   decodeSlot(slot: number): boolean {
-    const page = Math.floor((slot - this.#o.address) / DECODED_PAGE_BYTES);
-    const address = this.#address(page);
-    if (this.#frameGeneration(this.#frame[page]!) !== this.#generation[page]) return false;
+    const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
+    const address = this.#address(index);
+    const mfn = Math.floor(this.#block[index]! / BLOCKS_PER_FRAME);
+    if (this.#frameGeneration(mfn) !== this.#generation[index]) {
+      // The fetch TLB still leads here.
+      this.#o.flush();
+      return false;
+    }
     const offset = ((slot - address) / SLOT_BYTES) * 2;
-    const code = (this.#i32[(address + DECODED_FRAME_OFFSET) >>> 2]! >>> 0) + offset;
+    const code = (this.#i32[(address + DECODED_CODE_OFFSET) >>> 2]! >>> 0) + offset;
     const low = this.#u16[code >>> 1]!;
     if (isCompressed(low)) this.decodeBits(slot, low);
-    else if (offset === 4094) this.#u8[slot] = SLOT.crossing;
+    else if (code % FRAME_BYTES === FRAME_BYTES - 2) this.#u8[slot] = SLOT.crossing;
     else this.decodeBits(slot, (low | (this.#u16[(code + 2) >>> 1]! << 16)) >>> 0);
     return true;
   }
@@ -121,29 +135,36 @@ export class CodeCache {
     // Whoever else has decoded this use of the frame finds another generation at his next look.
     const info = this.#infoIndex(mfn);
     const generation = Atomics.add(this.#i32, info, 1 << 8) >>> 8;
-    const page = this.#index.get(mfn);
-    if (page === undefined) {
-      Atomics.and(this.#i32, info, ~this.#o.constants.frameCode);
-      return;
-    }
-    // What was decoded of an earlier use of the frame must not come back to life with the new generation.
-    if (this.#generation[page] !== generation) this.#clear(page);
-    this.#generation[page] = (generation + 1) & 0xffffff;
-    if (++this.#writes[page]! > WRITES_UNTIL_DATA) {
-      this.#drop(page);
-      Atomics.and(this.#i32, info, ~this.#o.constants.frameCode);
-      this.#o.flush();
-      return;
-    }
     // An instruction of 4 bytes may begin 2 bytes before the first one written.
-    const first = Math.max(0, (offset >> 1) - 1);
-    const last = Math.min(2047, (offset + length - 1) >> 1);
-    const address = this.#address(page);
-    this.#u8.fill(0, address + first * SLOT_BYTES, address + (last + 1) * SLOT_BYTES);
+    const first = Math.max(0, offset - 2);
+    const end = offset + length;
+    let known = false;
+    let isData = false;
+    for (let part = 0; part < BLOCKS_PER_FRAME; part++) {
+      const index = this.#index.get(mfn * BLOCKS_PER_FRAME + part);
+      if (index === undefined) continue;
+      known = true;
+      // What was decoded of an earlier use of the frame must not come back to life with the new generation.
+      if (this.#generation[index] !== generation) this.#clear(index);
+      this.#generation[index] = (generation + 1) & 0xffffff;
+      const from = Math.max(0, first - part * BLOCK_BYTES);
+      const to = Math.min(BLOCK_BYTES, end - part * BLOCK_BYTES);
+      if (from >= to) continue;
+      const address = this.#address(index);
+      this.#u8.fill(0, address + (from >> 1) * SLOT_BYTES, address + ((to + 1) >> 1) * SLOT_BYTES);
+      isData ||= ++this.#writes[index]! > WRITES_UNTIL_DATA;
+    }
+    if (known && !isData) return;
+    for (let part = 0; part < BLOCKS_PER_FRAME; part++) {
+      const index = this.#index.get(mfn * BLOCKS_PER_FRAME + part);
+      if (index !== undefined) this.#drop(index);
+    }
+    Atomics.and(this.#i32, info, ~this.#o.constants.frameCode);
+    if (known) this.#o.flush();
   }
 
-  #address(page: number): number {
-    return this.#o.address + page * DECODED_PAGE_BYTES;
+  #address(index: number): number {
+    return this.#o.address + index * DECODED_BLOCK_BYTES;
   }
 
   #infoIndex(mfn: number): number {
@@ -163,29 +184,29 @@ export class CodeCache {
     if ((old & frameCode) === 0) this.#o.flush();
   }
 
-  /** A free decoded page; if there is none, one that was not fetched from since the hand came by last. */
+  /** A free decoded block; if there is none, one that was not fetched from since the hand came by last. */
   #take(): number {
     for (;;) {
-      const page = this.#hand;
-      this.#hand = (this.#hand + 1) % this.#o.pages;
-      if (this.#frame[page] === 0) return page;
-      if (this.#referenced[page] === 0) {
-        this.#drop(page);
-        this.#o.flush();
-        return page;
+      const index = this.#hand;
+      this.#hand = (this.#hand + 1) % this.#o.blocks;
+      if (this.#block[index] === NONE) return index;
+      if (this.#referenced[index] === 0) {
+        this.#drop(index);
+        this.#o.flushFetch();
+        return index;
       }
-      this.#referenced[page] = 0;
+      this.#referenced[index] = 0;
     }
   }
 
-  #drop(page: number): void {
-    this.#index.delete(this.#frame[page]!);
-    this.#frame[page] = 0;
-    this.#clear(page);
+  #drop(index: number): void {
+    this.#index.delete(this.#block[index]!);
+    this.#block[index] = NONE;
+    this.#clear(index);
   }
 
-  #clear(page: number): void {
-    const address = this.#address(page);
+  #clear(index: number): void {
+    const address = this.#address(index);
     this.#u8.fill(0, address, address + SLOTS_BYTES);
   }
 }

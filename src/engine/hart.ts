@@ -9,6 +9,7 @@ import {
   CROSSING_OFFSET,
   DECODED_OFFSET,
   F_OFFSET,
+  FETCH_TLB_OFFSET,
   type Field32,
   type Field64,
   type MemoryConstants,
@@ -18,6 +19,7 @@ import {
   PMP_RANGES_OFFSET,
   PMPADDR_OFFSET,
   SLOT_BYTES,
+  TLB_END,
   X_OFFSET,
 } from './state.ts';
 
@@ -42,9 +44,9 @@ export interface HartOptions {
   readonly engine: WebAssembly.Module;
   readonly constants: MemoryConstants;
   readonly id: number;
-  /** Byte address of the hart area, of `hartAreaBytes(decodedPages)` bytes. */
+  /** Byte address of the hart area, of `hartAreaBytes(decodedBlocks)` bytes. */
   readonly area: number;
-  readonly decodedPages: number;
+  readonly decodedBlocks: number;
   /** Byte address of the nested page table, and its number of entries. */
   readonly npt: number;
   readonly ramPages: number;
@@ -74,22 +76,24 @@ export class Hart {
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     // The control block in front belongs to whoever talks to the hart from outside.
-    new Uint8Array(buffer).fill(0, area + X_OFFSET, area + DECODED_OFFSET);
+    const bytes = new Uint8Array(buffer);
+    bytes.fill(0, area + X_OFFSET, area + DECODED_OFFSET);
     this.#code = new CodeCache({
       buffer,
       address: area + DECODED_OFFSET,
-      pages: options.decodedPages,
+      blocks: options.decodedBlocks,
       frameTable: options.frameTable,
       zeroFrame: options.zeroFrame,
       constants,
       flush: () => this.flush(),
+      flushFetch: () => bytes.fill(0xff, area + FETCH_TLB_OFFSET, area + TLB_END),
     });
     const instance = new WebAssembly.Instance(options.engine, {
       env: {
         memory,
         now: () => environment.now(),
         nestedFault: (gfn: number, write: number) => environment.nestedFault(gfn, write !== 0),
-        codePage: (mfn: number) => this.#code.page(mfn),
+        codeBlock: (number: number) => this.#code.block(number),
         decodeSlot: (slot: number) => (this.#code.decodeSlot(slot >>> 0) ? 1 : 0),
         decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
         codeWritten: (address: number, bytes: number) => this.#code.written(address >>> 12, address & 0xfff, bytes),
@@ -124,7 +128,7 @@ export class Hart {
     this.#set64('deadline', -1n);
     this.#set64('stimecmp', -1n);
     const crossing = area + CROSSING_OFFSET;
-    this.#i32[(crossing + 2 * SLOT_BYTES) >>> 2] = SLOT.pageEnd;
+    this.#i32[(crossing + 2 * SLOT_BYTES) >>> 2] = SLOT.blockEnd;
     this.flush();
   }
 

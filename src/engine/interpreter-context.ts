@@ -23,11 +23,11 @@ import { ACCESS } from './walk.ts';
 
 /** Locals of the interpreter's loop. */
 export interface Registers {
-  /** The decoded slot that is executed, and the decoded page it is in (byte addresses). */
+  /** The decoded slot that is executed, and the decoded block it is in (byte addresses). */
   readonly slot: Local<'i32'>;
-  readonly page: Local<'i32'>;
-  /** Guest-virtual address of the page. */
-  readonly pageAddress: Local<'i64'>;
+  readonly block: Local<'i32'>;
+  /** Guest-virtual address of the block. */
+  readonly blockAddress: Local<'i64'>;
   /** Where the next jump goes. */
   readonly target: Local<'i64'>;
   /** Instructions left until the next poll. */
@@ -51,7 +51,7 @@ export interface Labels {
 
 /** A slot has four times the size of the code it stands for. */
 export const pcOf = (r: Registers): I64 =>
-  i64.add(r.pageAddress.get, i64.extend_i32_s(i32.shr_s(i32.sub(r.slot.get, r.page.get), i32.const(2))));
+  i64.add(r.blockAddress.get, i64.extend_i32_s(i32.shr_s(i32.sub(r.slot.get, r.block.get), i32.const(2))));
 
 /** FS (bits 13 and 14 of mstatus) as it stands in the second byte of mstatus. */
 const FS_BYTE_OFFSET = offset64('mstatus') + 1;
@@ -183,13 +183,13 @@ export class InterpreterContext implements Context {
     this.code.br(this.#labels.jump);
   }
 
-  /** A target on the same page is a slot at a distance of four times the offset. */
+  /** A target in the same block is a slot at a distance of four times the offset. */
   jumpRelative(): void {
-    const { slot, page, remaining } = this.#r;
+    const { slot, block, remaining } = this.#r;
     const offset = i32.load(slot.get, 4);
     const destination = this.temporary('i32', i32.add(slot.get, i32.shl(offset, i32.const(2)))).get;
-    const samePage = i32.lt_u(i32.sub(destination, page.get), i32.const(SLOTS_BYTES));
-    this.code.if(i32.and(samePage, i32.ge_s(remaining.get, i32.const(0))), () => {
+    const sameBlock = i32.lt_u(i32.sub(destination, block.get), i32.const(SLOTS_BYTES));
+    this.code.if(i32.and(sameBlock, i32.ge_s(remaining.get, i32.const(0))), () => {
       this.code.set(slot, destination);
       this.code.br(this.#labels.next);
     });

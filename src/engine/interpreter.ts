@@ -10,19 +10,19 @@ import {
   i64,
   type ModuleBuilder,
 } from '../wasm/index.ts';
-import { type AccessFunctions, tlbIndex } from './access.ts';
+import { type AccessFunctions, blockOf, fetchTlbIndex } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
-import { CROSSING_OFFSET, DECODED_FRAME_OFFSET, SLOT_BYTES } from './state.ts';
+import { BLOCK_BYTES, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
 import type { TrapFunctions } from './trap.ts';
 
 /** Operations of a decoded slot that are no instruction. */
 export const SLOT = {
   /** Not decoded yet. */
   undecoded: 0,
-  /** Behind the last halfword of a page. */
-  pageEnd: 1,
+  /** Behind the last halfword of a block. */
+  blockEnd: 1,
   /** A 32-bit instruction whose second half is on the next page. */
   crossing: 2,
   illegal: 3,
@@ -34,8 +34,8 @@ export const SLOT = {
 const FIRST_INSTRUCTION = 6;
 
 /**
- * While the crossing slot is executed, `page` lies this far above `slot` and `pageAddress` a quarter of it above pc, so
- * that pc comes out right and no branch takes its target for a slot of the same page.
+ * While the crossing slot is executed, `block` lies this far above `slot` and `blockAddress` a quarter of it above pc, so
+ * that pc comes out right and no branch takes its target for a slot of the same block.
  */
 const CROSSING_DISTANCE = 0x40000000;
 
@@ -73,7 +73,7 @@ export const declareInterpreter = (module: ModuleBuilder): FunctionReference => 
  *
  * Three nested loops: `fetch` starts again from the pc in memory (after a trap, a return from one, a change of address
  * space), `jump` goes to a target address, `next` executes one decoded slot after another. pc is not kept while
- * instructions follow each other: it is the page's address plus the slot's position.
+ * instructions follow each other: it is the block's address plus the slot's position.
  */
 export function defineInterpreter(module: ModuleBuilder, reference: FunctionReference, runtime: Runtime): void {
   if (FIRST_INSTRUCTION + HANDLERS.length > 256) throw new Error('a slot names its operation by one byte');
@@ -81,8 +81,8 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const r: Registers = {
       slot: code.local('i32'),
-      page: code.local('i32'),
-      pageAddress: code.local('i64'),
+      block: code.local('i32'),
+      blockAddress: code.local('i64'),
       target: code.local('i64'),
       remaining: code.local('i32'),
       dataTlb: code.local('i32'),
@@ -98,8 +98,8 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       code.set(r.dataTlb, h.get32('dataTlb'));
       code.set(r.fetchTlb, h.get32('fetchTlb'));
       code.set(r.target, h.get('pc'));
-      // An address with bit 0 set is no page's address: the next look goes through the fetch TLB.
-      code.set(r.pageAddress, i64.const(1));
+      // An address with bit 0 set is no block's address: the next look goes through the fetch TLB.
+      code.set(r.blockAddress, i64.const(1));
       code.loop((jump) => {
         code.if(i32.lt_s(r.remaining.get, i32.const(0)), () => {
           h.set('pc', r.target.get);
@@ -108,26 +108,26 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
           code.set(r.remaining, h.get32('remaining'));
           code.br(fetch);
         });
-        const targetPage = i64.and(r.target.get, i64.const(-4096));
-        code.if(i64.ne(targetPage, r.pageAddress.get), () => {
-          code.set(r.page, i32.add(r.fetchTlb.get, tlbIndex(r.target.get)));
+        const targetBlock = blockOf(r.target.get);
+        code.if(i64.ne(targetBlock, r.blockAddress.get), () => {
+          code.set(r.block, i32.add(r.fetchTlb.get, fetchTlbIndex(r.target.get)));
           code.if(
-            i64.eq(i64.load(r.page.get), targetPage),
-            () => code.set(r.page, i32.load(r.page.get, 8)),
+            i64.eq(i64.load(r.block.get), targetBlock),
+            () => code.set(r.block, i32.load(r.block.get, 8)),
             () => {
               h.set('pc', r.target.get);
-              code.set(r.page, call('i32', runtime.access.fetch, h.hart));
-              code.if(i32.eqz(r.page.get), () => {
+              code.set(r.block, call('i32', runtime.access.fetch, h.hart));
+              code.if(i32.eqz(r.block.get), () => {
                 code.callVoid(runtime.trap.trap, h.hart);
                 code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
                 code.br(fetch);
               });
             },
           );
-          code.set(r.pageAddress, targetPage);
+          code.set(r.blockAddress, targetBlock);
         });
-        const offset = i32.and(i32.wrap(r.target.get), i32.const(0xffe));
-        code.set(r.slot, i32.add(r.page.get, i32.shl(offset, i32.const(2))));
+        const offset = i32.and(i32.wrap(r.target.get), i32.const(BLOCK_BYTES - 2));
+        code.set(r.slot, i32.add(r.block.get, i32.shl(offset, i32.const(2))));
         code.loop((next) => {
           code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
           code.block((exception) => {
@@ -158,9 +158,9 @@ function instructionBits(h: HartFields, r: Registers): I64 {
   const { code } = h;
   const address = code.local('i32');
   const bits = code.local('i32', h.get32('crossingBits'));
-  const distance = i32.sub(r.slot.get, r.page.get);
+  const distance = i32.sub(r.slot.get, r.block.get);
   code.if(i32.ne(distance, i32.const(-CROSSING_DISTANCE)), () => {
-    code.set(address, i32.add(i32.load(r.page.get, DECODED_FRAME_OFFSET), i32.shr_u(distance, i32.const(2))));
+    code.set(address, i32.add(i32.load(r.block.get, DECODED_CODE_OFFSET), i32.shr_u(distance, i32.const(2))));
     code.set(bits, i32.load16_u(address.get));
     code.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => code.set(bits, i32.load(address.get)));
   });
@@ -180,7 +180,7 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
       h.set('pc', pcOf(r));
       code.br(labels.fetch);
     },
-    pageEnd: () => {
+    blockEnd: () => {
       code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
       code.set(r.target, pcOf(r));
       code.br(labels.jump);
@@ -189,8 +189,8 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
       code.set(r.target, pcOf(r));
       code.if(i32.eqz(call('i32', runtime.access.crossing, h.hart, r.target.get)), () => code.br(labels.exception));
       code.set(r.slot, i32.add(h.hart, i32.const(CROSSING_OFFSET)));
-      code.set(r.page, i32.add(r.slot.get, i32.const(CROSSING_DISTANCE)));
-      code.set(r.pageAddress, i64.add(r.target.get, i64.const(CROSSING_DISTANCE / 4)));
+      code.set(r.block, i32.add(r.slot.get, i32.const(CROSSING_DISTANCE)));
+      code.set(r.blockAddress, i64.add(r.target.get, i64.const(CROSSING_DISTANCE / 4)));
       code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
       code.br(labels.next);
     },

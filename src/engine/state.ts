@@ -8,7 +8,7 @@ import { PMP_ENTRIES, STATE_FIELDS_32, STATE_FIELDS_64, type StateField32, type 
  *     256    x registers, then f registers, 8 bytes each
  *     768    64-bit fields, 32-bit fields
  *     4096   TLBs: for each context a read and a write table; then the fetch tables
- *     ...    decoded pages
+ *     ...    decoded blocks
  */
 
 export const CONTROL_BYTES = 256;
@@ -93,17 +93,17 @@ export const PMP_RANGE_BYTES = 24;
 
 /**
  * The slot for an instruction that crosses a page: its two halves may come from any two frames, so that it is decoded
- * for every execution. One decoded instruction, its second half-slot (unused), the end-of-page slot.
+ * for every execution. One decoded instruction, its second half-slot (unused), the end-of-block slot.
  */
 export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES;
 const STATE_END = CROSSING_OFFSET + 24;
 
 /**
  * TLBs. An entry has 16 bytes:
- *   0..7   tag: the guest-virtual page address (low 12 bits 0); all ones when the entry is empty. An access matches when
+ *   0..7   tag: the guest-virtual page (data) or block (fetch) address; all ones when the entry is empty. An access matches when
  *          its address with the page offset cleared, but for the bits that would make it misaligned, equals the tag.
  *   8..11  data: machine address minus the low 32 bits of the guest-virtual address;
- *          fetch: machine address of the decoded page.
+ *          fetch: machine address of the decoded block.
  *   12..15 unused
  * Data contexts: U, S, S with SUM, M. An entry is used only in the context that it was made in, so that a change of
  * privilege needs no flush.
@@ -117,24 +117,29 @@ export const TLB_WRITE_OFFSET = TLB_TABLE_BYTES;
 export const DATA_CONTEXT_BYTES = 2 * TLB_TABLE_BYTES;
 export const DATA_CONTEXT = { U: 0, S: 1, SUM: 2, M: 3 } as const;
 export const FETCH_TLB_OFFSET = TLB_OFFSET + 4 * DATA_CONTEXT_BYTES;
-/** Fetch contexts by privilege (0, 1, and 3 at index 2). */
-export const TLB_END = FETCH_TLB_OFFSET + 3 * TLB_TABLE_BYTES;
+/** Fetch contexts by privilege (0, 1, and 3 at index 2). Their entries are of decoded blocks instead of pages. */
+export const FETCH_TLB_ENTRIES = 512;
+export const FETCH_TABLE_BYTES = FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const TLB_END = FETCH_TLB_OFFSET + 3 * FETCH_TABLE_BYTES;
 
 /**
- * Decoded pages. For each halfword of the guest's page there is a slot of 8 bytes:
+ * Decoded blocks. A block is a quarter of a page of guest code; for each halfword of it there is a slot of 8 bytes:
  *   byte 0    operation: index into the interpreter's handlers (0: not decoded yet)
  *   byte 1..3 rd, rs1, rs2, each times 8
  *   byte 4..7 immediate, signed; floating point: bits 0..2 rm, bits 8..15 rs3 times 8; CSR instructions: index into CSRS
- * Behind the 2048 slots: the end-of-page slot, then the machine address of the guest's page (u32).
+ * Behind the slots: two end-of-block slots (the last instruction may reach 2 bytes into the next block), then the
+ * machine address of the block's code (u32).
  */
+export const BLOCK_SHIFT = 10;
+export const BLOCK_BYTES = 1 << BLOCK_SHIFT;
 export const SLOT_BYTES = 8;
-export const SLOTS_BYTES = 2048 * SLOT_BYTES;
-export const DECODED_FRAME_OFFSET = SLOTS_BYTES + SLOT_BYTES;
-export const DECODED_PAGE_BYTES = SLOTS_BYTES + 2 * SLOT_BYTES;
+export const SLOTS_BYTES = (BLOCK_BYTES / 2) * SLOT_BYTES;
+export const DECODED_CODE_OFFSET = SLOTS_BYTES + 2 * SLOT_BYTES;
+export const DECODED_BLOCK_BYTES = SLOTS_BYTES + 3 * SLOT_BYTES;
 export const DECODED_OFFSET = align(TLB_END, 4096);
 
-/** Bytes of a hart area with room for `pages` decoded pages. */
-export const hartAreaBytes = (pages: number): number => align(DECODED_OFFSET + pages * DECODED_PAGE_BYTES, 4096);
+/** Bytes of a hart area with room for `blocks` decoded blocks. */
+export const hartAreaBytes = (blocks: number): number => align(DECODED_OFFSET + blocks * DECODED_BLOCK_BYTES, 4096);
 
 /** Why `run` returned. */
 export const EXIT = {

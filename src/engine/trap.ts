@@ -15,11 +15,11 @@ import {
   DATA_CONTEXT,
   DATA_CONTEXT_BYTES,
   EXIT,
+  FETCH_TABLE_BYTES,
   FETCH_TLB_OFFSET,
   offset32,
   REQUEST_OFFSET,
   TLB_OFFSET,
-  TLB_TABLE_BYTES,
 } from './state.ts';
 
 export interface TrapFunctions {
@@ -84,7 +84,7 @@ function defineContext(module: ModuleBuilder, f: TrapFunctions): void {
     const table = i32.sub(privilege, i32.shr_u(privilege, i32.const(1)));
     h.set32(
       'fetchTlb',
-      i32.add(i32.add(h.hart, i32.const(FETCH_TLB_OFFSET)), i32.mul(table, i32.const(TLB_TABLE_BYTES))),
+      i32.add(i32.add(h.hart, i32.const(FETCH_TLB_OFFSET)), i32.mul(table, i32.const(FETCH_TABLE_BYTES))),
     );
   });
 }

@@ -28,11 +28,11 @@ export const MEMORY_CONSTANTS: MemoryConstants = {
   frameCode: FRAME_CODE,
 };
 
-/** Pages of guest code that a hart keeps decoded. */
-export const DECODED_PAGES = 320;
+/** Blocks of 1 KiB of guest code that a hart keeps decoded: a Linux guest with busybox executes about as much. */
+export const DECODED_BLOCKS = 1536;
 
 /** Bytes of a hart area behind its control block. */
-export const HART_ENGINE_BYTES = hartAreaBytes(DECODED_PAGES) - HART_CONTROL_BYTES;
+export const HART_ENGINE_BYTES = hartAreaBytes(DECODED_BLOCKS) - HART_CONTROL_BYTES;
 
 const WASM_PAGE = 65536;
 

@@ -25,7 +25,7 @@ import {
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
 import { GuestBalloon } from './balloon.ts';
-import { DECODED_PAGES, MEMORY_CONSTANTS } from './engine.ts';
+import { DECODED_BLOCKS, MEMORY_CONSTANTS } from './engine.ts';
 import { InputQueue } from './input.ts';
 import { type Disk, Platform } from './platform.ts';
 
@@ -103,7 +103,7 @@ export class Machine {
       constants: MEMORY_CONSTANTS,
       id: 0,
       area: guest.hartArea(0),
-      decodedPages: DECODED_PAGES,
+      decodedBlocks: DECODED_BLOCKS,
       npt: guest.nptAddress,
       ramPages: guest.pages,
       frameTable: memory.frameTable * 4,
