@@ -39,6 +39,10 @@ export const CSR_NUMBER = {
   mip: 0x344,
   pmpcfg0: 0x3a0,
   pmpaddr0: 0x3b0,
+  pmpaddr1: 0x3b1,
+  pmpaddr2: 0x3b2,
+  pmpaddr3: 0x3b3,
+  pmpaddr7: 0x3b7,
   mcycle: 0xb00,
   minstret: 0xb02,
 } as const;

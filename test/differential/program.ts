@@ -15,6 +15,7 @@ export const CATEGORIES = [
   'paging',
   'selfmod',
   'interrupts',
+  'pmp',
 ] as const;
 
 export type Category = (typeof CATEGORIES)[number];
@@ -40,6 +41,9 @@ export interface Program {
   mcounteren: bigint;
   scounteren: bigint;
   menvcfg: bigint;
+  /** the first four PMP addresses and pmpcfg0; entry 7 allows everything, so that what the others do not match is allowed */
+  pmpaddr: [bigint, bigint, bigint, bigint];
+  pmpcfg0: bigint;
   /** the four data pages are filled with random words from this, 0 leaves them zero */
   dataSeed: bigint;
   /** the program is ended by the trap after this many */
@@ -77,6 +81,8 @@ export const HEADER = {
   resume: 19,
   pokeCount: 23,
   verbose: 24,
+  pmpaddr: 25,
+  pmpcfg0: 29,
   x: 32,
   f: 64,
   body: 96,
@@ -126,6 +132,8 @@ function serializeOne(program: Program, verbose: boolean): Uint8Array {
   set(HEADER.resumeCount, resume.length);
   for (const [index, address] of resume.entries()) set(HEADER.resume + index, address);
   set(HEADER.pokeCount, pokes.length);
+  for (const [index, address] of program.pmpaddr.entries()) set(HEADER.pmpaddr + index, address);
+  set(HEADER.pmpcfg0, program.pmpcfg0);
   set(HEADER.verbose, verbose ? 1 : 0);
   for (let n = 1; n < 32; n++) set(HEADER.x + n, program.x[n] ?? 0n);
   for (let n = 0; n < 32; n++) set(HEADER.f + n, program.f[n] ?? 0n);
@@ -150,3 +158,6 @@ export function buildImage(monitor: Uint8Array, batch: Uint8Array): Uint8Array {
 
 /** Guest-physical address of the code as a BigInt, where programs without address translation run. */
 export const CODE_ADDRESS = BigInt(CODE);
+
+/** pmpcfg0 with entry 7 on: all of memory (NAPOT), read, write and execute. */
+export const PMP_ALL = 0x1fn << 56n;

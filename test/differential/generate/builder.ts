@@ -9,8 +9,8 @@ import {
   type Mnemonic,
   MULTIPLY_DIVIDE,
 } from '../encode.ts';
-import { CODE, DATA, DATA_SIZE, STUB } from '../layout.ts';
-import type { Category, Program } from '../program.ts';
+import { CODE, DATA, DATA_SIZE, PAGE, STUB } from '../layout.ts';
+import { type Category, PMP_ALL, type Program } from '../program.ts';
 import type { Random } from '../random.ts';
 import { IdentityTables } from './page-tables.ts';
 
@@ -152,6 +152,8 @@ export class Builder {
       mcounteren: 7n,
       scounteren: 7n,
       menvcfg: ADUE,
+      pmpaddr: [0n, 0n, 0n, 0n],
+      pmpcfg0: PMP_ALL,
       dataSeed: random.bits64() | 1n,
       trapLimit: 24,
       resume: [],
@@ -162,6 +164,16 @@ export class Builder {
     this.program.mstatus = 3n << MSTATUS.FS_SHIFT;
   }
 
+  /**
+   * Lets the code begin shortly before the end of its first page, so that instructions cross into the second one.
+   * To be called before anything is emitted.
+   */
+  beginNearPageEnd(): void {
+    const start = PAGE - this.random.between(1, 60) * 2;
+    while (this.a.offset < start) this.a.half(0);
+    this.program.entry = this.program.codeAddress + BigInt(start);
+  }
+
   /** Chooses the mode the program runs in. */
   setMode(mode: Mode): void {
     this.mode = mode;
@@ -170,6 +182,7 @@ export class Builder {
 
   /** Any mode; below M sometimes with identity page tables and with any delegation. */
   anyMode(): void {
+    if (this.random.chance(5)) this.beginNearPageEnd();
     this.setMode(this.random.pick(['M', 'S', 'U'] as const));
     if (this.mode === 'M') return;
     this.delegate();

@@ -4,6 +4,7 @@ import { Random } from '../random.ts';
 import { float } from './float.ts';
 import { atomics, branches, memory, selfModifying } from './memory.ts';
 import { paging } from './paging.ts';
+import { pmp } from './pmp.ts';
 import { csr, interrupts, traps } from './privileged.ts';
 import { bitManipulation, compressed, integer, multiplyDivide } from './simple.ts';
 
@@ -21,6 +22,7 @@ const GENERATORS: Record<Category, (random: Random, number: number) => Program> 
   paging,
   selfmod: selfModifying,
   interrupts,
+  pmp,
 };
 
 /** The program of a seed and a number; the number alone says its category. */

@@ -16,12 +16,10 @@ export class PageTables {
   readonly levels: Levels;
   readonly root: number;
   #entries = new Map<number, bigint>();
-  #next: number;
+  #next = PAGE_TABLES;
 
-  /** @param firstPage table page to start with, when two sets of tables share the pages */
-  constructor(levels: Levels, firstPage = 0) {
+  constructor(levels: Levels) {
     this.levels = levels;
-    this.#next = PAGE_TABLES + firstPage * PAGE;
     this.root = this.#takePage();
   }
 
@@ -85,13 +83,15 @@ export class IdentityTables extends PageTables {
   /**
    * @param user whether code and data belong to U-mode
    * @param preset bits of the entries besides permissions: A and D already set, or left for the hardware
+   * @param secondCodePage flags of the second page of code, if they are not to be those of the first
    */
-  constructor(levels: Levels, user: boolean, preset: bigint = PTE.A | PTE.D, firstPage = 0) {
-    super(levels, firstPage);
+  constructor(levels: Levels, user: boolean, preset: bigint = PTE.A | PTE.D, secondCodePage?: bigint) {
+    super(levels);
     const owner = user ? PTE.U : 0n;
     this.map(BigInt(STUB), STUB, PTE.V | PTE.R | PTE.X | PTE.A);
     for (let at = CODE; at < CODE + CODE_SIZE; at += PAGE) {
-      this.map(BigInt(at), at, PTE.V | PTE.R | PTE.W | PTE.X | owner | preset);
+      const special = at === CODE ? undefined : secondCodePage;
+      this.map(BigInt(at), at, special ?? PTE.V | PTE.R | PTE.W | PTE.X | owner | preset);
     }
     for (let at = DATA; at < DATA + DATA_SIZE; at += PAGE) {
       this.map(BigInt(at), at, PTE.V | PTE.R | PTE.W | owner | preset);

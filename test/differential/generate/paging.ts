@@ -184,7 +184,10 @@ export function paging(random: Random, number: number): Program {
   // In M-mode translation only matters with MPRV, for the mode in MPP.
   const viewer = b.mode === 'M' ? random.pick(['S', 'U'] as const) : b.mode;
   const preset = random.chance(2) ? PTE.A | PTE.D : 0n;
-  const tables = new IdentityTables(levels, viewer === 'U', preset);
+  // Now and then code runs into a page that may be any.
+  const crossing = b.mode !== 'M' && random.chance(6);
+  if (crossing) b.beginNearPageEnd();
+  const tables = new IdentityTables(levels, viewer === 'U', preset, crossing ? permissions(random) : undefined);
   const places: Place[] = [];
   for (let n = random.between(3, 5); n > 0; n--) {
     if (tables.nextPage > 12) break;

@@ -2,7 +2,7 @@
 import { Assembler } from '../assembler.ts';
 import { ADUE, CSR_NUMBER } from '../csr.ts';
 import { CODE, DATA, PAGE, STUB } from '../layout.ts';
-import type { Program } from '../program.ts';
+import { PMP_ALL, type Program } from '../program.ts';
 
 /** Where things stand in the data pages: integer operands, float operands, a place for memory operations, results. */
 export const INTEGERS = DATA;
@@ -226,6 +226,8 @@ export class Case {
       mcounteren: 7n,
       scounteren: 7n,
       menvcfg: ADUE,
+      pmpaddr: [0n, 0n, 0n, 0n],
+      pmpcfg0: PMP_ALL,
       dataSeed: 0x1234_5678_9abc_def1n,
       trapLimit: 4,
       resume: [],
