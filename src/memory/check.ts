@@ -40,8 +40,11 @@ interface Tally {
   mapped: number;
 }
 
-/** Throws InvariantError if anything is wrong. Takes the mutex for some milliseconds; call it between ticks. */
-export function checkMemory(memory: MachineMemory): void {
+/**
+ * Throws InvariantError if anything is wrong. Takes the mutex for some milliseconds; call it between ticks. `held` are
+ * frames that the memory manager has a reference to.
+ */
+export function checkMemory(memory: MachineMemory, held: readonly number[] = []): void {
   const findings: string[] = [];
   memory.lock();
   try {
@@ -51,6 +54,9 @@ export function checkMemory(memory: MachineMemory): void {
       slots: new Int32Array(memory.i32[HEADER_SWAP_SLOTS]!),
       mapped: 0,
     };
+    for (const mfn of held) {
+      tally.references[mfn]!++;
+    }
     const slots = guestSlots(memory);
     for (const slot of slots) {
       checkGuest(Guest.attach(memory, slot), tally, findings);

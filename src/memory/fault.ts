@@ -54,7 +54,7 @@ import {
   MAX_HARTS,
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { absentEntry, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
+import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import { awaitShootdown, type HartControl, requestShootdown } from './shootdown.ts';
 import {
   associateSlot,
@@ -75,7 +75,7 @@ export interface FaultOptions {
   now?: (() => number) | undefined;
 }
 
-/** What the part under the mutex leaves to be done without it. */
+/** What the part under the mutex (resolve and what it calls) leaves to be done without it. */
 const DONE = 0;
 const AGAIN = 1;
 const STARVED = 2;
@@ -83,8 +83,9 @@ const WAIT = 3;
 const SETTLE = 4;
 const FILL = 5;
 
-/** Longest time that a waiting hart sleeps before it looks whether its guest was stopped, milliseconds. */
+/** Milliseconds after which a waiting hart looks whether its guest was stopped. */
 const LOOK_MS = 50;
+/** Bits of the entry of a page that is about to be written. */
 const WRITTEN = NPT_WRITABLE | NPT_ACCESSED | NPT_DIRTY;
 
 /** Serves the faults of one hart, on its own thread. */
@@ -142,7 +143,7 @@ export class FaultHandler {
   /** Waits until a page in transit may have settled; for code that found one under the mutex, which must be free by now. */
   waitForTransit(gfn: number): void {
     this.#memory.lock();
-    const moving = kindOf(loadEntry(this.guest, gfn)) === NPT_KIND_COMING;
+    const moving = isComing(loadEntry(this.guest, gfn));
     if (moving) {
       this.#announceWait();
     }
@@ -166,7 +167,6 @@ export class FaultHandler {
     }
   }
 
-  /** Under the mutex. */
   #resolve(gfn: number, write: boolean): number {
     const entry = loadEntry(this.guest, gfn);
     if ((entry & NPT_PRESENT) !== 0) {
@@ -217,7 +217,17 @@ export class FaultHandler {
     const old = payloadOf(entry);
     if (frameReferences(memory, old) === 1) {
       this.#own(old);
+      // The frame that a page had before it was merged may still be mapped for reading: by an alias, or by a sibling.
+      const merged = (entry & NPT_MERGED) !== 0;
+      if (merged && guest.harts > 1) {
+        replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, old));
+        this.#frame = old;
+        return SETTLE;
+      }
       replaceEntry(guest, gfn, presentEntry(old, WRITTEN));
+      if (merged) {
+        this.control.flush();
+      }
       return DONE;
     }
     const frame = this.#allocate();
@@ -336,9 +346,7 @@ export class FaultHandler {
     }
     memory.progress();
     this.control.unpark();
-    if (failure !== undefined) {
-      throw failure;
-    }
+    if (failure !== undefined) throw failure;
   }
 
   /** Flushes this hart and the others of the guest. The mutex must be free, and no translation in use. */

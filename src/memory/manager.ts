@@ -132,7 +132,7 @@ export class MemoryManager {
     this.#lastTick = start;
     this.#ticks++;
     if (Atomics.load(this.#memory.i32, HEADER_REPAIR) !== 0) {
-      repairMemory(this.#memory);
+      repairMemory(this.#memory, this.#sharing.merger.held);
     }
     this.#meetGuests(start);
     const decision = this.#options.policy(this.#observe(start, elapsedMs));
@@ -170,7 +170,7 @@ export class MemoryManager {
 
   /** Throws InvariantError if the account of the memory is wrong. Takes milliseconds; not while a tick runs. */
   check(): void {
-    checkMemory(this.#memory);
+    checkMemory(this.#memory, this.#sharing.merger.held);
   }
 
   /** Frees the guests that have ended, takes up those that are new. */

@@ -205,10 +205,10 @@ export class Reclaimer {
       guest.add(COUNT_CLEAN_DROPS, 1);
       return true;
     }
-    if (this.#sharing.mergeZero(guest, gfn, mfn)) {
+    if (this.#sharing.merger.mergeZero(guest, gfn, mfn)) {
       return true;
     }
-    return target !== 0 && this.#sharing.mergeInto(guest, gfn, mfn, target);
+    return target !== 0 && this.#sharing.merger.mergeInto(guest, gfn, mfn, target);
   }
 
   #allocateSlot(result: TakeResult): number {

@@ -39,14 +39,20 @@ export function abandonMutex(memory: MachineMemory, owner: number): boolean {
   return true;
 }
 
-/** Counts frames, slots and pages again from the entries. On the memory manager's thread, between its steps. */
-export function repairMemory(memory: MachineMemory): void {
+/**
+ * Counts frames, slots and pages again from the entries. On the memory manager's thread, between its steps; `held` are
+ * frames that it has a reference to.
+ */
+export function repairMemory(memory: MachineMemory, held: readonly number[] = []): void {
   const { i32 } = memory;
   memory.lock();
   try {
     Atomics.store(i32, HEADER_REPAIR, 0);
     const frames = new Int32Array(memory.machineFrames);
     const slots = new Map<number, number>();
+    for (const mfn of held) {
+      frames[mfn]!++;
+    }
     let mapped = 0;
     for (const slot of guestSlots(memory)) {
       mapped += countGuest(Guest.attach(memory, slot), frames, slots);

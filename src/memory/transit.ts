@@ -1,8 +1,8 @@
 /**
- * Pages on their way out of a guest's reach, a batch at a time: what page sharing and paging have in common. Under the mutex
- * the entries become NPT_KIND_LEAVING (or lose their write bit), without it the harts are shot down; then the contents
- * stand still, unless a hart has taken the page back meanwhile. Under the mutex again, each page that is still leaving is
- * either given its new place or restored. Only the memory manager's thread makes pages leave.
+ * Pages whose contents are to stand still, a batch at a time: what page sharing and paging have in common. Under the mutex
+ * the entries become NPT_KIND_LEAVING (paging) or lose their write bit (sharing), without it the harts are shot down; then
+ * nobody can write to the pages but one who has taken a page back meanwhile, which its entry shows. Under the mutex again,
+ * each page that was left alone gets its new place. Only the memory manager's thread does any of this.
  */
 
 import { frameFlag, frameReferences } from './frames.ts';
@@ -72,6 +72,20 @@ export class Transit {
       this.include(guest);
     } else if (this.#owing.has(guest)) {
       this.include(guest);
+    }
+  }
+
+  /** Under the mutex: whether a page still is what `protect` has made it, so that its contents stand still. */
+  still(guest: Guest, gfn: number, mfn: number): boolean {
+    const entry = loadEntry(guest, gfn);
+    return (entry & (NPT_PRESENT | NPT_WRITABLE)) === NPT_PRESENT && payloadOf(entry) === mfn && !this.#late.has(guest);
+  }
+
+  /** Under the mutex: gives the right to write back to a page that was protected in vain. */
+  unprotect(guest: Guest, gfn: number, mfn: number): void {
+    const entry = loadEntry(guest, gfn);
+    if ((entry & (NPT_PRESENT | NPT_WRITABLE)) === NPT_PRESENT && payloadOf(entry) === mfn) {
+      replaceEntry(guest, gfn, entry | (restoredBits(this.#memory, mfn) & NPT_WRITABLE));
     }
   }
 
