@@ -54,7 +54,7 @@ test('a machine that is wrong about one instruction is found out, by a program o
 });
 
 test('a program that never ends is told apart from those around it', async () => {
-  const hanging = { ...programs[1]!, code: Uint8Array.of(0x6f, 0, 0, 0) };
+  const hanging = { ...programs[1]!, code: Uint8Array.of(0x6f, 0, 0, 0), entry: programs[1]!.codeAddress };
   const batch = [programs[0]!, hanging, programs[2]!];
   const signatures = await runBatch(BALLONET, batch, { timeout: 1000 });
   assert.deepEqual([...signatures.keys()], [0, 2]);
