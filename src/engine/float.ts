@@ -77,8 +77,8 @@ export function defineFloat(module: ModuleBuilder, functions: FloatFunctions, im
   for (const operation of Object.keys(EXACT) as FloatOperation[]) {
     for (const format of ['S', 'D'] as const) {
       module.define(floatFunction(functions, operation, format), (code) => {
-        const call5 = new Native(code, format);
-        call5.tryNative(operation);
+        const native = new Native(code, format);
+        native.tryNative(operation);
         const number = EXACT[operation][FormatNumber[format]]!;
         code.return(
           call(
@@ -86,10 +86,10 @@ export function defineFloat(module: ModuleBuilder, functions: FloatFunctions, im
             imports.float,
             i32.const(number),
             i32.const(FormatNumber[format]),
-            call5.rm,
-            call5.a,
-            call5.b,
-            call5.c,
+            native.rm,
+            native.a,
+            native.b,
+            native.c,
           ),
         );
         code.unreachable();
@@ -119,54 +119,39 @@ class Native {
   }
 
   tryNative(operation: FloatOperation): void {
-    switch (operation) {
-      case 'add':
-      case 'sub':
-      case 'mul':
-      case 'div':
-        return this.format === 'D' ? this.#arithmeticD(operation) : this.#arithmeticS(operation);
-      case 'sqrt':
-        return this.#sqrt();
-      case 'min':
-      case 'max':
-        return this.#minMax(operation);
-      case 'eq':
-      case 'lt':
-      case 'le':
-        return this.#compare(operation);
-      case 'to_w':
-        return this.#toInteger(
-          -2147483649,
-          2147483648,
-          (v) => i64.extend_i32_s(i32.trunc_sat_f64_s(v)),
-          f64.convert_i64_s,
-        );
-      case 'to_wu':
-        return this.#toInteger(
-          -1,
-          4294967296,
-          (v) => i64.extend_i32_s(i32.trunc_sat_f64_u(v)),
-          (i) => f64.convert_i32_u(i32.wrap(i)),
-        );
-      case 'to_l':
-        return this.#toInteger(-9223372036854777856, 9223372036854775808, i64.trunc_sat_f64_s, f64.convert_i64_s);
-      case 'to_lu':
-        return this.#toInteger(-1, 18446744073709551616, i64.trunc_sat_f64_u, f64.convert_i64_u);
-      case 'from_w':
-        return this.#fromInteger(i64.extend_i32_s(i32.wrap(this.a)), true);
-      case 'from_wu':
-        return this.#fromInteger(i64.extend_i32_u(i32.wrap(this.a)), true);
-      case 'from_l':
-        return this.#fromInteger(this.a, true);
-      case 'from_lu':
-        return this.#fromInteger(this.a, false);
-      case 'from_other':
-        return this.#convertFormat();
-      case 'madd':
-      case 'classify':
-        return;
-    }
+    this.#attempts[operation]?.();
   }
+
+  /** Operations that are not here are always left to the exact arithmetic. */
+  readonly #attempts: Partial<Record<FloatOperation, () => void>> = {
+    add: () => this.#arithmetic('add'),
+    sub: () => this.#arithmetic('sub'),
+    mul: () => this.#arithmetic('mul'),
+    div: () => this.#arithmetic('div'),
+    sqrt: () => this.#sqrt(),
+    min: () => this.#minMax('min'),
+    max: () => this.#minMax('max'),
+    eq: () => this.#compare('eq'),
+    lt: () => this.#compare('lt'),
+    le: () => this.#compare('le'),
+    to_w: () =>
+      this.#toInteger(-(2 ** 31) - 1, 2 ** 31, (v) => i64.extend_i32_s(i32.trunc_sat_f64_s(v)), f64.convert_i64_s),
+    to_wu: () =>
+      this.#toInteger(
+        -1,
+        2 ** 32,
+        (v) => i64.extend_i32_s(i32.trunc_sat_f64_u(v)),
+        (i) => f64.convert_i32_u(i32.wrap(i)),
+      ),
+    // The next double below -(2^63): the range is open.
+    to_l: () => this.#toInteger(-(2 ** 63) - 2 ** 11, 2 ** 63, i64.trunc_sat_f64_s, f64.convert_i64_s),
+    to_lu: () => this.#toInteger(-1, 2 ** 64, i64.trunc_sat_f64_u, f64.convert_i64_u),
+    from_w: () => this.#fromInteger(i64.extend_i32_s(i32.wrap(this.a)), true),
+    from_wu: () => this.#fromInteger(i64.extend_i32_u(i32.wrap(this.a)), true),
+    from_l: () => this.#fromInteger(this.a, true),
+    from_lu: () => this.#fromInteger(this.a, false),
+    from_other: () => this.#convertFormat(),
+  };
 
   get #nearest(): I32 {
     return i32.eqz(this.rm);
@@ -207,6 +192,11 @@ class Native {
     const harmless = sum ? this.#finite(bits) : this.#ordinary(bits);
     const inexactSet = exact === undefined ? this.#inexactSet : i32.or(this.#inexactSet, exact);
     this.#returnIf(i32.and(i32.and(this.#nearest, harmless), inexactSet), bits);
+  }
+
+  #arithmetic(operation: 'add' | 'sub' | 'mul' | 'div'): void {
+    if (this.format === 'D') this.#arithmeticD(operation);
+    else this.#arithmeticS(operation);
   }
 
   #arithmeticD(operation: 'add' | 'sub' | 'mul' | 'div'): void {
