@@ -94,7 +94,7 @@ export class Guest {
         closeSync(descriptor);
         if (overlay !== undefined) closeSync(overlay);
       }
-      void this.#finish().then(() => onEnd(this));
+      void this.#finish(onEnd);
     });
     // Whoever waits for these hears of a failure by the end as well.
     this.#started.promise.catch(() => {});
@@ -243,7 +243,7 @@ export class Guest {
   }
 
   /** The thread is gone: takes the last figures, then gives the guest's memory back. */
-  async #finish(): Promise<void> {
+  async #finish(onEnd: (guest: Guest) => void): Promise<void> {
     const panic = PANIC.exec(this.console.tail);
     let exit = this.#exit ?? { reason: 'error', status: 1, message: this.#crash ?? 'its thread ended without a word' };
     if (exit.reason === 'reset' && panic !== null) exit = { reason: 'panic', status: 1, message: panic[1]! };
@@ -260,6 +260,7 @@ export class Guest {
     for (const read of this.#reads.values()) read.reject(error);
     this.#reads.clear();
     await this.#freed();
+    onEnd(this);
     this.#ended.resolve(exit);
   }
 
