@@ -24,9 +24,10 @@ import {
   HEADER_STATE,
   HEADER_SWAP_SLOTS,
   STATE_HARD,
-  STATE_HIGH,
 } from './layout.ts';
 import {
+  COUNT_MERGED,
+  COUNT_RESIDENT,
   COUNT_STARVATIONS,
   GUEST_BALLOON_TARGET,
   GUEST_BLOCKED,
@@ -41,6 +42,7 @@ import { Reclaimer } from './reclaim.ts';
 import { removeGuest } from './removal.ts';
 import { repairMemory } from './repair.ts';
 import { Sharing } from './sharing.ts';
+import { type SharingLoad, SharingPace } from './sharing-pace.ts';
 import type { SlotStore } from './swap.ts';
 import { Transit } from './transit.ts';
 import { type WorkingSetOptions, WorkingSetSampler } from './working-set.ts';
@@ -58,8 +60,8 @@ export interface ManagerOptions {
   onError?: (error: Error) => void;
   /** Whether pages are shared; true by default. */
   sharing?: boolean;
-  /** Parts of a core that page sharing may take while it finds little, while it finds much, and under pressure. */
-  sharingLoad?: { idle?: number; finding?: number; pressed?: number };
+  /** Parts of a core that page sharing may take. */
+  sharingLoad?: SharingLoad;
   workingSet?: WorkingSetOptions;
   /** Milliseconds that one tick may page; 40 by default, four times that in state low. */
   pagingMs?: number;
@@ -78,11 +80,6 @@ export interface HostSnapshot extends HostAccount {
 
 /** Milliseconds without paging after the swap has failed. */
 const PAGING_PAUSE_MS = 1000;
-/** Milliseconds that the time for page sharing can be saved up. */
-const SHARING_CREDIT_MS = 25;
-/** Part of the scanned pages that makes a scan worth more time. */
-const WORTHWHILE = 0.02;
-
 interface Managed {
   guest: Guest;
   balloon: BalloonWatch;
@@ -96,6 +93,7 @@ export class MemoryManager {
   readonly #options: ManagerOptions;
   readonly #sampler: WorkingSetSampler;
   readonly #sharing: Sharing;
+  readonly #pace: SharingPace;
   readonly #reclaimer: Reclaimer;
   readonly #guests = new Map<number, Managed>();
   /** Events of guests that are gone. */
@@ -103,8 +101,6 @@ export class MemoryManager {
   #lastTick: number;
   #wakeSeen = 0;
   #pagingPausedUntil = Number.NEGATIVE_INFINITY;
-  #sharingCredit = 0;
-  #sharingYield = 1;
   #ticks = 0;
   #scanned = 0;
   #busyMs = 0;
@@ -116,6 +112,7 @@ export class MemoryManager {
     const transit = new Transit(memory, (error) => this.#report(error), options.shootdownTimeoutMs);
     this.#sampler = new WorkingSetSampler(random, options.workingSet);
     this.#sharing = new Sharing(memory, transit, random, options.now);
+    this.#pace = new SharingPace(options.sharingLoad);
     this.#reclaimer = new Reclaimer(memory, transit, this.#sharing, options.store);
     this.#lastTick = options.now();
   }
@@ -262,24 +259,21 @@ export class MemoryManager {
 
   /** Page sharing, in the part of the time that it may take. */
   #share(state: number, elapsedMs: number): void {
-    const { now, sharing = true, sharingLoad = {} } = this.#options;
+    const { now, sharing = true } = this.#options;
     const guests = this.#runningGuests();
     if (!sharing || guests.length === 0) {
       return;
     }
-    const { idle = 0.01, finding = 0.1, pressed = 0.1 } = sharingLoad;
-    const load = state !== STATE_HIGH ? pressed : this.#sharingYield >= WORTHWHILE ? finding : idle;
-    this.#sharingCredit = Math.min(SHARING_CREDIT_MS, this.#sharingCredit + elapsedMs * load);
-    if (this.#sharingCredit < 1) {
-      return;
+    let unmerged = 0;
+    for (const guest of guests) {
+      unmerged += guest.get(COUNT_RESIDENT) - guest.get(COUNT_MERGED);
     }
-    const start = now();
-    const result = this.#sharing.scan(guests, Number.MAX_SAFE_INTEGER, start + this.#sharingCredit);
-    this.#sharingCredit -= now() - start;
-    this.#scanned += result.scanned;
-    if (result.scanned > 0) {
-      const found = (result.merged + result.zero) / result.scanned;
-      this.#sharingYield += (found - this.#sharingYield) * Math.min(1, result.scanned / 5000);
+    const pages = this.#pace.pages(state, elapsedMs, unmerged);
+    if (pages > 0) {
+      const start = now();
+      const result = this.#sharing.scan(guests, pages, start + this.#pace.limitMs);
+      this.#pace.note(result, now() - start, unmerged);
+      this.#scanned += result.scanned;
     }
   }
 

@@ -1,0 +1,88 @@
+/**
+ * How fast page sharing scans. Its time is a part of a core: a small one while it finds little, a larger one while it finds
+ * much, or memory is short. Whether it finds much shows only after a round, in which about every page was looked at once: a
+ * sample of a part of the pages finds but the square of that part of the doubles.
+ */
+
+import { STATE_HIGH } from './layout.ts';
+import type { ScanResult } from './sharing.ts';
+
+/** Parts of a core that page sharing may take. */
+export interface SharingLoad {
+  /** While it finds little; 0.01 by default. */
+  idle?: number;
+  /** While it finds much, or has not looked yet; 0.1 by default. */
+  finding?: number;
+  /** While memory is short; 0.1 by default. */
+  pressed?: number;
+}
+
+/** Milliseconds of scanning that can be saved up. */
+const CREDIT_MS = 30;
+/** The shortest scan that is worth a shootdown, milliseconds. */
+const SHORTEST_MS = 1;
+/** A scan that takes this many times what it should, as the thread does not get to run, is ended. */
+const PATIENCE = 4;
+/** Part of the pages scanned in a round that makes the next one worth more time. */
+const WORTHWHILE = 0.01;
+/** Growth of the unmerged memory that makes a new round worth it. */
+const GROWTH = 1.1;
+/** Pages of a round for each unmerged page: half of the pages are picked at random, some of them twice. */
+const ROUND = 1.2;
+/** A scan counts with the time it took, but not with more than this many times what the fastest ones would have taken. */
+const SLACK = 4;
+/** Bounds of the estimated cost of a page, milliseconds. */
+const CHEAPEST = 0.0005;
+const DEAREST = 0.05;
+
+/** Keeps the pace of page sharing. */
+export class SharingPace {
+  readonly #load: Required<SharingLoad>;
+  #credit = 0;
+  /** Milliseconds of computing for a page: what the fastest scans take, which neither merge nor wait for the processor. */
+  #cost = 0.005;
+  #finding = true;
+  #scanned = 0;
+  #found = 0;
+  /** Unmerged pages at the end of the last round. */
+  #unmerged = 0;
+
+  constructor(load: SharingLoad = {}) {
+    this.#load = { idle: load.idle ?? 0.01, finding: load.finding ?? 0.1, pressed: load.pressed ?? 0.1 };
+  }
+
+  /** Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. */
+  pages(state: number, elapsedMs: number, unmerged: number): number {
+    if (unmerged > this.#unmerged * GROWTH) {
+      this.#finding = true;
+    }
+    const { idle, finding, pressed } = this.#load;
+    const load = state !== STATE_HIGH ? pressed : this.#finding ? finding : idle;
+    this.#credit = Math.min(CREDIT_MS, this.#credit + elapsedMs * load);
+    return this.#credit < SHORTEST_MS ? 0 : Math.floor(this.#credit / this.#cost);
+  }
+
+  /** Milliseconds that the next scan may take in all. */
+  get limitMs(): number {
+    return this.#credit * PATIENCE;
+  }
+
+  /** Takes account of a scan, which took `ms`. */
+  note({ scanned, merged, zero }: ScanResult, ms: number, unmerged: number): void {
+    if (scanned === 0) {
+      this.#credit = 0;
+      return;
+    }
+    const cost = ms / scanned;
+    this.#cost = Math.min(DEAREST, Math.max(CHEAPEST, Math.min(cost, this.#cost * 1.02)));
+    this.#credit = Math.max(0, this.#credit - Math.min(ms, scanned * this.#cost * SLACK));
+    this.#scanned += scanned;
+    this.#found += merged + zero;
+    if (this.#scanned >= unmerged * ROUND) {
+      this.#finding = this.#found >= this.#scanned * WORTHWHILE;
+      this.#unmerged = unmerged;
+      this.#scanned = 0;
+      this.#found = 0;
+    }
+  }
+}
