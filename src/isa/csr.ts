@@ -150,12 +150,48 @@ const counterEnabled = (n: number) => (c: CsrContext) => {
   return i32.and(machine, supervisor);
 };
 
-const counter = (name: string, number: number, offset: 'mcycleOffset' | 'minstretOffset'): Csr => ({
+/** The counters that count, by their bit in mcountinhibit. One cycle is one instruction. */
+const COUNTERS = [
+  { bit: 0, offset: 'mcycleOffset' },
+  { bit: 2, offset: 'minstretOffset' },
+] as const;
+type CounterOffset = (typeof COUNTERS)[number]['offset'];
+
+const isInhibited = (inhibit: I64, offset: CounterOffset): I32 => {
+  const { bit } = COUNTERS.find((candidate) => candidate.offset === offset)!;
+  return i64.ne(and(inhibit, 1n << BigInt(bit)), i64.const(0));
+};
+
+/** While a counter is inhibited, its offset is its value. */
+const countOf = (c: CsrContext, offset: CounterOffset): I64 =>
+  i64.add(c.get(offset), select(isInhibited(c.get('mcountinhibit'), offset), i64.const(0), c.retired));
+
+const counter = (name: string, number: number, offset: CounterOffset): Csr => ({
   name,
   number,
-  read: (c) => i64.add(c.retired, c.get(offset)),
-  write: (c, value) => c.set(offset, i64.sub(value, c.retired)),
+  read: (c) => countOf(c, offset),
+  // The instruction that writes does not count itself: the next one reads what was written.
+  write: (c, value) => {
+    const counted = i64.add(c.retired, i64.const(1));
+    c.set(offset, i64.sub(value, select(isInhibited(c.get('mcountinhibit'), offset), i64.const(0), counted)));
+  },
 });
+
+const counterInhibit: Csr = {
+  name: 'mcountinhibit',
+  number: 0x320,
+  read: (c) => c.get('mcountinhibit'),
+  write: (c, value) => {
+    const next = c.temporary(and(value, bits(...COUNTERS.map(({ bit }) => bit)))).get;
+    for (const { offset } of COUNTERS) {
+      const [was, will] = [isInhibited(c.get('mcountinhibit'), offset), isInhibited(next, offset)];
+      c.code.if(i32.ne(was, will), () =>
+        c.set(offset, i64.add(c.get(offset), select(will, c.retired, i64.sub(i64.const(0), c.retired)))),
+      );
+    }
+    c.set('mcountinhibit', next);
+  },
+};
 
 const floatEnabled = (c: CsrContext): I32 => i64.ne(and(c.get('mstatus'), MSTATUS.FS), i64.const(0));
 const float = (name: string, number: number, shift: number, mask: number): Csr => ({
@@ -215,13 +251,13 @@ export const CSRS: readonly Csr[] = [
   float('fflags', 0x001, 0, 0x1f),
   float('frm', 0x002, 5, 0x07),
   float('fcsr', 0x003, 0, 0xff),
-  { name: 'cycle', number: 0xc00, legal: counterEnabled(0), read: (c) => i64.add(c.retired, c.get('mcycleOffset')) },
+  { name: 'cycle', number: 0xc00, legal: counterEnabled(0), read: (c) => countOf(c, 'mcycleOffset') },
   { name: 'time', number: 0xc01, legal: counterEnabled(1), read: (c) => c.time },
   {
     name: 'instret',
     number: 0xc02,
     legal: counterEnabled(2),
-    read: (c) => i64.add(c.retired, c.get('minstretOffset')),
+    read: (c) => countOf(c, 'minstretOffset'),
   },
   ...range(29, 3, (n) => ({
     name: `hpmcounter${n}`,
@@ -324,7 +360,7 @@ export const CSRS: readonly Csr[] = [
       c.translationChanged();
     },
   },
-  plain('mcountinhibit', 0x320, 'mcountinhibit', 5n),
+  counterInhibit,
   ...range(29, 3, (n) => constant(`mhpmevent${n}`, 0x320 + n, 0n)),
   plain('mscratch', 0x340, 'mscratch'),
   plain('mepc', 0x341, 'mepc', ALL & ~1n),

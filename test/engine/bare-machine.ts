@@ -16,9 +16,13 @@ const WASM_PAGES = 224;
 let engine: WebAssembly.Module | undefined;
 
 export const RAM = 0x8000_0000;
+/** Bytes of a trap handler up to where it waits. */
+export const HANDLER_BYTES = 8;
 /** Where `boot` puts its code, and the handler that traps go to unless the test has its own. */
 const BOOT = RAM;
 export const TRAP = RAM + 0x1000;
+/** The program counter when the handler there waits. */
+const TRAP_END = TRAP + HANDLER_BYTES;
 /** Where a test's code and data go. */
 export const CODE = RAM + 0x2000;
 export const DATA = RAM + 0x8000;
@@ -41,6 +45,13 @@ export interface Start {
   readonly privilege?: 0 | 1 | 3;
   readonly csrs?: Readonly<Record<string, bigint | number>>;
 }
+
+/** A trap handler that disables interrupts, so that it can wait for ever. */
+export const trapHandler =
+  (enables: 'mie' | 'sie') =>
+  (a: Assembler): void => {
+    a.csr('csrrw', 0, enables).i('wfi').i('jal', { imm: -4 });
+  };
 
 /** One hart with memory of its own and no devices but what a test gives, in the test's thread. */
 export class BareMachine {
@@ -126,7 +137,7 @@ export class BareMachine {
     code.li(31, privilege << 11).csr('csrrs', 0, 'mstatus', 31);
     code.li(31, 0).i('mret');
     this.load(BOOT, code.finish());
-    this.load(TRAP, (a) => a.i('wfi').i('jal', { imm: -4 }));
+    this.load(TRAP, trapHandler('mie'));
     this.hart.resetMachineMode(BigInt(BOOT));
   }
 
@@ -139,7 +150,7 @@ export class BareMachine {
   /** Expects that a trap into M-mode has ended the program. */
   expectTrap(cause: number | bigint, pc: number | bigint, value: number | bigint = 0): void {
     const { hart } = this;
-    assert.equal(hart.pc, BigInt(TRAP + 4), 'no trap was taken');
+    assert.equal(hart.pc, BigInt(TRAP_END), 'no trap was taken');
     const seen = { cause: hart.field('mcause'), pc: hart.field('mepc'), value: hart.field('mtval') };
     const u64 = (v: number | bigint): bigint => BigInt.asUintN(64, BigInt(v));
     assert.deepEqual(seen, { cause: u64(cause), pc: u64(pc), value: u64(value) });
@@ -148,7 +159,7 @@ export class BareMachine {
   /** Expects that the program came to its own end. */
   expectNoTrap(): void {
     const { hart } = this;
-    assert.notEqual(hart.pc, BigInt(TRAP + 4), `trap ${hart.field('mcause')} at ${hart.field('mepc').toString(16)}`);
+    assert.notEqual(hart.pc, BigInt(TRAP_END), `trap ${hart.field('mcause')} at ${hart.field('mepc').toString(16)}`);
   }
 
   /** A register as an unsigned number. */
