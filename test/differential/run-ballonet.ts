@@ -1,6 +1,6 @@
-/** Runs an image as the firmware of a Ballonet machine, in this thread. */
+/** Runs firmware on a Ballonet machine, in this thread. */
 import { compileEngine, HART_ENGINE_BYTES } from '../../src/machine/engine.ts';
-import { Machine } from '../../src/machine/machine.ts';
+import { Machine, type MachineExit } from '../../src/machine/machine.ts';
 import { createGuest } from '../../src/memory/guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import type { TestMachine } from './harness.ts';
@@ -14,7 +14,20 @@ const SLICE_MS = 50;
 
 let engine: WebAssembly.Module | undefined;
 
-async function runOnBallonet(image: Uint8Array, timeout: number): Promise<Uint8Array> {
+/** How a run ended. */
+export interface Run {
+  /** What came out of the console. */
+  output: Uint8Array;
+  /** Undefined if the time was up. */
+  exit: MachineExit | undefined;
+}
+
+/**
+ * Runs firmware on a machine without devices until it ends.
+ * @param firmware a flat image or an ELF file
+ * @param timeout milliseconds after which to give up
+ */
+export function runFirmware(firmware: Uint8Array, timeout: number): Run {
   const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
   engine ??= compileEngine(wasmMemory);
   const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
@@ -31,7 +44,7 @@ async function runOnBallonet(image: Uint8Array, timeout: number): Promise<Uint8A
     now: () => performance.now(),
     wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
     random: (target) => target.fill(0x5a),
-    firmware: { name: 'test programs', bytes: image },
+    firmware: { name: 'test program', bytes: firmware },
     append: '',
     devices: false,
     disks: [],
@@ -42,7 +55,7 @@ async function runOnBallonet(image: Uint8Array, timeout: number): Promise<Uint8A
   });
   const end = performance.now() + timeout;
   while (machine.exit === undefined && performance.now() < end) machine.run(performance.now() + SLICE_MS);
-  return concatenate(output);
+  return { output: concatenate(output), exit: machine.exit };
 }
 
 function concatenate(parts: readonly Uint8Array[]): Uint8Array {
@@ -55,4 +68,7 @@ function concatenate(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-export const BALLONET: TestMachine = { name: 'ballonet', run: runOnBallonet };
+export const BALLONET: TestMachine = {
+  name: 'ballonet',
+  run: async (image, timeout) => runFirmware(image, timeout).output,
+};
