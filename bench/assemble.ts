@@ -24,7 +24,18 @@ export function assemble(name: string, source: string, base: number): { elf: str
   writeFileSync(path('s'), source);
   const tools: [string, ...string[]][] = [
     ['as', '-march=rv64gc_zicsr_zifencei', '-o', path('o'), path('s')],
-    ['ld', '--no-relax', `-Ttext=0x${base.toString(16)}`, '-e', `0x${base.toString(16)}`, '-o', path('elf'), path('o')],
+    // Without the ELF header in a segment of its own below the base.
+    [
+      'ld',
+      '--omagic',
+      '--no-relax',
+      `-Ttext=0x${base.toString(16)}`,
+      '-e',
+      `0x${base.toString(16)}`,
+      '-o',
+      path('elf'),
+      path('o'),
+    ],
     ['objcopy', '-O', 'binary', path('elf'), path('bin')],
   ];
   for (const [tool, ...args] of tools) {
