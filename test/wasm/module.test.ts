@@ -1,0 +1,408 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  call,
+  type Expr,
+  FunctionBuilder,
+  f32,
+  f64,
+  type I32,
+  i32,
+  i64,
+  type Label,
+  type Local,
+  ModuleBuilder,
+  select,
+  type ValType,
+} from '../../src/wasm/index.ts';
+
+type Value = number | bigint;
+type Host = (...values: Value[]) => Value | undefined;
+
+interface Built {
+  readonly f: (...values: Value[]) => Value;
+  readonly memory: DataView;
+}
+
+/** Builds a module with one exported function `f` and runs what was built. */
+function build(
+  parameters: ValType[],
+  result: ValType | undefined,
+  write: (code: FunctionBuilder, module: ModuleBuilder) => void,
+): Built {
+  const module = new ModuleBuilder(1);
+  module.define(module.declare(parameters, result, 'f'), (code) => write(code, module));
+  return instantiate(module);
+}
+
+function instantiate(module: ModuleBuilder, imports: Record<string, Host> = {}): Built {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), {
+    env: { memory, ...imports },
+  });
+  return { f: instance.exports.f as Built['f'], memory: new DataView(memory.buffer) };
+}
+
+/** A function of two operands that gives the value of an expression. */
+const binary = <T extends ValType, R extends ValType>(
+  type: T,
+  result: R,
+  expression: (a: Expr<T>, b: Expr<T>) => Expr<R>,
+): Built['f'] =>
+  build([type, type], result, (code) =>
+    code.return(expression(code.parameter(0, type).get, code.parameter(1, type).get)),
+  ).f;
+
+describe('expressions', () => {
+  const NUMBERS = [0, 1, -1, 7, -8, 31, 0x7fffffff, -0x80000000, 0x12345678];
+  const BIGS = [0n, 1n, -1n, 7n, -8n, 63n, (1n << 63n) - 1n, -(1n << 63n), 0x123456789abcdef0n];
+  const bool = (value: boolean): number => (value ? 1 : 0);
+
+  test('i32', () => {
+    const unsigned = (f: (a: number, b: number) => number | boolean) => (a: number, b: number) =>
+      Number(f(a >>> 0, b >>> 0)) | 0;
+    const signed = (f: (a: number, b: number) => number | boolean) => (a: number, b: number) => Number(f(a, b)) | 0;
+    const rotate = (a: number, n: number): number => (n % 32 === 0 ? a : (a << n) | (a >>> (32 - (n & 31))));
+    const all = {
+      add: signed((a, b) => a + b),
+      sub: signed((a, b) => a - b),
+      mul: Math.imul,
+      and: signed((a, b) => a & b),
+      or: signed((a, b) => a | b),
+      xor: signed((a, b) => a ^ b),
+      shl: signed((a, b) => a << b),
+      shr_s: signed((a, b) => a >> b),
+      shr_u: signed((a, b) => a >>> b),
+      rotl: signed((a, b) => rotate(a, b & 31)),
+      rotr: signed((a, b) => rotate(a, (32 - b) & 31)),
+      eq: signed((a, b) => a === b),
+      ne: signed((a, b) => a !== b),
+      lt_s: signed((a, b) => a < b),
+      lt_u: unsigned((a, b) => a < b),
+      gt_s: signed((a, b) => a > b),
+      gt_u: unsigned((a, b) => a > b),
+      le_s: signed((a, b) => a <= b),
+      le_u: unsigned((a, b) => a <= b),
+      ge_s: signed((a, b) => a >= b),
+      ge_u: unsigned((a, b) => a >= b),
+    };
+    for (const [name, expected] of Object.entries(all)) {
+      const f = binary('i32', 'i32', i32[name as keyof typeof all]);
+      for (const a of NUMBERS) for (const b of NUMBERS) assert.equal(f(a, b), expected(a, b), `${a} ${name} ${b}`);
+    }
+  });
+
+  test('i64', () => {
+    const wrap = (value: bigint): bigint => BigInt.asIntN(64, value);
+    const u = (value: bigint): bigint => BigInt.asUintN(64, value);
+    const rotate = (a: bigint, n: bigint): bigint => (u(a) << n) | (u(a) >> (64n - n));
+    const values = {
+      add: (a: bigint, b: bigint) => a + b,
+      sub: (a: bigint, b: bigint) => a - b,
+      mul: (a: bigint, b: bigint) => a * b,
+      and: (a: bigint, b: bigint) => a & b,
+      or: (a: bigint, b: bigint) => a | b,
+      xor: (a: bigint, b: bigint) => a ^ b,
+      shl: (a: bigint, b: bigint) => a << (b & 63n),
+      shr_s: (a: bigint, b: bigint) => a >> (b & 63n),
+      shr_u: (a: bigint, b: bigint) => u(a) >> (b & 63n),
+      rotl: (a: bigint, b: bigint) => rotate(a, b & 63n),
+      rotr: (a: bigint, b: bigint) => rotate(a, -b & 63n),
+    };
+    for (const [name, expected] of Object.entries(values)) {
+      const f = binary('i64', 'i64', i64[name as keyof typeof values]);
+      for (const a of BIGS) for (const b of BIGS) assert.equal(f(a, b), wrap(expected(a, b)), `${a} ${name} ${b}`);
+    }
+    const comparisons = {
+      eq: (a: bigint, b: bigint) => a === b,
+      ne: (a: bigint, b: bigint) => a !== b,
+      lt_s: (a: bigint, b: bigint) => a < b,
+      lt_u: (a: bigint, b: bigint) => u(a) < u(b),
+      gt_s: (a: bigint, b: bigint) => a > b,
+      gt_u: (a: bigint, b: bigint) => u(a) > u(b),
+      le_s: (a: bigint, b: bigint) => a <= b,
+      le_u: (a: bigint, b: bigint) => u(a) <= u(b),
+      ge_s: (a: bigint, b: bigint) => a >= b,
+      ge_u: (a: bigint, b: bigint) => u(a) >= u(b),
+    };
+    for (const [name, expected] of Object.entries(comparisons)) {
+      const f = binary('i64', 'i32', i64[name as keyof typeof comparisons]);
+      for (const a of BIGS) for (const b of BIGS) assert.equal(f(a, b), bool(expected(a, b)), `${a} ${name} ${b}`);
+    }
+  });
+
+  test('division, and the traps of it', () => {
+    assert.equal(binary('i64', 'i64', i64.div_s)(-7n, 2n), -3n);
+    assert.equal(binary('i64', 'i64', i64.div_u)(-1n, 2n), (1n << 63n) - 1n);
+    assert.equal(binary('i64', 'i64', i64.rem_s)(-7n, 2n), -1n);
+    assert.equal(binary('i64', 'i64', i64.rem_u)(-1n, 10n), 5n);
+    assert.throws(() => binary('i64', 'i64', i64.div_s)(1n, 0n), WebAssembly.RuntimeError);
+  });
+
+  test('constants of both signs and sizes', () => {
+    for (const value of NUMBERS) assert.equal(build([], 'i32', (code) => code.return(i32.const(value))).f(), value);
+    for (const value of BIGS) assert.equal(build([], 'i64', (code) => code.return(i64.const(value))).f(), value);
+    assert.equal(build([], 'i64', (code) => code.return(i64.const((1n << 64n) - 1n))).f(), -1n);
+    assert.equal(i64.const(5).constant, 5n);
+    assert.equal(i32.const(0xffffffff).constant, -1n);
+  });
+
+  test('conversions', () => {
+    const from = <T extends ValType, R extends ValType>(
+      type: T,
+      result: R,
+      f: (value: Expr<T>) => Expr<R>,
+    ): Built['f'] => build([type], result, (code) => code.return(f(code.parameter(0, type).get))).f;
+    assert.equal(from('i64', 'i32', i32.wrap)(0x1_8000_0001n), -0x7fffffff);
+    assert.equal(from('i32', 'i64', i64.extend_i32_s)(-1), -1n);
+    assert.equal(from('i32', 'i64', i64.extend_i32_u)(-1), 0xffffffffn);
+    assert.equal(from('i64', 'i64', i64.extend8_s)(0x1ffn), -1n);
+    assert.equal(from('i64', 'i64', i64.extend16_s)(0x18000n), -0x8000n);
+    assert.equal(from('i64', 'i64', i64.clz)(1n), 63n);
+    assert.equal(from('i64', 'i64', i64.ctz)(8n), 3n);
+    assert.equal(from('i64', 'i64', i64.popcnt)(-1n), 64n);
+    assert.equal(from('i64', 'i32', i64.eqz)(0n), 1);
+    assert.equal(from('i64', 'f64', f64.reinterpret)(0x4000000000000000n), 2);
+    assert.equal(from('f64', 'i64', i64.reinterpret)(2), 0x4000000000000000n);
+    assert.equal(from('f64', 'i64', i64.trunc_sat_f64_s)(Number.NaN), 0n);
+    assert.equal(from('f64', 'i64', i64.trunc_sat_f64_u)(1e30), -1n);
+    assert.equal(from('f64', 'i32', i32.trunc_sat_f64_s)(-1e30), -0x80000000);
+    assert.equal(from('f64', 'i32', i32.trunc_sat_f64_u)(3e9), 3e9 | 0);
+    assert.equal(from('f64', 'f32', f32.demote)(0.1), Math.fround(0.1));
+    assert.equal(from('i64', 'f64', f64.convert_i64_u)(-1n), 2 ** 64);
+  });
+
+  test('floats', () => {
+    assert.equal(binary('f64', 'f64', f64.div)(1, 3), 1 / 3);
+    assert.equal(binary('f64', 'f64', f64.min)(-0, 0), -0);
+    assert.equal(binary('f32', 'f32', f32.mul)(3, 0.1), Math.fround(3 * Math.fround(0.1)));
+    assert.equal(binary('f64', 'i32', f64.lt)(1, Number.NaN), 0);
+    assert.equal(build([], 'f64', (code) => code.return(f64.const(0.1))).f(), 0.1);
+    assert.equal(binary('f64', 'f64', (a, b) => f64.sub(f64.sqrt(a), b))(9, 1), 2);
+  });
+
+  test('select takes the first when the condition is not 0', () => {
+    const { f } = build(['i32'], 'i64', (code) =>
+      code.return(select(code.parameter(0, 'i32').get, i64.const(10), i64.const(20))),
+    );
+    assert.deepEqual([f(0), f(1), f(-2)], [20n, 10n, 10n]);
+  });
+});
+
+describe('memory', () => {
+  test('loads and stores of each width, with an offset, at any alignment', () => {
+    const { f, memory } = build(['i32', 'i64'], 'i64', (code) => {
+      const address = code.parameter(0, 'i32').get;
+      const value = code.parameter(1, 'i64').get;
+      code.store(8, address, value, 100);
+      code.store(4, address, value, 110);
+      code.store(2, address, i32.wrap(value), 120);
+      code.store(1, address, i32.wrap(value), 130);
+      code.return(
+        i64.add(
+          i64.add(i64.load(address, 100), i64.load32_s(address, 110)),
+          i64.add(i64.load16_s(address, 120), i64.load8_u(address, 130)),
+        ),
+      );
+    });
+    const value = 0x1122334485868788n;
+    const parts = [value, BigInt.asIntN(32, value), BigInt.asIntN(16, value), value & 0xffn];
+    assert.equal(
+      f(3, value),
+      parts.reduce((sum, part) => BigInt.asIntN(64, sum + part)),
+    );
+    assert.equal(memory.getBigUint64(103, true), value);
+    assert.equal(memory.getUint32(117, true), 0);
+    assert.equal(memory.getUint16(123, true), 0x8788);
+    assert.throws(
+      () => new FunctionBuilder({ parameters: [], result: undefined }).store(8, i32.const(0), i32.const(0)),
+      /no 8-byte store of i32/,
+    );
+  });
+
+  test('signed and unsigned loads', () => {
+    const { f, memory } = build(['i32'], 'i32', (code) => {
+      const address = code.parameter(0, 'i32').get;
+      code.return(i32.sub(i32.load8_u(address), i32.load16_s(address)));
+    });
+    memory.setUint16(8, 0xfffe, true);
+    assert.equal(f(8), 0xfe + 2);
+  });
+
+  test('fill', () => {
+    const { f, memory } = build([], undefined, (code) => code.fill(i32.const(16), i32.const(0xab), i32.const(4)));
+    f();
+    assert.deepEqual(
+      [15, 16, 19, 20].map((at) => memory.getUint8(at)),
+      [0, 0xab, 0xab, 0],
+    );
+  });
+
+  const rmw: [name: 'atomicAdd' | 'atomicAnd' | 'atomicOr' | 'atomicXor' | 'atomicExchange', expected: bigint][] = [
+    ['atomicAdd', 0x11n],
+    ['atomicAnd', 0x4n],
+    ['atomicOr', 0xdn],
+    ['atomicXor', 0x9n],
+    ['atomicExchange', 0x5n],
+  ];
+  for (const [name, expected] of rmw) {
+    test(`${name} gives the old value, in both widths`, () => {
+      const narrow = build([], 'i32', (code) => code.return(i32[name](i32.const(8), i32.const(5))));
+      narrow.memory.setUint32(8, 12, true);
+      assert.deepEqual([narrow.f(), narrow.memory.getUint32(8, true)], [12, Number(expected)]);
+      const wide = build([], 'i64', (code) => code.return(i64[name](i32.const(8), i64.const((5n << 32n) | 5n))));
+      wide.memory.setBigUint64(8, (12n << 32n) | 12n, true);
+      assert.deepEqual(
+        [wide.f(), wide.memory.getBigUint64(8, true)],
+        [(12n << 32n) | 12n, (expected << 32n) | expected],
+      );
+    });
+  }
+
+  test('compare and exchange, atomic loads, and the trap of a misaligned one', () => {
+    const { f, memory } = build(['i64', 'i64'], 'i64', (code) =>
+      code.return(
+        i64.atomicCompareExchange(i32.const(0), code.parameter(0, 'i64').get, code.parameter(1, 'i64').get, 24),
+      ),
+    );
+    memory.setBigUint64(24, 5n, true);
+    assert.deepEqual([f(4n, 9n), memory.getBigUint64(24, true)], [5n, 5n]);
+    assert.deepEqual([f(5n, 9n), memory.getBigUint64(24, true)], [5n, 9n]);
+    const load = build(['i32'], 'i32', (code) => code.return(i32.atomicLoad(code.parameter(0, 'i32').get)));
+    load.memory.setUint32(4, 77, true);
+    assert.equal(load.f(4), 77);
+    assert.throws(() => load.f(5), WebAssembly.RuntimeError);
+  });
+});
+
+describe('control flow', () => {
+  test('loops, blocks and branches out of several', () => {
+    // The sum of 1..n, but -1 when it exceeds 100.
+    const { f } = build(['i32'], 'i32', (code) => {
+      const n = code.parameter(0, 'i32');
+      const sum = code.local('i32', i32.const(0));
+      code.block((done) => {
+        code.loop((again) => {
+          code.brIf(done, i32.eqz(n.get));
+          code.set(sum, i32.add(sum.get, n.get));
+          code.set(n, i32.sub(n.get, i32.const(1)));
+          code.if(i32.gt_s(sum.get, i32.const(100)), () => {
+            code.set(sum, i32.const(-1));
+            code.br(done);
+          });
+          code.br(again);
+        });
+      });
+      code.return(sum.get);
+    });
+    assert.deepEqual([f(0), f(4), f(13), f(14)], [0, 10, 91, -1]);
+  });
+
+  test('if and else; a branch to the end of an if', () => {
+    const { f } = build(['i32'], 'i32', (code) => {
+      const x = code.parameter(0, 'i32').get;
+      const result = code.local('i32', i32.const(1));
+      code.if(
+        x,
+        (end) => {
+          code.brIf(end, i32.eq(x, i32.const(5)));
+          code.set(result, i32.const(2));
+        },
+        () => code.set(result, i32.const(3)),
+      );
+      code.return(result.get);
+    });
+    assert.deepEqual([f(0), f(1), f(5)], [3, 2, 1]);
+  });
+
+  test('a switch runs the body of the selector, and nothing else', () => {
+    const { f } = build(['i32'], 'i32', (code) => {
+      code.block((out) => {
+        code.switch(code.parameter(0, 'i32').get, [
+          () => code.return(i32.const(100)),
+          () => code.br(out),
+          ...Array.from({ length: 300 }, (_, i) => () => code.return(i32.const(i + 2))),
+        ]);
+      });
+      code.return(i32.const(-1));
+    });
+    assert.deepEqual([f(0), f(1), f(2), f(3), f(301)], [100, -1, 2, 3, 301]);
+    assert.throws(() => f(302), WebAssembly.RuntimeError);
+    assert.throws(() => f(-1), WebAssembly.RuntimeError);
+  });
+
+  test('brTable', () => {
+    const { f } = build(['i32'], 'i32', (code) => {
+      const labels: Label[] = [];
+      code.block((otherwise) => {
+        code.block((one) => {
+          code.block((zero) => {
+            labels.push(zero, one);
+            code.brTable(code.parameter(0, 'i32').get, labels, otherwise);
+          });
+          code.return(i32.const(10));
+        });
+        code.return(i32.const(11));
+      });
+      code.return(i32.const(12));
+    });
+    assert.deepEqual([f(0), f(1), f(2), f(99)], [10, 11, 12, 12]);
+  });
+
+  test('locals of all types, in any order, begin as 0', () => {
+    const { f } = build(['i64'], 'f64', (code) => {
+      const locals: Local<ValType>[] = [];
+      for (let i = 0; i < 200; i++) {
+        for (const type of ['i32', 'i64', 'i64', 'f64', 'f32'] as const) locals.push(code.local(type));
+      }
+      const last = code.local('f64', f64.convert_i64_s(code.parameter(0, 'i64').get));
+      code.return(f64.add(last.get, locals.at(-2)!.get as Expr<'f64'>));
+    });
+    assert.equal(f(42n), 42);
+  });
+});
+
+describe('modules', () => {
+  test('functions call each other, whatever order they are defined in, and imports', () => {
+    const module = new ModuleBuilder(1);
+    const seen: Value[][] = [];
+    const report = module.import('report', ['i32', 'i64']);
+    const ask = module.import('ask', ['i64'], 'i64');
+    const fibonacci = module.declare(['i32'], 'i32');
+    const main = module.declare(['i32'], 'i64', 'f');
+    module.define(main, (code) => {
+      const n = code.parameter(0, 'i32').get;
+      code.callVoid(report, n, i64.const(7));
+      code.return(call('i64', ask, i64.extend_i32_s(call('i32', fibonacci, n))));
+    });
+    module.define(fibonacci, (code) => {
+      const n = code.parameter(0, 'i32').get;
+      code.if(i32.lt_s(n, i32.const(2)), () => code.return(n));
+      const before = (distance: number): I32 => call('i32', fibonacci, i32.sub(n, i32.const(distance)));
+      code.return(i32.add(before(1), before(2)));
+    });
+    const { f } = instantiate(module, {
+      report: (...values) => void seen.push(values),
+      ask: (value) => (value as bigint) * 2n,
+    });
+    assert.equal(f(10), 110n);
+    assert.deepEqual(seen, [[10, 7n]]);
+  });
+
+  test('mistakes are found while the module is built', () => {
+    const module = new ModuleBuilder(1);
+    const given = module.import('given', ['i32'], 'i32');
+    const declared = module.declare(['i32'], undefined, 'f');
+    assert.throws(() => module.import('late', []), /imports come before functions/);
+    assert.throws(() => module.finish(), /was not defined/);
+    module.define(declared, (code) => {
+      assert.throws(() => code.parameter(0, 'i64'), /parameter 0 is not i64/);
+      assert.throws(() => code.callVoid(given, i32.const(1)), /has a result/);
+      assert.throws(() => code.drop(call('i32', given)), /number of arguments/);
+      assert.throws(() => code.drop(call('i32', given, i64.const(1))), /argument 0 is i64/);
+      assert.throws(() => call('i64', given, i32.const(1)), /not i64/);
+      code.drop(i32.const(1));
+    });
+    assert.throws(() => module.define(declared, () => undefined), /defined twice/);
+  });
+});
