@@ -17,7 +17,7 @@ export interface PolicyOptions {
   tax?: number;
   /** Largest part of a guest's configured memory that its balloon may take; 0.65 by default. */
   balloonCap?: number;
-  /** Largest change of a balloon in a second, as a part of the configured memory; 0.15 by default. */
+  /** Largest change of a balloon in a second, as a part of the configured memory; 0.15 by default, twice that in hard. */
   balloonRate?: number;
   /** Milliseconds after which a balloon that does not move is given up; 5000 by default. */
   driverTimeoutMs?: number;
@@ -155,7 +155,8 @@ function decideBalloon(guest: GuestObservation, need: number, step: Step): Ballo
   const cap = Math.max(0, Math.min(Math.floor(configured * settings.balloonCap), configured - minimum));
   const room = balloon.available < 0 ? cap : balloon.actual + Math.max(0, balloon.available - guard);
   const limit = Math.min(cap, room);
-  const change = Math.max(SMALLEST_STEP, Math.floor(configured * settings.balloonRate * seconds));
+  const rate = state >= STATE_HARD ? 2 * settings.balloonRate : settings.balloonRate;
+  const change = Math.max(SMALLEST_STEP, Math.floor(configured * rate * seconds));
   // A guest that is about to run out of memory is let out, whoever else has to pay for it.
   const floor = state >= STATE_HARD ? guard / 4 : guard / 2;
   if (balloon.available >= 0 && balloon.available < floor && balloon.actual > 0) {
@@ -164,7 +165,9 @@ function decideBalloon(guest: GuestObservation, need: number, step: Step): Ballo
   }
   if (need > 0) {
     // Asked for as long as it does not move: a driver may come back. Paging does not wait for it.
-    const size = Math.min(limit, Math.max(balloon.actual, balloon.actual + Math.min(need, change)));
+    // It swallows first what is free in the guest, of which the host may have nothing: such pages come on top of the need.
+    const wanted = Math.min(need, change) + Math.max(0, balloon.free);
+    const size = Math.min(limit, balloon.actual + wanted);
     const why = answers ? 'its balloon takes what it can spare' : 'its balloon driver does not answer';
     return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, answers, why };
   }
