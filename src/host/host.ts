@@ -145,7 +145,13 @@ export class Host {
     }
     this.#guests.add(guest);
     this.#memory.wakeManager();
-    await guest.started;
+    try {
+      await guest.started;
+    } catch (error) {
+      // Not before its memory is the host's again.
+      await guest.wait();
+      throw error;
+    }
     return guest;
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -47,6 +48,24 @@ describe('options of a host', () => {
     });
     await assert.rejects(Host.create({ machineMemory: '32M', swapFile: '/proc/ballonet-swap' }), { name: 'FileError' });
   });
+});
+
+test('a file system too full for the swap', {
+  skip: process.getuid?.() !== 0 && 'only root can mount one',
+}, async (t) => {
+  const small = join(folder, 'small');
+  mkdirSync(small);
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]);
+  if (mounted.status !== 0) return t.skip('no file system can be mounted here');
+  try {
+    await assert.rejects(Host.create({ machineMemory: '32M', swapFile: join(small, 'swap') }), {
+      name: 'FileError',
+      message: /^swap file .*small\/swap: needs 64 MiB and its file system has 1 MiB free; give a smaller/,
+    });
+    assert.deepEqual(readdirSync(small), []);
+  } finally {
+    spawnSync('umount', [small]);
+  }
 });
 
 describe('options of a guest', () => {

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { requireDebian } from '../../scripts/debian.ts';
 import { Host } from '../../src/index.ts';
 import { BOOT_MS, eventually, linuxFiles, ShellGuest } from './linux-guests.ts';
 
@@ -151,6 +156,38 @@ describe('less machine memory than the guests use', { timeout: 4 * BOOT_MS }, ()
     assert.ok(counts.swapOuts + other.swapOuts > 1000, `pages went to swap: ${counts.swapOuts} and ${other.swapOuts}`);
     assert.ok(counts.swapIns + other.swapIns > 1000, `and came back: ${counts.swapIns} and ${other.swapIns}`);
     assert.equal(counts.ballooned + counts.reported, 0);
+  });
+});
+
+describe('full virtualization', { timeout: 4 * BOOT_MS }, () => {
+  before(() => requireDebian('opensbi'));
+
+  test('OpenSBI prints its banner, and Linux boots to the same shell with its disks', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ballonet-full-'));
+    after(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'disk');
+    const overlay = join(folder, 'overlay');
+    const contents = Buffer.alloc(MIB, 'what the host put there ');
+    writeFileSync(path, contents);
+    await using host = await Host.create({ machineMemory: 384 * MIB });
+    const shell = await ShellGuest.start(host, {
+      name: 'full',
+      memory: 256 * MIB,
+      firmware: '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin',
+      append: 'console=ttyS0 panic=-1',
+      disks: [{ path, overlay }],
+    });
+    const { tail } = shell.guest.console;
+    assert.match(tail, /OpenSBI v\d[\s\S]*Linux version/);
+    assert.doesNotMatch(await shell.run('grep isa /proc/cpuinfo'), /sstc/);
+    const outside = createHash('md5').update(contents).digest('hex');
+    assert.equal((await shell.run('md5sum < /dev/vda | cut -c1-32')).trim(), outside);
+    await shell.run('echo changed | dd of=/dev/vda conv=notrunc 2>/dev/null; sync; echo 3 > /proc/sys/vm/drop_caches');
+    assert.match(await shell.run('head -c 8 /dev/vda'), /^changed\n/);
+    shell.guest.console.write('poweroff -f\n');
+    assert.equal((await shell.guest.wait()).reason, 'poweroff');
+    assert.deepEqual(readFileSync(path), contents, 'the image is as it was');
+    assert.ok(statSync(overlay).size > 0);
   });
 });
 
