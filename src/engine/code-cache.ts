@@ -96,14 +96,15 @@ export class CodeCache {
   }
 
   /**
-   * Decodes the instruction at the place that a slot stands for. False if the frame has been put to another use since:
-   * then its bytes are not the guest's, and the block has to be fetched again.
+   * Decodes the instruction at the place that a slot stands for. False if the frame has been put to another use since
+   * (then its bytes are not the guest's), or the block was given up: it has to be fetched again.
    */
   decodeSlot(slot: number): boolean {
     const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
     const address = this.#address(index);
-    const mfn = Math.floor(this.#block[index]! / BLOCKS_PER_FRAME);
-    if (this.#frameGeneration(mfn) !== this.#generation[index]) {
+    const number = this.#block[index]!;
+    const mfn = Math.floor(number / BLOCKS_PER_FRAME);
+    if (number === NONE || this.#frameGeneration(mfn) !== this.#generation[index]) {
       // The fetch TLB still leads here.
       this.#o.flush();
       return false;
@@ -151,7 +152,7 @@ export class CodeCache {
       const to = Math.min(BLOCK_BYTES, end - part * BLOCK_BYTES);
       if (from >= to) continue;
       const address = this.#address(index);
-      this.#u8.fill(0, address + (from >> 1) * SLOT_BYTES, address + ((to + 1) >> 1) * SLOT_BYTES);
+      this.#undecode(address + (from >> 1) * SLOT_BYTES, address + ((to + 1) >> 1) * SLOT_BYTES);
       isData ||= ++this.#writes[index]! > WRITES_UNTIL_DATA;
     }
     if (known && !isData) return;
@@ -207,7 +208,12 @@ export class CodeCache {
 
   #clear(index: number): void {
     const address = this.#address(index);
-    this.#u8.fill(0, address, address + SLOTS_BYTES);
+    this.#undecode(address, address + SLOTS_BYTES);
+  }
+
+  /** Only the operation goes: the instruction that stores here may be one of these slots, and needs its operands yet. */
+  #undecode(start: number, end: number): void {
+    for (let slot = start; slot < end; slot += SLOT_BYTES) this.#u8[slot] = SLOT.undecoded;
   }
 }
 

@@ -207,6 +207,21 @@ describe('code that changes itself', () => {
     assert.equal(machine.x(a2), BigInt((500 * 499) / 2));
   });
 
+  for (const name of ['amoswap.w', 'sc.w']) {
+    test(`${name} into its own block more often than the block stays code`, () => {
+      const machine = new BareMachine();
+      machine.execute((a) => {
+        a.li(a2, 0).li(a4, 0).li(a5, 500).label('again');
+        a.li(a1, addN(0)).i('slli', { rd: a3, rs1: a4, imm: 20 }).i('add', { rd: a1, rs1: a1, rs2: a3 });
+        addressOf(a, a0, 16);
+        a.i('lr.w', { rd: a3, rs1: a0 }).i(name, { rd: a3, rs1: a0, rs2: a1 }).word(addN(1));
+        a.i('addi', { rd: a4, rs1: a4, imm: 1 }).to('bne', 'again', { rs1: a4, rs2: a5 });
+      });
+      machine.expectNoTrap();
+      assert.equal(machine.x(a2), BigInt((500 * 499) / 2));
+    });
+  }
+
   test('a program that fills all of a page with code, runs it, and fills it again', () => {
     const machine = new BareMachine();
     machine.execute((a) => {
@@ -225,6 +240,33 @@ describe('code that changes itself', () => {
     machine.expectNoTrap();
     assert.equal(machine.x(a2), 1023n * 6n);
   });
+});
+
+test('an atomic instruction that overwrites itself still has its operands', () => {
+  const machine = new BareMachine();
+  const nop = encode('addi');
+  machine.execute((a) => {
+    a.li(a1, nop);
+    addressOf(a, a0, 8);
+    a.i('amoswap.w', { rd: a2, rs1: a0, rs2: a1 });
+  });
+  machine.expectNoTrap();
+  assert.equal(machine.x(a2), BigInt(encode('amoswap.w', { rd: a2, rs1: a0, rs2: a1 })));
+});
+
+test('a load from a device that writes to the code that loads', () => {
+  const machine: BareMachine = new BareMachine({
+    environment: {
+      deviceRead: () => {
+        // More writes than the block stays code.
+        for (let i = 0; i < 100; i++) machine.memory.writeU32(CODE, encode('addi'));
+        return 42n;
+      },
+    },
+  });
+  machine.execute((a) => a.nops(1).li(a0, 0x1000_0000).i('lw', { rd: a2, rs1: a0 }));
+  machine.expectNoTrap();
+  assert.equal(machine.x(a2), 42n);
 });
 
 describe('code that others change', () => {
