@@ -32,6 +32,9 @@ import { ACCESS, NO_TRANSLATION, type WalkFunctions } from './walk.ts';
 /** A machine address that stands for a device; RAM is never there (page 0 holds the host header). */
 const DEVICE = 1;
 
+/** In place of a decoded block's address: the crossing slot holds the instruction. */
+export const IN_CROSSING_SLOT = 1;
+
 /** Results of the slow accesses. */
 export const STORED = { fault: 0, done: 1, doneAndResynchronize: 2 } as const;
 
@@ -48,9 +51,9 @@ export interface AccessFunctions {
   readonly store: FunctionReference;
   /** (hart, gva, bytes, access) -> machine address; 0: trap */
   readonly atomic: FunctionReference;
-  /** (hart) -> decoded block of pc; 0: trap */
+  /** (hart) -> decoded block of pc; IN_CROSSING_SLOT; 0: trap */
   readonly fetch: FunctionReference;
-  /** (hart, pc) -> 1: the crossing slot holds the instruction at pc; 0: trap */
+  /** (hart, pc) -> IN_CROSSING_SLOT; 0: trap */
   readonly crossing: FunctionReference;
 }
 
@@ -325,13 +328,12 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.local('i64', h.get('pc')).get;
     const { address, granted } = fetchAddress(h, pc, 2, () => code.return(i32.const(0)));
+    code.if(i32.eq(granted, i32.const(2)), () => code.return(call('i32', f.crossing, h.hart, pc)));
     const block = code.local('i32', call('i32', imports.codeBlock, i32.shr_u(address, i32.const(BLOCK_SHIFT)))).get;
-    code.if(i32.eq(granted, i32.const(1)), () => {
-      noteLargePage(h, pc);
-      const entry = code.local('i32', i32.add(h.get32('fetchTlb'), fetchTlbIndex(pc))).get;
-      code.store(8, entry, blockOf(pc));
-      code.store(4, entry, block, 8);
-    });
+    noteLargePage(h, pc);
+    const entry = code.local('i32', i32.add(h.get32('fetchTlb'), fetchTlbIndex(pc))).get;
+    code.store(8, entry, blockOf(pc));
+    code.store(4, entry, block, 8);
     code.return(block);
   });
 
@@ -342,13 +344,15 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
       const { address } = fetchAddress(h, gva, 2, () => code.return(i32.const(0)));
       return code.local('i32', i32.load16_u(address)).get;
     };
-    const low = half(pc);
-    const high = half(i64.add(pc, i64.const(2)));
-    const bits = code.local('i32', i32.or(low, i32.shl(high, i32.const(16)))).get;
-    code.if(i32.ne(bits, i32.load(h.hart, offset32('crossingBits'))), () => {
-      h.set32('crossingBits', bits);
-      code.callVoid(imports.decodeBits, i32.add(h.hart, i32.const(CROSSING_OFFSET)), bits);
+    const bits = code.local('i32', half(pc));
+    code.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => {
+      const high = half(i64.add(pc, i64.const(2)));
+      code.set(bits, i32.or(bits.get, i32.shl(high, i32.const(16))));
     });
-    code.return(i32.const(1));
+    code.if(i32.ne(bits.get, i32.load(h.hart, offset32('crossingBits'))), () => {
+      h.set32('crossingBits', bits.get);
+      code.callVoid(imports.decodeBits, i32.add(h.hart, i32.const(CROSSING_OFFSET)), bits.get);
+    });
+    code.return(i32.const(IN_CROSSING_SLOT));
   });
 }

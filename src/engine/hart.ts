@@ -128,6 +128,9 @@ export class Hart {
     this.#set64('deadline', -1n);
     this.#set64('stimecmp', -1n);
     const crossing = area + CROSSING_OFFSET;
+    // What the slot holds at first are the bits 0, which are no instruction.
+    this.#i32[crossing >>> 2] = SLOT.illegal;
+    this.#i32[(crossing + SLOT_BYTES) >>> 2] = SLOT.blockEnd;
     this.#i32[(crossing + 2 * SLOT_BYTES) >>> 2] = SLOT.blockEnd;
     this.flush();
   }

@@ -10,7 +10,7 @@ import {
   i64,
   type ModuleBuilder,
 } from '../wasm/index.ts';
-import { type AccessFunctions, blockOf, fetchTlbIndex } from './access.ts';
+import { type AccessFunctions, blockOf, fetchTlbIndex, IN_CROSSING_SLOT } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
@@ -108,26 +108,32 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
           code.set(r.remaining, h.get32('remaining'));
           code.br(fetch);
         });
-        const targetBlock = blockOf(r.target.get);
-        code.if(i64.ne(targetBlock, r.blockAddress.get), () => {
-          code.set(r.block, i32.add(r.fetchTlb.get, fetchTlbIndex(r.target.get)));
-          code.if(
-            i64.eq(i64.load(r.block.get), targetBlock),
-            () => code.set(r.block, i32.load(r.block.get, 8)),
-            () => {
-              h.set('pc', r.target.get);
-              code.set(r.block, call('i32', runtime.access.fetch, h.hart));
-              code.if(i32.eqz(r.block.get), () => {
-                code.callVoid(runtime.trap.trap, h.hart);
-                code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
-                code.br(fetch);
-              });
-            },
-          );
-          code.set(r.blockAddress, targetBlock);
+        code.block((ready) => {
+          const targetBlock = blockOf(r.target.get);
+          code.if(i64.ne(targetBlock, r.blockAddress.get), () => {
+            code.set(r.block, i32.add(r.fetchTlb.get, fetchTlbIndex(r.target.get)));
+            code.if(
+              i64.eq(i64.load(r.block.get), targetBlock),
+              () => code.set(r.block, i32.load(r.block.get, 8)),
+              () => {
+                h.set('pc', r.target.get);
+                code.set(r.block, call('i32', runtime.access.fetch, h.hart));
+                code.if(i32.eqz(r.block.get), () => {
+                  code.callVoid(runtime.trap.trap, h.hart);
+                  code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
+                  code.br(fetch);
+                });
+                code.if(i32.eq(r.block.get, i32.const(IN_CROSSING_SLOT)), () => {
+                  enterCrossingSlot(h, r);
+                  code.br(ready);
+                });
+              },
+            );
+            code.set(r.blockAddress, targetBlock);
+          });
+          const offset = i32.and(i32.wrap(r.target.get), i32.const(BLOCK_BYTES - 2));
+          code.set(r.slot, i32.add(r.block.get, i32.shl(offset, i32.const(2))));
         });
-        const offset = i32.and(i32.wrap(r.target.get), i32.const(BLOCK_BYTES - 2));
-        code.set(r.slot, i32.add(r.block.get, i32.shl(offset, i32.const(2))));
         code.loop((next) => {
           code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
           code.block((exception) => {
@@ -151,6 +157,13 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
     });
     code.unreachable();
   });
+}
+
+/** Goes on in the crossing slot, which holds the instruction at `target`. */
+function enterCrossingSlot(h: HartFields, r: Registers): void {
+  h.code.set(r.slot, i32.add(h.hart, i32.const(CROSSING_OFFSET)));
+  h.code.set(r.block, i32.add(r.slot.get, i32.const(CROSSING_DISTANCE)));
+  h.code.set(r.blockAddress, i64.add(r.target.get, i64.const(CROSSING_DISTANCE / 4)));
 }
 
 /** The instruction's bits, for xtval: from the guest's page, or as the crossing slot has them. */
@@ -188,9 +201,7 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
     crossing: () => {
       code.set(r.target, pcOf(r));
       code.if(i32.eqz(call('i32', runtime.access.crossing, h.hart, r.target.get)), () => code.br(labels.exception));
-      code.set(r.slot, i32.add(h.hart, i32.const(CROSSING_OFFSET)));
-      code.set(r.block, i32.add(r.slot.get, i32.const(CROSSING_DISTANCE)));
-      code.set(r.blockAddress, i64.add(r.target.get, i64.const(CROSSING_DISTANCE / 4)));
+      enterCrossingSlot(h, r);
       code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
       code.br(labels.next);
     },

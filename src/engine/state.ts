@@ -92,8 +92,9 @@ export const PMP_RANGES_OFFSET = PMPADDR_OFFSET + PMP_ENTRIES * 8;
 export const PMP_RANGE_BYTES = 24;
 
 /**
- * The slot for an instruction that crosses a page: its two halves may come from any two frames, so that it is decoded
- * for every execution. One decoded instruction, its second half-slot (unused), the end-of-block slot.
+ * The crossing slot, for an instruction that is looked at for every execution: one that crosses a page, because its two
+ * halves may come from any two frames, and one on a page that the PMP grants only in part. One decoded instruction, then
+ * two end-of-block slots, for what follows one of 2 and one of 4 bytes.
  */
 export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES;
 const STATE_END = CROSSING_OFFSET + 24;

@@ -102,6 +102,33 @@ describe('accesses', () => {
     machine.expectTrap(5, CODE + 28, DATA + 64);
   });
 
+  test('a part of a page of code: each instruction is looked at', () => {
+    // Twelve bytes may be executed: a loop of three rounds. What stands behind it may not.
+    const machine = new BareMachine();
+    machine.load(DATA, (a) =>
+      a
+        .i('addi', { rd: a1, rs1: a1, imm: 1 })
+        .c('c.addi', { rd: a1, rs1: a1, imm: 2 })
+        .c('c.addi', { rd: a2, rs1: a2, imm: -1 })
+        .i('bne', { rs1: a2, imm: -8 })
+        .i('addi', { rd: a1, rs1: a1, imm: 100 }),
+    );
+    machine.load(CODE, (a) => a.li(a1, 0).li(a2, 3).li(a0, DATA).i('jalr', { rs1: a0 }));
+    machine.boot({
+      privilege: 1,
+      csrs: {
+        pmpaddr0: napot(DATA, 8),
+        pmpaddr1: top(DATA + 8),
+        pmpaddr2: napot(DATA, 4096),
+        pmpaddr3: -1n,
+        pmpcfg0: config(NAPOT | PMP_R | X, NA4 | PMP_R | X, NAPOT | PMP_R, NAPOT | PMP_R | W | X),
+      },
+    });
+    machine.run();
+    machine.expectTrap(1, DATA + 12, DATA + 12);
+    assert.deepEqual([machine.x(a1), machine.x(a2)], [9n, 0n]);
+  });
+
   test('an access that only partly matches is denied', () => {
     const machine = under([[NA4 | PMP_R | W, top(DATA + 64)]], (a) =>
       a.li(a0, DATA).i('lw', { rd: a1, rs1: a0, imm: 64 }).i('ld', { rd: a1, rs1: a0, imm: 64 }),
