@@ -76,12 +76,7 @@ export interface FaultOptions {
 }
 
 /** What the part under the mutex (resolve and what it calls) leaves to be done without it. */
-const DONE = 0;
-const AGAIN = 1;
-const STARVED = 2;
-const WAIT = 3;
-const SETTLE = 4;
-const FILL = 5;
+const [DONE, AGAIN, STARVED, WAIT, SETTLE, FILL] = [0, 1, 2, 3, 4, 5];
 
 /** Milliseconds after which a waiting hart looks whether its guest was stopped. */
 const LOOK_MS = 50;
@@ -116,8 +111,8 @@ export class FaultHandler {
   fault(gfn: number, write: boolean): void {
     const { guest } = this;
     if (!(gfn >= 0 && gfn < guest.pages)) {
-      const size = guest.pages * PAGE_SIZE;
-      throw new GuestAddressError(guest.name, GUEST_RAM_BASE + gfn * PAGE_SIZE, 1, GUEST_RAM_BASE, size);
+      const [base, size] = [GUEST_RAM_BASE, guest.pages * PAGE_SIZE];
+      throw new GuestAddressError(guest.name, base + gfn * PAGE_SIZE, 1, base, size);
     }
     guest.add(COUNT_FAULTS, 1);
     for (;;) {
