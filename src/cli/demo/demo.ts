@@ -34,6 +34,7 @@ interface RunningGuest {
 
 /** Time after which a guest is taken to be stuck, milliseconds. */
 const TIME_LIMIT_MS = 20 * 60_000;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Time between two looks at the host's figures, milliseconds. */
 const OBSERVE_MS = 100;
 
@@ -43,6 +44,9 @@ export async function demo(options: DemoOptions): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'ballonet-demo-'));
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
   process.once('exit', removeFolder);
+  // The ways to interrupt it lead past the exit handlers unless they are taken.
+  const interrupted = (_: NodeJS.Signals, number: number): void => process.exit(128 + number);
+  for (const signal of SIGNALS) process.on(signal, interrupted);
   try {
     const plans = planGuests(options, files, folder);
     await using host = await Host.create({
@@ -57,6 +61,7 @@ export async function demo(options: DemoOptions): Promise<number> {
     );
     return account.verdict === 'right' ? 0 : 1;
   } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupted);
     process.off('exit', removeFolder);
     removeFolder();
   }
