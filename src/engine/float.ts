@@ -234,7 +234,7 @@ class Native {
     const b = code.local('f32', this.#single(this.b)).get;
     const result = code.local('f32', f32[operation](a, b)).get;
     const bits = code.local('i64', i64.extend_i32_u(i32.reinterpret(result))).get;
-    // In double precision a product of singles is exact, and a sum is if it equals its rounding to single both ways.
+    // In double precision a product of singles is exact.
     const wide = operation === 'mul' ? f64.mul(f64.promote(a), f64.promote(b)) : undefined;
     this.#take(operation, bits, wide && f64.eq(wide, f64.promote(result)));
   }
