@@ -47,7 +47,7 @@ test('every instruction reads as in objdump, with random operands', () => {
 test('a word that is nearly an instruction is one if objdump knows it', () => {
   // Free bits that objdump 2.40 does not take, and instructions of extensions and drafts that are not ours.
   const ours = new Set([...EXACT, 'fence', 'fence.i']);
-  const theirs = new Set(['uret', 'sfence.vm']);
+  const theirs = new Set(['uret', 'hret', 'dret', 'sfence.vm']);
   const near = fc
     .tuple(fc.constantFrom(...INSTRUCTIONS), fc.integer({ min: 0, max: 0xffffffff }), fc.integer({ min: 2, max: 31 }))
     .map(([{ mask, match }, random, bit]) => (((random & ~mask) | match) ^ (1 << bit)) >>> 0)
