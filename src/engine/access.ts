@@ -125,7 +125,9 @@ function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
   });
 }
 
-/** Remembers the range that large pages were cached in, so that a flush by address knows when one entry is not enough. */
+/**
+ * Remembers the range that large pages were cached in, so that a flush by address knows when one entry is not enough.
+ */
 function noteLargePage(h: HartFields, gva: I64): void {
   h.code.if(i32.gt_u(h.get32('leafShift'), i32.const(12)), () => {
     const size = i64.shl(i64.const(1), i64.extend_i32_u(h.get32('leafShift')));

@@ -37,9 +37,9 @@ export interface CodeCacheOptions {
  * The decoded blocks of one hart: machine memory whose code has been executed, instruction by instruction in the form
  * that the interpreter reads.
  *
- * A decoded block belongs to one use of a frame, which the frame's number and generation name. Invariants: a frame with a
- * decoded block has the CODE flag, and no write TLB has an entry for a frame with that flag, so that every store to it
- * is announced by `written` before it happens.
+ * A decoded block belongs to one use of a frame, which the frame's number and generation name. Invariants: a frame with
+ * a decoded block has the CODE flag, and no write TLB has an entry for a frame with that flag, so that every store to
+ * it is announced by `written` before it happens.
  */
 export class CodeCache {
   readonly #o: CodeCacheOptions;
@@ -211,7 +211,9 @@ export class CodeCache {
     this.#undecode(address, address + SLOTS_BYTES);
   }
 
-  /** Only the operation goes: the instruction that stores here may be one of these slots, and needs its operands yet. */
+  /**
+   * Only the operation goes: the instruction that stores here may be one of these slots, and needs its operands yet.
+   */
   #undecode(start: number, end: number): void {
     for (let slot = start; slot < end; slot += SLOT_BYTES) this.#u8[slot] = SLOT.undecoded;
   }

@@ -53,7 +53,10 @@ export interface Imports {
   readonly nestedFault: FunctionReference;
   /** The decoded block of a block of machine memory: (machine address >>> BLOCK_SHIFT) -> address */
   readonly codeBlock: FunctionReference;
-  /** Decodes the instruction of a slot: (slot) -> 0 if the page is of a frame that has gone, so that it has to be fetched again */
+  /**
+   * Decodes the instruction of a slot: (slot) -> 0 if the page is of a frame that has gone, so that it has to be
+   * fetched again
+   */
   readonly decodeSlot: FunctionReference;
   /** Decodes instruction bits into a slot: (slot, bits) */
   readonly decodeBits: FunctionReference;

@@ -295,8 +295,8 @@ export class InterpreterContext implements Context {
   }
 
   /**
-   * Stores of this hart to code take effect at once. Other harts' stores, and a page that has got another frame while it
-   * was being executed, are found when the page is fetched again.
+   * Stores of this hart to code take effect at once. Other harts' stores, and a page that has got another frame while
+   * it was being executed, are found when the page is fetched again.
    */
   fenceI(): void {
     this.code.callVoid(this.#runtime.access.flush, this.#h.hart);

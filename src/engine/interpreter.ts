@@ -34,8 +34,8 @@ export const SLOT = {
 const FIRST_INSTRUCTION = 6;
 
 /**
- * While the crossing slot is executed, `block` lies this far above `slot` and `blockAddress` a quarter of it above pc, so
- * that pc comes out right and no branch takes its target for a slot of the same block.
+ * While the crossing slot is executed, `block` lies this far above `slot` and `blockAddress` a quarter of it above pc,
+ * so that pc comes out right and no branch takes its target for a slot of the same block.
  */
 const CROSSING_DISTANCE = 0x40000000;
 

@@ -93,16 +93,17 @@ export const PMP_RANGE_BYTES = 24;
 
 /**
  * The crossing slot, for an instruction that is looked at for every execution: one that crosses a page, because its two
- * halves may come from any two frames, and one on a page that the PMP grants only in part. One decoded instruction, then
- * two end-of-block slots, for what follows one of 2 and one of 4 bytes.
+ * halves may come from any two frames, and one on a page that the PMP grants only in part. One decoded instruction,
+ * then two end-of-block slots, for what follows one of 2 and one of 4 bytes.
  */
 export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES;
 const STATE_END = CROSSING_OFFSET + 24;
 
 /**
  * TLBs. An entry has 16 bytes:
- *   0..7   tag: the guest-virtual page (data) or block (fetch) address; all ones when the entry is empty. An access matches when
- *          its address with the page offset cleared, but for the bits that would make it misaligned, equals the tag.
+ *   0..7   tag: the guest-virtual page (data) or block (fetch) address; all ones when the entry is empty. An access
+ *          matches when its address with the page offset cleared, but for the bits that would make it misaligned,
+ *          equals the tag.
  *   8..11  data: machine address minus the low 32 bits of the guest-virtual address;
  *          fetch: machine address of the decoded block.
  *   12..15 unused
@@ -127,7 +128,8 @@ export const TLB_END = FETCH_TLB_OFFSET + 3 * FETCH_TABLE_BYTES;
  * Decoded blocks. A block is a quarter of a page of guest code; for each halfword of it there is a slot of 8 bytes:
  *   byte 0    operation: index into the interpreter's handlers (0: not decoded yet)
  *   byte 1..3 rd, rs1, rs2, each times 8
- *   byte 4..7 immediate, signed; floating point: bits 0..2 rm, bits 8..15 rs3 times 8; CSR instructions: index into CSRS
+ *   byte 4..7 immediate, signed; floating point: bits 0..2 rm, bits 8..15 rs3 times 8; CSR instructions: index into
+ *             CSRS
  * Behind the slots: two end-of-block slots (the last instruction may reach 2 bytes into the next block), then the
  * machine address of the block's code (u32).
  */

@@ -50,8 +50,8 @@ export interface Decoded {
 export const isCompressed = (halfword: number): boolean => (halfword & 3) !== 3;
 
 /**
- * Decodes the instruction at the start of `bits`: 32 bits of which the upper half is not looked at when the lower one is
- * a compressed instruction. Undefined: no instruction of ours.
+ * Decodes the instruction at the start of `bits`: 32 bits of which the upper half is not looked at when the lower one
+ * is a compressed instruction. Undefined: no instruction of ours.
  */
 export function decode(bits: number): Decoded | undefined {
   if (isCompressed(bits)) {

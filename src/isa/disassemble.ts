@@ -19,8 +19,8 @@ const ORDERINGS: readonly string[] = ['', '.rl', '.aq', '.aqrl'];
 const COMPRESSED_SYNTAX = new Map(COMPRESSED.map((form) => [form.name, form.syntax]));
 
 /**
- * An instruction in assembly: compressed ones by their own names (`c.addi`), no other aliases; jumps and branches with the
- * address they go to. What is no instruction comes out as the data it is.
+ * An instruction in assembly: compressed ones by their own names (`c.addi`), no other aliases; jumps and branches with
+ * the address they go to. What is no instruction comes out as the data it is.
  *
  * @param bits 32 bits, of which the upper half is not looked at when the lower one is a compressed instruction
  * @param address where the instruction stands

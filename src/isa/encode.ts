@@ -12,8 +12,9 @@ export class EncodeError extends Error {
 const ORDERING: Record<string, number> = { '.aqrl': 3 << 25, '.aq': 1 << 26, '.rl': 1 << 25 };
 
 /**
- * The 32-bit word of an instruction. Operands that are not given are 0; `imm` is in bytes for jumps and branches, and for
- * `lui` and `auipc` the whole 32-bit value, of which the low 12 bits are 0. Atomics take the suffixes .aq, .rl and .aqrl.
+ * The 32-bit word of an instruction. Operands that are not given are 0; `imm` is in bytes for jumps and branches, and
+ * for `lui` and `auipc` the whole 32-bit value, of which the low 12 bits are 0. Atomics take the suffixes .aq, .rl and
+ * .aqrl.
  * @throws EncodeError if there is no such instruction, or it has no room for an operand
  */
 export function encode(name: string, operands: Partial<Operands> = {}): number {

@@ -25,7 +25,9 @@ export const STATE_FIELDS_64 = [
   'scounteren',
   'senvcfg',
   'stimecmp',
-  /** Added to the number of retired instructions to get mcycle and minstret; the counter itself while it is inhibited. */
+  /**
+   * Added to the number of retired instructions to get mcycle and minstret; the counter itself while it is inhibited.
+   */
   'mcycleOffset',
   'minstretOffset',
   'pmpcfg0',

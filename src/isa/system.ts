@@ -2,7 +2,9 @@ import { i32 } from '../wasm/index.ts';
 import type { CsrOperation } from './context.ts';
 import { does, type Instruction, MASK, word } from './instruction.ts';
 
-/** Zicsr (unprivileged specification, chapter 6) and the privileged instructions (privileged specification, 3.3, 10.2). */
+/**
+ * Zicsr (unprivileged specification, chapter 6) and the privileged instructions (privileged specification, 3.3, 10.2).
+ */
 
 const SYSTEM = 0x73;
 

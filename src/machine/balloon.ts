@@ -24,7 +24,9 @@ const AMOUNTS: ReadonlySet<number> = new Set([
   BALLOON_STAT_CACHES,
 ]);
 
-/** The balloon device's side of the guest block: the memory manager writes the target there and reads the statistics. */
+/**
+ * The balloon device's side of the guest block: the memory manager writes the target there and reads the statistics.
+ */
 export class GuestBalloon implements BalloonBackend {
   readonly #guest: Guest;
   readonly #memory: GuestMemory;

@@ -3,8 +3,8 @@ import { type Assembler, assemble, R } from './assembler.ts';
 
 /**
  * What the harts of the hammer execute: for ever, pick a page at random, look whether it holds what it must, and then
- * leave it, change a word, fill it again, or have a device discard it or write to it; and call functions on pages of code
- * that are patched from time to time. What pages must hold stands in tables on other pages.
+ * leave it, change a word, fill it again, or have a device discard it or write to it; and call functions on pages of
+ * code that are patched from time to time. What pages must hold stands in tables on other pages.
  */
 
 /** Data pages; each holds seed * (2i + 1) in double word i, but the last double word, which stands in a table. */

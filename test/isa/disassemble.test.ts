@@ -12,7 +12,9 @@ import { normalized, objdump } from './objdump.ts';
 /** Conversions that are exact: objdump 2.40 knows them with the rounding mode 0 only, and does not write it. */
 const EXACT = new Set(['fcvt.d.w', 'fcvt.d.wu', 'fcvt.d.s']);
 
-/** A random encoding of an instruction, without what objdump has no name for (reserved modes, CSRs that we don't have). */
+/**
+ * A random encoding of an instruction, without what objdump has no name for (reserved modes, CSRs that we don't have).
+ */
 function encodings(instruction: Instruction): fc.Arbitrary<number> {
   const { match, mask, name } = instruction;
   const word = fc
