@@ -30,7 +30,7 @@ const COMMANDS: Record<string, Command> = {
     usage: 'help',
     help: 'this list',
     run: () =>
-      Object.values(COMMANDS)
+      [...Object.values(COMMANDS), { usage: 'Ctrl-A c', help: 'back to the guest' }]
         .map(({ usage, help }) => `${usage.padEnd(20)}${help}`)
         .join('\n'),
   },

@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly json?: boolean;
 }
 
+const PROMPT = '(ballonet) ';
+
 /** What the VMM needs beside one guest's memory: tables, heap, and some frames to be at ease. */
 const ROOM = 96 * 2 ** 20;
 
@@ -94,12 +96,14 @@ async function attend(host: Host, guest: Guest, quiet: boolean): Promise<GuestEx
   const keys = new EscapeKeys({
     input: (bytes) => guest.console.write(bytes),
     quit,
-    openMonitor: () => print('\n(ballonet) '),
-    monitorInput(bytes) {
-      if (!monitor.feed(bytes, print)) return;
-      keys.monitor = false;
+    openMonitor: () => print(`\n${PROMPT}`),
+    closeMonitor() {
+      print('\n');
       for (const output of held) stdout.write(output);
       held = [];
+    },
+    monitorInput(bytes) {
+      if (monitor.feed(bytes, print)) print(PROMPT);
     },
   });
   guest.console.onOutput((bytes) => {

@@ -1,6 +1,6 @@
 /**
  * The terminal as a guest's console: every key goes to the guest, but for the escape key, Ctrl-A:
- * `x` ends, `c` asks for a line of the monitor, a second Ctrl-A is sent as it is.
+ * `x` ends, `c` changes to the monitor and back, a second Ctrl-A is sent as it is.
  */
 
 /** What the keys ask for. */
@@ -9,8 +9,10 @@ export interface KeyTarget {
   input(bytes: Uint8Array): void;
   /** Ctrl-A x. */
   quit(): void;
-  /** Ctrl-A c: the next bytes go to `monitorInput` until `EscapeKeys.monitor` is set to false. */
+  /** Ctrl-A c: the next bytes go to `monitorInput`. */
   openMonitor(): void;
+  /** Ctrl-A c again: they go to the guest. */
+  closeMonitor(): void;
   monitorInput(bytes: Uint8Array): void;
 }
 
@@ -45,9 +47,10 @@ export class EscapeKeys {
         if (byte === ESCAPE) continue; // passes with the bytes that follow
         from = i + 1;
         if (byte === 0x78) this.#target.quit();
-        else if (byte === 0x63 && !this.monitor) {
-          this.monitor = true;
-          this.#target.openMonitor();
+        else if (byte === 0x63) {
+          this.monitor = !this.monitor;
+          if (this.monitor) this.#target.openMonitor();
+          else this.#target.closeMonitor();
         }
       } else if (byte === ESCAPE) {
         pass(i);

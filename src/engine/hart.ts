@@ -166,6 +166,11 @@ export class Hart {
   run(instructions: number, deadline: number): number {
     this.#set64('budget', BigInt(instructions));
     this.#set64('deadline', BigInt(Math.min(deadline, Number.MAX_SAFE_INTEGER)));
+    return this.resume();
+  }
+
+  /** Goes on with what is left of the budget and the deadline of the last `run`. */
+  resume(): number {
     return this.#engine.run(this.#area);
   }
 

@@ -61,6 +61,7 @@ function openDisk({ path, descriptor, readOnly, overlay }: OpenDisk): BlockBacke
 class GuestLoop {
   readonly #machine: Machine;
   readonly #output = new OutputBatch();
+  readonly #disks: readonly BlockBackend[] = data.disks.map(openDisk);
   readonly #words: Int32Array;
   /** Position of the hart's WAKE word. */
   readonly #wake: number;
@@ -94,7 +95,7 @@ class GuestLoop {
       ...image('firmware', data.firmware),
       append: data.config.append,
       devices: data.config.devices,
-      disks: data.disks.map((disk) => ({ backend: openDisk(disk) })),
+      disks: this.#disks.map((backend) => ({ backend })),
       output: (bytes) => this.#output.add(bytes),
       log: (error) => say({ kind: 'log', message: error.message }),
     });
@@ -130,9 +131,16 @@ class GuestLoop {
     return { instructions: this.#machine.instructions, busyMs: this.#busyMs };
   }
 
-  /** Hands on what the guest printed last. */
-  flush(): void {
+  /** Hands on what the guest printed last, and writes down what its disks still hold. */
+  finish(): void {
     this.#output.flush();
+    for (const disk of this.#disks) {
+      try {
+        disk.flush();
+      } catch (error) {
+        say({ kind: 'log', message: messageOf(error) });
+      }
+    }
   }
 
   #exit(): GuestExit {
@@ -210,7 +218,7 @@ function runToEnd(): { exit: GuestExit; counts: EngineCounts } {
         ? { reason: 'killed', status: 1 }
         : { reason: 'error', status: 1, message: messageOf(error) };
   }
-  loop?.flush();
+  loop?.finish();
   return { exit, counts: loop?.counts ?? { instructions: 0, busyMs: 0 } };
 }
 

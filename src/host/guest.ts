@@ -9,10 +9,10 @@ import {
   HART_SHOOTDOWN_ACK_BYTE,
   HART_STATE_BYTE,
   HEADER_GUEST_TABLE,
-  HEADER_MUTEX_OWNER,
   PAGE_SIZE,
 } from '../memory/layout.ts';
 import { GUEST_BALLOON_MANUAL } from '../memory/layout-guest.ts';
+import { abandonMutex } from '../memory/repair.ts';
 import { GuestConsole } from './console.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
 import type { EngineCounts, FromGuest, GuestExit, GuestWorkerData, ToGuest } from './messages.ts';
@@ -276,7 +276,7 @@ export class Guest {
   /** Undoes what a thread that died in the middle of something may have left behind, then frees the guest's memory. */
   #release(): void {
     const { memory, slot, harts } = this.#memory;
-    if (memory.i32[HEADER_MUTEX_OWNER] === slot + 1) memory.unlock();
+    abandonMutex(memory, slot + 1);
     for (let hart = 0; hart < harts; hart++) {
       const area = this.#memory.hartArea(hart);
       Atomics.store(memory.i32, (area + HART_STATE_BYTE) >>> 2, HART_PARKED);

@@ -1,12 +1,12 @@
 /** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
 import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import { compileEngine, HART_ENGINE_BYTES, MAX_DISKS } from '../machine/index.ts';
+import { compileEngine, hartEngineBytes, MAX_DISKS } from '../machine/index.ts';
 import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
 import { HART_CONTROL_BYTES, HEADER_RESERVE, PAGE_SIZE } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
-import { createSwap } from '../memory/swap.ts';
+import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
 import { messageOf, OptionError } from './errors.ts';
 import { openFile, readWhole } from './files.ts';
@@ -34,6 +34,9 @@ export interface HostStatistics {
 
 /** Pages of a WebAssembly memory, bytes. */
 const WASM_PAGE = 65536;
+/** VMM heap for eight guests with large hart areas, and the smallest heap, bytes. */
+const HANDFUL_OF_GUESTS = 56 * 2 ** 20;
+const MIN_HEAP = 8 * 2 ** 20;
 
 /** Runs guests on one machine memory. */
 export class Host {
@@ -60,7 +63,9 @@ export class Host {
     try {
       const pages = Math.floor(config.machineMemory / WASM_PAGE);
       this.#wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-      this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer);
+      this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer, {
+        heapBytes: heapBytes(config),
+      });
       this.#engine = compileEngine(this.#wasmMemory);
       if (swap !== undefined) createSwap(this.#memory, config.swapSize / PAGE_SIZE);
     } catch (error) {
@@ -122,7 +127,7 @@ export class Host {
       const memory = createGuest(this.#memory, {
         name: config.name,
         memoryBytes: config.memory,
-        hartBytes: HART_ENGINE_BYTES,
+        hartBytes: hartEngineBytes(config.memory),
         shares: config.shares,
         minimumBytes: config.minimum,
         domain: config.domain,
@@ -203,12 +208,21 @@ export class Host {
   }
 }
 
+/**
+ * Bytes of the VMM heap: a sixteenth of the machine memory for guests' tables and harts, up to an eighth where that would
+ * be too little for a handful of guests; and the table of swap slots.
+ */
+function heapBytes({ machineMemory, swapSize }: HostConfig): number {
+  const guests = Math.max(machineMemory / 16, Math.min(machineMemory / 8, HANDFUL_OF_GUESTS));
+  return Math.max(MIN_HEAP, guests) + (swapSize / PAGE_SIZE) * SWAP_SLOT_BYTES;
+}
+
 /** Pages of the VMM heap that a guest takes: its block, the nested page table, the area of its hart. */
 function guestOverhead(memory: number): number {
   return (
     1 +
     Math.ceil(((memory / PAGE_SIZE) * 4) / PAGE_SIZE) +
-    Math.ceil((HART_CONTROL_BYTES + HART_ENGINE_BYTES) / PAGE_SIZE)
+    Math.ceil((HART_CONTROL_BYTES + hartEngineBytes(memory)) / PAGE_SIZE)
   );
 }
 

@@ -28,11 +28,19 @@ export const MEMORY_CONSTANTS: MemoryConstants = {
   frameCode: FRAME_CODE,
 };
 
-/** Blocks of 1 KiB of guest code that a hart keeps decoded: a Linux guest with busybox executes about as much. */
-export const DECODED_BLOCKS = 1536;
+const MIB = 2 ** 20;
+/** A Linux guest with busybox executes about as many blocks of 1 KiB of code; a small guest has to do with fewer. */
+const MOST_DECODED_BLOCKS = 1536;
+const LEAST_DECODED_BLOCKS = 384;
+const DECODED_BLOCKS_PER_MIB = 6;
 
-/** Bytes of a hart area behind its control block. */
-export const HART_ENGINE_BYTES = hartAreaBytes(DECODED_BLOCKS) - HART_CONTROL_BYTES;
+/** Blocks of guest code that a hart keeps decoded, by the configured memory of its guest in bytes. */
+export const decodedBlocks = (memoryBytes: number): number =>
+  Math.max(LEAST_DECODED_BLOCKS, Math.min(MOST_DECODED_BLOCKS, Math.floor(memoryBytes / MIB) * DECODED_BLOCKS_PER_MIB));
+
+/** Bytes of a hart area behind its control block, by the configured memory of its guest in bytes. */
+export const hartEngineBytes = (memoryBytes: number): number =>
+  hartAreaBytes(decodedBlocks(memoryBytes)) - HART_CONTROL_BYTES;
 
 const WASM_PAGE = 65536;
 

@@ -1,3 +1,3 @@
-export { compileEngine, HART_ENGINE_BYTES } from './engine.ts';
+export { compileEngine, hartEngineBytes } from './engine.ts';
 export { Machine, type MachineExit, type MachineOptions } from './machine.ts';
 export { type Disk, MAX_DISKS } from './platform.ts';

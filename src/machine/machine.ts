@@ -14,7 +14,7 @@ import { virtDeviceTree } from '../firmware/virt-tree.ts';
 import { FaultHandler } from '../memory/fault.ts';
 import type { Guest } from '../memory/guest.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
-import { HART_REQUEST_CONTROL } from '../memory/layout.ts';
+import { HART_REQUEST_CONTROL, PAGE_SIZE } from '../memory/layout.ts';
 import {
   BALLOON_DEFLATE_ON_OOM,
   BALLOON_DRIVER,
@@ -25,7 +25,7 @@ import {
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
 import { GuestBalloon } from './balloon.ts';
-import { DECODED_BLOCKS, MEMORY_CONSTANTS } from './engine.ts';
+import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
 import { InputQueue } from './input.ts';
 import { type Disk, Platform } from './platform.ts';
 
@@ -103,7 +103,7 @@ export class Machine {
       constants: MEMORY_CONSTANTS,
       id: 0,
       area: guest.hartArea(0),
-      decodedBlocks: DECODED_BLOCKS,
+      decodedBlocks: decodedBlocks(guest.pages * PAGE_SIZE),
       npt: guest.nptAddress,
       ramPages: guest.pages,
       frameTable: memory.frameTable * 4,
@@ -220,8 +220,9 @@ export class Machine {
       rtc.update();
       if ((this.#control.takeRequests() & HART_REQUEST_CONTROL) !== 0) this.#controlRequested();
       const timers = Math.min(aclint.nextDeadline(), this.#clock.ticks() + rtc.msToAlarm() * 10_000);
-      const reason = this.#hart.run(BUDGET, timers);
-      if (reason === EXIT.hypercall) this.#hypercall();
+      let reason = this.#hart.run(BUDGET, timers);
+      // Hypercalls come in numbers: the guest goes on at once, within the same budget.
+      while (reason === EXIT.hypercall && this.#hypercall()) reason = this.#hart.resume();
       this.#serveHostTarget();
       if (this.exit !== undefined) return 'stopped';
       if (reason === EXIT.wfi || this.#hartState !== HART_STATE.STARTED) {
@@ -235,9 +236,10 @@ export class Machine {
     }
   }
 
-  #hypercall(): void {
+  /** False if the hart does not go on behind the call. */
+  #hypercall(): boolean {
     this.#hart.pc += 4n;
-    this.#sbi.call(this.#hart);
+    return this.#sbi.call(this.#hart) && this.#hartState === HART_STATE.STARTED;
   }
 
   #serveHostTarget(): void {

@@ -32,6 +32,8 @@ export interface SlotStore {
 }
 
 const SLOT_WORDS = 2;
+/** Bytes of the VMM heap for the account of one slot. */
+export const SWAP_SLOT_BYTES = SLOT_WORDS * 4;
 const SLOT_REFS = 0;
 const SLOT_FRAME = 1;
 const BAD = -1;
@@ -50,7 +52,7 @@ export function createSwap(memory: MachineMemory, slots: number): void {
     if (i32[HEADER_SWAP_TABLE] !== 0) {
       throw new MemoryError('the host has swap already');
     }
-    i32[HEADER_SWAP_TABLE] = allocateHeap(memory, slots * SLOT_WORDS * 4, `the account of ${slots} swap slots`);
+    i32[HEADER_SWAP_TABLE] = allocateHeap(memory, slots * SWAP_SLOT_BYTES, `the account of ${slots} swap slots`);
     i32[HEADER_SWAP_SLOTS] = slots;
     i32[HEADER_SWAP_FREE] = slots;
   } finally {

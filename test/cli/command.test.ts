@@ -172,10 +172,11 @@ describe('on a terminal', () => {
     tmux('send-keys', '-t', 'test', 'info memory', 'Enter');
     const report = await screen(/host .* free, state/);
     assert.match(report, /configured +16 MiB/);
-    tmux('send-keys', '-t', 'test', 'C-a', 'c');
-    await screen(/\(ballonet\)[\s\S]*\(ballonet\)/);
     tmux('send-keys', '-t', 'test', 'balloon 17', 'Enter');
     await screen(/17M is more than the configured memory/);
+    tmux('send-keys', '-t', 'test', 'C-a', 'c');
+    tmux('send-keys', '-t', 'test', 'again', 'C-c');
+    await screen(/typed[\s\S]*again/);
     tmux('send-keys', '-t', 'test', 'C-a', 'x');
     const end = await screen(/status-\d/);
     assert.deepEqual(end.match(/^-?icanon$/gm), ['icanon', 'icanon']);

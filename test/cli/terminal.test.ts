@@ -16,6 +16,7 @@ function typed(...pieces: string[]): string[] {
     input: (bytes) => note('guest', bytes),
     quit: () => events.push('quit'),
     openMonitor: () => events.push('monitor'),
+    closeMonitor: () => events.push('back'),
     monitorInput: (bytes) => note('line', bytes),
   });
   for (const piece of pieces) keys.feed(Buffer.from(piece, 'latin1'));
@@ -40,6 +41,7 @@ test('Ctrl-A twice is one for the guest, Ctrl-A and another key is nothing', () 
 test('after Ctrl-A c keys go to the monitor', () => {
   assert.deepEqual(typed('a\x01cinfo', ' memory\r'), ['guest:a', 'monitor', 'line:info memory\r']);
   assert.deepEqual(typed('\x01cq\x01x'), ['monitor', 'line:q', 'quit']);
+  assert.deepEqual(typed('\x01chelp\r\x01cls'), ['monitor', 'line:help\r', 'back', 'guest:ls']);
 });
 
 test('bytes without Ctrl-A all arrive, in whatever pieces', () => {

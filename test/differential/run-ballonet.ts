@@ -1,5 +1,5 @@
 /** Runs firmware on a Ballonet machine, in this thread. */
-import { compileEngine, HART_ENGINE_BYTES } from '../../src/machine/engine.ts';
+import { compileEngine, hartEngineBytes } from '../../src/machine/engine.ts';
 import { Machine, type MachineExit } from '../../src/machine/machine.ts';
 import { createGuest } from '../../src/memory/guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
@@ -34,7 +34,7 @@ export function runFirmware(firmware: Uint8Array, timeout: number): Run {
   const guest = createGuest(MachineMemory.format(buffer, { heapBytes: HEAP_BYTES }), {
     name: 'differential',
     memoryBytes: MEMORY_MIB * MIB,
-    hartBytes: HART_ENGINE_BYTES,
+    hartBytes: hartEngineBytes(MEMORY_MIB * MIB),
   });
   const output: Uint8Array[] = [];
   const machine = new Machine({

@@ -127,9 +127,8 @@ const ALL_ONES = 2n ** 64n - 1n;
 export function selectedHarts(platform: SbiPlatform, mask: bigint, base: bigint): number[] | undefined {
   if (base === ALL_ONES) return Array.from({ length: platform.hartCount }, (_, hart) => hart);
   const harts: number[] = [];
-  for (let bit = 0n; bit < 64n; bit++) {
-    if (((mask >> bit) & 1n) === 0n) continue;
-    const hart = base + bit;
+  for (let hart = base, rest = mask; rest !== 0n; hart++, rest >>= 1n) {
+    if ((rest & 1n) === 0n) continue;
     if (hart >= BigInt(platform.hartCount)) return undefined;
     harts.push(Number(hart));
   }
