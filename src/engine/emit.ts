@@ -54,7 +54,7 @@ export interface Imports {
   /** The decoded block of a block of machine memory: (machine address >>> BLOCK_SHIFT) -> address */
   readonly codeBlock: FunctionReference;
   /**
-   * Decodes the instruction of a slot: (slot) -> 0 if the page is of a frame that has gone, so that it has to be
+   * Decodes the instruction of a slot: (slot) -> 0 if the block is of a frame that has gone, so that it has to be
    * fetched again
    */
   readonly decodeSlot: FunctionReference;
