@@ -20,7 +20,7 @@ program
   .addOption(option.memory(256 * MIB))
   .addOption(option.machineMemory(1024 * MIB))
   .addOption(option.rounds(2))
-  .addOption(option.lines(8000))
+  .addOption(option.lines(3000))
   .addOption(option.swapFile())
   .addOption(option.swapSize())
   .addOption(option.json())

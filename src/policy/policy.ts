@@ -6,12 +6,12 @@
 
 import type { Decision, GuestDecision, GuestObservation, Observation, Policy } from '../memory/decision.ts';
 import { STATE_HARD, STATE_HIGH, STATE_LOW } from '../memory/layout.ts';
-import { ESX_THRESHOLDS, nextState, type Thresholds, validateThresholds } from './states.ts';
+import { DEFAULT_THRESHOLDS, nextState, type Thresholds, validateThresholds } from './states.ts';
 import { divide } from './targets.ts';
 
 /** What a policy can be told. */
 export interface PolicyOptions {
-  /** Free-memory states; ESX_THRESHOLDS by default. */
+  /** Free-memory states; DEFAULT_THRESHOLDS if not given. */
   thresholds?: Thresholds;
   /** Tax on idle memory, 0 up to but not 1; 0.75 by default. */
   tax?: number;
@@ -23,7 +23,10 @@ export interface PolicyOptions {
   driverTimeoutMs?: number;
   /** Pages in a second that are taken from one guest by paging; 16384 by default, without limit in state low. */
   pagingRate?: number;
-  /** Available memory that a balloon leaves to the guest, as a part of the configured memory; 1/8 by default. */
+  /**
+   * Available memory that a balloon leaves to the guest, as a part of the configured memory; 1/32 by default: below about
+   * half of that a guest begins to page by itself, which is what the balloon is for, and a balloon lets go.
+   */
   guard?: number;
 }
 
@@ -32,7 +35,7 @@ const SMALLEST_STEP = 256;
 /** Frames taken in one step at least, so that a hart that starves is helped at once. */
 const SMALLEST_PAGING = 64;
 /** Pages that `guard` comes to at least. */
-const SMALLEST_GUARD = 3072;
+const SMALLEST_GUARD = 1024;
 /** How far reclaiming goes beyond the threshold, so that the state is left for good. */
 const BEYOND = 1.1;
 /** Part of the memory above the threshold that balloons give back in a second. */
@@ -62,13 +65,13 @@ interface Step {
 /** Makes a policy. Throws RangeError if an option makes no sense. */
 export function createPolicy(options: PolicyOptions = {}): Policy {
   const settings: Settings = {
-    thresholds: options.thresholds ?? ESX_THRESHOLDS,
+    thresholds: options.thresholds ?? DEFAULT_THRESHOLDS,
     tax: options.tax ?? 0.75,
     balloonCap: options.balloonCap ?? 0.65,
     balloonRate: options.balloonRate ?? 0.15,
     driverTimeoutMs: options.driverTimeoutMs ?? 5000,
     pagingRate: options.pagingRate ?? 16384,
-    guard: options.guard ?? 1 / 8,
+    guard: options.guard ?? 1 / 32,
   };
   validateThresholds(settings.thresholds);
   if (!(settings.tax >= 0 && settings.tax < 1)) {
@@ -100,12 +103,17 @@ function decide(observation: Observation, settings: Settings): Decision {
     seconds,
     observation,
     shortage: state === STATE_HIGH ? 0 : Math.max(0, wanted - free),
-    urgent: state >= STATE_HARD ? Math.max(0, Math.ceil(frames * thresholds.soft * BEYOND) - free) : 0,
+    urgent: state >= STATE_HARD ? Math.max(0, Math.ceil(frames * urgentPart(thresholds)) - free) : 0,
     configured: sum(guests.map((guest) => guest.configured)),
     excess,
     giveBack: state === STATE_HIGH ? Math.max(0, free - wanted) * GIVE_BACK * seconds : 0,
   };
   return { state, guests: guests.map((guest, i) => decideGuest(guest, targets[i]!, excesses[i]!, step)) };
+}
+
+/** What paging brings about by itself when there is no time left: well out of `hard`, the rest is for the balloons. */
+function urgentPart({ soft, hard }: Thresholds): number {
+  return hard + (soft - hard) / 4;
 }
 
 function claimOf(guest: GuestObservation) {

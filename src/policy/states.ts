@@ -22,6 +22,12 @@ export interface Thresholds {
 export const ESX_THRESHOLDS: Thresholds = { high: 0.06, soft: 0.04, hard: 0.02, low: 0.01 };
 
 /**
+ * What a host uses by default. Balloons begin earlier than with ESX: the interpreted guests of a small host can fill 2% of
+ * its memory in the time that a balloon takes to answer, and what a balloon is too late for has to be paged.
+ */
+export const DEFAULT_THRESHOLDS: Thresholds = { high: 0.1, soft: 0.08, hard: 0.02, low: 0.01 };
+
+/**
  * Thresholds that grow more slowly than the memory, as later vSphere versions have them: what should be free is 6% of the
  * first 4 GiB, 4% of the next 8, 2% of the next 16 and 1% of the rest; soft, hard and low at 64%, 32% and 16% of that.
  */

@@ -123,13 +123,13 @@ const KIND_RESULTS: Record<WorkKind, (seed: number, lines: number, disk: Uint8Ar
   },
 };
 
-/** The digest of the digests of the table's files, which hold the base text repeated: see the guest's script. */
+/** The digest of the digests of the files that the round looks at; they hold the base text repeated: see the guest's script. */
 function heldDigest(work: Work, round: number): string {
   const text = joined(textLines(work.seed, BASE_LINES));
   const base = Buffer.from(text.length % 2 === 1 ? text : `${text}\n`, 'latin1');
   const files = Math.trunc((work.hold * 1048576) / FILE_BYTES);
   let digests = '';
-  for (let k = 0; k < files; k++) {
+  for (let k = round % work.rounds; k < files; k += work.rounds) {
     const hash = createHash('md5');
     let start = (k * FILE_BYTES + round) % base.length;
     for (let left = FILE_BYTES; left > 0; start = 0) {

@@ -116,7 +116,8 @@ grow() {
     k=$((k + 1))
   done
 }
-check() { (cd /table && md5sum $(seq 0 $((files - 1)))) | first | md5sum | first; }
+# Of R rounds, each looks at every R-th file, another one each time.
+check() { (cd /table && md5sum $(seq $((round % rounds)) $rounds $((files - 1)))) | first | md5sum | first; }
 shrink() { (cd /table && rm -f $(seq $keep $((files - 1)))); }
 
 if [ -n "$swap" ]; then mkswap $swap > /dev/null && swapon $swap || say failed swap; fi

@@ -26,11 +26,11 @@ export interface PlanOptions {
 
 const MIB = 2 ** 20;
 /** Part of the configured memory that the in-memory table takes at its largest: most of what a kernel leaves free. */
-const HOLD = 0.5;
+const HOLD = 0.62;
 /** Idle time after growing and after shrinking, seconds. */
-const PAUSE = 4;
+const PAUSE = 12;
 /** Time by which each guest starts its work after the one before, seconds. */
-const STAGGER = 3;
+const STAGGER = 2;
 /** Size of the disk for file work, bytes; the host fills the first half. */
 const DISK_BYTES = 4 * MIB;
 
