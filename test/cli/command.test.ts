@@ -179,6 +179,7 @@ describe('on a terminal', () => {
     await screen(/typed[\s\S]*again/);
     tmux('send-keys', '-t', 'test', 'C-a', 'x');
     const end = await screen(/status-\d/);
-    assert.deepEqual(end.match(/^-?icanon$/gm), ['icanon', 'icanon']);
+    // The guest's last line has no end: what follows stands behind it.
+    assert.deepEqual(end.match(/-?icanon$/gm), ['icanon', 'icanon']);
   });
 });
