@@ -47,7 +47,12 @@ export async function run(options: RunOptions): Promise<number> {
   } else if (exit.reason === 'error' || exit.reason === 'panic') {
     log(`guest ${guest.name}: ${exit.reason}: ${exit.message ?? ''}`);
   }
-  return exit.status;
+  return processStatus(exit.status);
+}
+
+/** A process has 8 bits for its status: a failure must not look like a success. */
+function processStatus(status: number): number {
+  return status === 0 ? 0 : status & 0xff || 1;
 }
 
 /** @throws OptionError */
