@@ -157,7 +157,10 @@ echo "name $(hostname)"; exit 3`;
       if (typed < lines.length && text.split('~ # ').length - 1 > typed) send(lines[typed++]!);
     });
     assert.match(output, /^\[1\]\+ +Running +sleep 100$/m);
-    assert.match(output, /^crc16 crc32c_generic ext4 failover jbd2 mbcache net_failover overlay squashfs virtio_mmio virtio_net$/m);
+    assert.match(
+      output,
+      /^crc16 crc32c_generic ext4 failover jbd2 mbcache net_failover overlay squashfs virtio_mmio virtio_net$/m,
+    );
     assert.doesNotMatch(output, /can't access tty|could not be loaded/);
   });
 });
