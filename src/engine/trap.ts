@@ -89,6 +89,36 @@ function defineContext(module: ModuleBuilder, f: TrapFunctions): void {
   });
 }
 
+/** What a trap into S or M uses, and what the return from it restores. */
+const LEVELS = {
+  S: {
+    privilege: S,
+    cause: 'scause',
+    epc: 'sepc',
+    value: 'stval',
+    vector: 'stvec',
+    previous: MSTATUS.SPP,
+    previousShift: MSTATUS_SPP_SHIFT,
+    previousEnable: MSTATUS.SPIE,
+    enable: MSTATUS.SIE,
+  },
+  M: {
+    privilege: M,
+    cause: 'mcause',
+    epc: 'mepc',
+    value: 'mtval',
+    vector: 'mtvec',
+    previous: MSTATUS.MPP,
+    previousShift: MSTATUS_MPP_SHIFT,
+    previousEnable: MSTATUS.MPIE,
+    enable: MSTATUS.MIE,
+  },
+} as const;
+type Level = (typeof LEVELS)[keyof typeof LEVELS];
+
+const previousPrivilege = (level: Level, status: I64): I32 =>
+  i32.wrap(i64.shr_u(only(status, level.previous), i64.const(level.previousShift)));
+
 /** Privileged specification, 3.1.6.1, 3.1.8 and 10.1.2. */
 function defineTakeTrap(module: ModuleBuilder, f: TrapFunctions): void {
   module.define(f.trap, (code) => {
@@ -102,43 +132,23 @@ function defineTakeTrap(module: ModuleBuilder, f: TrapFunctions): void {
     const delegated = i32.wrap(only(i64.shr_u(delegation, number), 1n));
     const privilege = code.local('i32', h.get32('privilege')).get;
     const status = code.local('i64', h.get('mstatus')).get;
-    const target = (vector: I64): I64 => {
-      const base = i64.and(vector, i64.const(-4));
+    const enter = (level: Level): void => {
+      h.set(level.cause, fullCause);
+      h.set(level.epc, h.get('pc'));
+      h.set(level.value, value);
+      const kept = without(status, level.previous | level.previousEnable | level.enable);
+      const previous = i64.shl(i64.extend_i32_u(privilege), i64.const(level.previousShift));
+      h.set('mstatus', i64.or(kept, i64.or(previous, moved(status, level.enable, level.previousEnable))));
+      h.set32('privilege', i32.const(level.privilege));
+      const vector = h.get(level.vector);
       const vectored = i32.and(i32.wrap(vector), isInterrupt);
-      return i64.add(base, select(vectored, i64.shl(number, i64.const(2)), i64.const(0)));
+      const distance = select(vectored, i64.shl(number, i64.const(2)), i64.const(0));
+      h.set('pc', i64.add(i64.and(vector, i64.const(-4)), distance));
     };
     code.if(
       i32.and(i32.ne(privilege, i32.const(M)), delegated),
-      () => {
-        h.set('scause', fullCause);
-        h.set('sepc', h.get('pc'));
-        h.set('stval', value);
-        const previous = i64.shl(i64.extend_i32_u(privilege), i64.const(MSTATUS_SPP_SHIFT));
-        h.set(
-          'mstatus',
-          i64.or(
-            without(status, MSTATUS.SPP | MSTATUS.SPIE | MSTATUS.SIE),
-            i64.or(previous, moved(status, MSTATUS.SIE, MSTATUS.SPIE)),
-          ),
-        );
-        h.set32('privilege', i32.const(S));
-        h.set('pc', target(h.get('stvec')));
-      },
-      () => {
-        h.set('mcause', fullCause);
-        h.set('mepc', h.get('pc'));
-        h.set('mtval', value);
-        const previous = i64.shl(i64.extend_i32_u(privilege), i64.const(MSTATUS_MPP_SHIFT));
-        h.set(
-          'mstatus',
-          i64.or(
-            without(status, MSTATUS.MPP | MSTATUS.MPIE | MSTATUS.MIE),
-            i64.or(previous, moved(status, MSTATUS.MIE, MSTATUS.MPIE)),
-          ),
-        );
-        h.set32('privilege', i32.const(M));
-        h.set('pc', target(h.get('mtvec')));
-      },
+      () => enter(LEVELS.S),
+      () => enter(LEVELS.M),
     );
     code.callVoid(f.context, h.hart);
   });
@@ -175,42 +185,29 @@ function defineInterrupt(module: ModuleBuilder, f: TrapFunctions): void {
   });
 }
 
+/** MRET and SRET (privileged specification, 3.1.6.1). */
 function defineReturns(module: ModuleBuilder, f: TrapFunctions): void {
-  const leave = (h: HartFields, privilege: I32, status: I64, pc: 'mepc' | 'sepc'): void => {
-    // MPRV does not survive a return to a less privileged mode than M.
-    h.set32('privilege', privilege);
-    h.set('mstatus', select(i32.eq(h.get32('privilege'), i32.const(M)), status, without(status, MSTATUS.MPRV)));
-    h.set('pc', h.get(pc));
-    h.code.callVoid(f.context, h.hart);
-    h.code.return(i32.const(1));
-  };
-  module.define(f.mret, (code) => {
-    const h = new HartFields(code, code.parameter(0, 'i32').get);
-    code.if(i32.ne(h.get32('privilege'), i32.const(M)), () => code.return(i32.const(0)));
-    const status = code.local('i64', h.get('mstatus')).get;
-    const mpp = code.local('i32', i32.wrap(i64.and(i64.shr_u(status, i64.const(MSTATUS_MPP_SHIFT)), i64.const(3)))).get;
-    const kept = without(status, MSTATUS.MPP | MSTATUS.MPIE | MSTATUS.MIE);
-    const next = code.local(
-      'i64',
-      i64.or(i64.or(kept, i64.const(MSTATUS.MPIE)), moved(status, MSTATUS.MPIE, MSTATUS.MIE)),
-    ).get;
-    leave(h, mpp, next, 'mepc');
-    code.unreachable();
-  });
-  module.define(f.sret, (code) => {
-    const h = new HartFields(code, code.parameter(0, 'i32').get);
-    const privilege = code.local('i32', h.get32('privilege')).get;
-    const trapped = i32.and(i32.eq(privilege, i32.const(S)), h.has('mstatus', MSTATUS.TSR));
-    code.if(i32.or(i32.eqz(privilege), trapped), () => code.return(i32.const(0)));
-    const status = code.local('i64', h.get('mstatus')).get;
-    const spp = code.local('i32', i32.wrap(i64.and(i64.shr_u(status, i64.const(MSTATUS_SPP_SHIFT)), i64.const(1)))).get;
-    const kept = without(status, MSTATUS.SPP | MSTATUS.SPIE | MSTATUS.SIE);
-    const next = code.local(
-      'i64',
-      i64.or(i64.or(kept, i64.const(MSTATUS.SPIE)), moved(status, MSTATUS.SPIE, MSTATUS.SIE)),
-    ).get;
-    leave(h, spp, next, 'sepc');
-    code.unreachable();
+  const define = (reference: FunctionReference, level: Level, isIllegal: (h: HartFields) => I32): void =>
+    module.define(reference, (code) => {
+      const h = new HartFields(code, code.parameter(0, 'i32').get);
+      code.if(isIllegal(h), () => code.return(i32.const(0)));
+      const status = code.local('i64', h.get('mstatus')).get;
+      const kept = without(status, level.previous | level.previousEnable | level.enable);
+      const restored = i64.or(i64.const(level.previousEnable), moved(status, level.previousEnable, level.enable));
+      const next = code.local('i64', i64.or(kept, restored)).get;
+      const privilege = code.local('i32', previousPrivilege(level, status)).get;
+      h.set32('privilege', privilege);
+      // MPRV does not survive a return to a less privileged mode than M.
+      h.set('mstatus', select(i32.eq(privilege, i32.const(M)), next, without(next, MSTATUS.MPRV)));
+      h.set('pc', h.get(level.epc));
+      code.callVoid(f.context, h.hart);
+      code.return(i32.const(1));
+      code.unreachable();
+    });
+  define(f.mret, LEVELS.M, (h) => i32.ne(h.get32('privilege'), i32.const(M)));
+  define(f.sret, LEVELS.S, (h) => {
+    const trapped = i32.and(i32.eq(h.get32('privilege'), i32.const(S)), h.has('mstatus', MSTATUS.TSR));
+    return i32.or(i32.eqz(h.get32('privilege')), trapped);
   });
 }
 

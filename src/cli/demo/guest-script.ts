@@ -54,26 +54,26 @@ text() {
 }
 
 work_compress() {
-  text $1 $lines > /work/plain
-  gzip -c /work/plain > /work/packed.gz
-  result trailer $(tail -c 8 /work/packed.gz | od -An -tx1 | tr -d ' \\n')
-  result unpacked $(gunzip -c /work/packed.gz | sha256sum | first)
+  text $1 $lines > /job/plain
+  gzip -c /job/plain > /job/packed.gz
+  result trailer $(tail -c 8 /job/packed.gz | od -An -tx1 | tr -d ' \\n')
+  result unpacked $(gunzip -c /job/packed.gz | sha256sum | first)
 }
 
 work_hash() {
-  text $1 $lines > /work/plain
-  result sha256 $(sha256sum < /work/plain | first)
-  result sha512 $(sha512sum < /work/plain | first)
+  text $1 $lines > /job/plain
+  result sha256 $(sha256sum < /job/plain | first)
+  result sha512 $(sha512sum < /job/plain | first)
   link=$1 i=0
   while [ $i -lt 16 ]; do link=$(echo "$link $i" | sha1sum | first); i=$((i + 1)); done
   result chain $link
 }
 
 work_sort() {
-  text $1 $lines > /work/plain
-  result bytes $(sort /work/plain | md5sum | first)
-  result reverse $(sort -k2,2 /work/plain -r | head -n 1 | cut -d' ' -f2)
-  result numeric $(sort -n -r /work/plain | md5sum | first)
+  text $1 $lines > /job/plain
+  result bytes $(sort /job/plain | md5sum | first)
+  result reverse $(sort -k2,2 /job/plain -r | head -n 1 | cut -d' ' -f2)
+  result numeric $(sort -n -r /job/plain | md5sum | first)
 }
 
 # An associative array that grows, loses every second entry, and grows again.
@@ -92,18 +92,18 @@ work_files() {
   size=$(blockdev --getsize64 $disk)
   half=$((size / 131072))
   result given $(dd if=$disk bs=65536 count=$half 2>/dev/null | sha256sum | first)
-  text $1 $lines > /work/plain
-  dd if=/work/plain of=$disk bs=65536 seek=$half conv=notrunc,sync 2>/dev/null
+  text $1 $lines > /job/plain
+  dd if=/job/plain of=$disk bs=65536 seek=$half conv=notrunc,sync 2>/dev/null
   sync
   echo 3 > /proc/sys/vm/drop_caches
-  result written $(dd if=$disk bs=65536 skip=$half 2>/dev/null | head -c $(wc -c < /work/plain) | sha256sum | first)
+  result written $(dd if=$disk bs=65536 skip=$half 2>/dev/null | head -c $(wc -c < /job/plain) | sha256sum | first)
 }
 
 work_tally() {
-  text $1 $lines > /work/plain
-  result words $(cut -d' ' -f2 /work/plain | sort | uniq -c | awk '{ printf "%s=%d,", $2, $1 }')
-  result sevens $(grep -c 777 /work/plain)
-  result upper $(tr a-z A-Z < /work/plain | sed 's/^00*//' | md5sum | first)
+  text $1 $lines > /job/plain
+  result words $(cut -d' ' -f2 /job/plain | sort | uniq -c | awk '{ printf "%s=%d,", $2, $1 }')
+  result sevens $(grep -c 777 /job/plain)
+  result upper $(tr a-z A-Z < /job/plain | sed 's/^00*//' | md5sum | first)
 }
 
 # The in-memory table of files holds the base text, repeated: file K of round R begins K times its size + R bytes into it.
@@ -111,7 +111,7 @@ work_tally() {
 grow() {
   k=0
   while [ $k -lt $files ]; do
-    { tail -c +$(((k * ${FILE_BYTES} + round) % length + 1)) /work/base; cat $copies; } > /table/$k
+    { tail -c +$(((k * ${FILE_BYTES} + round) % length + 1)) /job/base; cat $copies; } > /table/$k
     truncate -s ${FILE_BYTES} /table/$k
     k=$((k + 1))
   done
@@ -121,15 +121,15 @@ check() { (cd /table && md5sum $(seq $((round % rounds)) $rounds $((files - 1)))
 shrink() { (cd /table && rm -f $(seq $keep $((files - 1)))); }
 
 if [ -n "$swap" ]; then mkswap $swap > /dev/null && swapon $swap || say failed swap; fi
-mkdir -p /work /table
-mount -t tmpfs -o size=100% work /work
+mkdir -p /job /table
+mount -t tmpfs -o size=100% work /job
 mount -t tmpfs -o size=100% table /table
-text $seed ${BASE_LINES} > /work/base
-[ $(($(wc -c < /work/base) % 2)) = 1 ] || echo >> /work/base
-length=$(wc -c < /work/base)
+text $seed ${BASE_LINES} > /job/base
+[ $(($(wc -c < /job/base) % 2)) = 1 ] || echo >> /job/base
+length=$(wc -c < /job/base)
 copies=
 i=0
-while [ $i -lt ${FILE_BYTES} ]; do copies="$copies /work/base"; i=$((i + length)); done
+while [ $i -lt ${FILE_BYTES} ]; do copies="$copies /job/base"; i=$((i + length)); done
 files=$((hold * 1048576 / ${FILE_BYTES}))
 say phase delayed 0
 sleep $delay
@@ -137,7 +137,7 @@ round=1
 while [ $round -le $rounds ]; do
   say phase busy $round
   work_$kind $((seed + round))
-  rm -f /work/plain /work/packed.gz
+  rm -f /job/plain /job/packed.gz
   say phase growing $round
   grow
   memory
