@@ -217,6 +217,7 @@ export class Machine {
     const { aclint, rtc } = this.#platform;
     for (;;) {
       aclint.update();
+      this.#hart.updateTimer();
       rtc.update();
       if ((this.#control.takeRequests() & HART_REQUEST_CONTROL) !== 0) this.#controlRequested();
       const timers = Math.min(aclint.nextDeadline(), this.#clock.ticks() + rtc.msToAlarm() * 10_000);
