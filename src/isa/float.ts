@@ -91,33 +91,33 @@ function signInjection(s: Shape, name: string, funct3: number, sign: (a: I64, b:
   );
 }
 
-function minMax(s: Shape, name: FloatOperation, funct3: number): Instruction {
+/** Takes two operands and no rounding mode: minimum and maximum, comparisons. */
+function pair(
+  s: Shape,
+  name: FloatOperation,
+  funct3: number,
+  funct7: number,
+  syntax: string,
+  write: (c: Context, value: I64) => void,
+): Instruction {
   return does(
     s.extension,
     {
       name: `f${name}.${s.suffix}`,
       mask: MASK.funct7,
-      match: word(OP_FP, funct3, 0x14 | s.fmt),
+      match: word(OP_FP, funct3, funct7 | s.fmt),
       format: 'R',
-      syntax: 'frd, frs1, frs2',
+      syntax,
     },
-    (c) => setResult(c, s.format, c.float(name, s.format, operand(c, s.format, 1), operand(c, s.format, 2))),
+    (c) => write(c, c.float(name, s.format, operand(c, s.format, 1), operand(c, s.format, 2))),
   );
 }
 
-function compare(s: Shape, name: FloatOperation, funct3: number): Instruction {
-  return does(
-    s.extension,
-    {
-      name: `f${name}.${s.suffix}`,
-      mask: MASK.funct7,
-      match: word(OP_FP, funct3, 0x50 | s.fmt),
-      format: 'R',
-      syntax: 'rd, frs1, frs2',
-    },
-    (c) => c.setRd(c.float(name, s.format, operand(c, s.format, 1), operand(c, s.format, 2))),
-  );
-}
+const minMax = (s: Shape, name: FloatOperation, funct3: number): Instruction =>
+  pair(s, name, funct3, 0x14, 'frd, frs1, frs2', (c, value) => setResult(c, s.format, value));
+
+const compare = (s: Shape, name: FloatOperation, funct3: number): Instruction =>
+  pair(s, name, funct3, 0x50, 'rd, frs1, frs2', (c, value) => c.setRd(value));
 
 const INTEGERS = [
   { suffix: 'w', rs2: 0, to: 'to_w', from: 'from_w' },

@@ -205,10 +205,6 @@ export const i32 = {
   }),
   ...unaries<'wrap', 'i64', 'i32'>('i32', { wrap: [0xa7] }),
   ...unaries<'reinterpret', 'f32', 'i32'>('i32', { reinterpret: [0xbc] }),
-  ...unaries<'trunc_sat_f32_s' | 'trunc_sat_f32_u', 'f32', 'i32'>('i32', {
-    trunc_sat_f32_s: [0xfc, 0],
-    trunc_sat_f32_u: [0xfc, 1],
-  }),
   ...unaries<'trunc_sat_f64_s' | 'trunc_sat_f64_u', 'f64', 'i32'>('i32', {
     trunc_sat_f64_s: [0xfc, 2],
     trunc_sat_f64_u: [0xfc, 3],
@@ -292,23 +288,18 @@ export const i64 = {
     },
   ),
   ...unaries<'eqz', 'i64', 'i32'>('i32', { eqz: [0x50] }),
-  ...unaries<'clz' | 'ctz' | 'popcnt' | 'extend8_s' | 'extend16_s' | 'extend32_s', 'i64', 'i64'>('i64', {
+  ...unaries<'clz' | 'ctz' | 'popcnt' | 'extend8_s' | 'extend16_s', 'i64', 'i64'>('i64', {
     clz: [0x79],
     ctz: [0x7a],
     popcnt: [0x7b],
     extend8_s: [0xc2],
     extend16_s: [0xc3],
-    extend32_s: [0xc4],
   }),
   ...unaries<'extend_i32_s' | 'extend_i32_u', 'i32', 'i64'>('i64', { extend_i32_s: [0xac], extend_i32_u: [0xad] }),
   ...unaries<'reinterpret' | 'trunc_sat_f64_s' | 'trunc_sat_f64_u', 'f64', 'i64'>('i64', {
     reinterpret: [0xbd],
     trunc_sat_f64_s: [0xfc, 6],
     trunc_sat_f64_u: [0xfc, 7],
-  }),
-  ...unaries<'trunc_sat_f32_s' | 'trunc_sat_f32_u', 'f32', 'i64'>('i64', {
-    trunc_sat_f32_s: [0xfc, 4],
-    trunc_sat_f32_u: [0xfc, 5],
   }),
   ...loads<'load' | 'load8_s' | 'load8_u' | 'load16_s' | 'load16_u' | 'load32_s' | 'load32_u', 'i64'>('i64', {
     load: [0x29, 3],
