@@ -1,16 +1,16 @@
 /** Time from the start of the command to the first line of the guest's init, beside QEMU's on the same files. */
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { requireDebian } from '../scripts/debian.ts';
 import { type BootFiles, debianFiles } from '../src/cli/images.ts';
+import { type MachineCommand, machineCommand } from './machines.ts';
 import { type Bench, figures, format } from './report.ts';
 
 /** What init prints first. */
-const MARK = 'init has been reached';
+export const MARK = 'init has been reached';
 /** Longest time that a boot may take, milliseconds. */
 const TIMEOUT_MS = 300_000;
 /** Configured memory, MiB. */
-const MEMORY = 512;
+export const MEMORY = 512;
 
 /** Debian's kernel with an init that says that it is there, and ends. */
 export async function bootFiles(): Promise<BootFiles> {
@@ -21,9 +21,9 @@ export async function bootFiles(): Promise<BootFiles> {
  * Starts a command that boots {@link bootFiles} with its console on standard output.
  * @returns milliseconds from the start to init's line
  */
-export async function timeToInit(command: string, args: readonly string[]): Promise<number> {
+export async function timeToInit({ program, args }: MachineCommand): Promise<number> {
   const start = performance.now();
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
   let output = '';
   let reached: number | undefined;
@@ -39,43 +39,22 @@ export async function timeToInit(command: string, args: readonly string[]): Prom
   });
   clearTimeout(timer);
   if (reached === undefined)
-    throw new Error(`${command} did not come to init; its output ends with ${output.slice(-400)}`);
+    throw new Error(`${program} did not come to init; its output ends with ${output.slice(-400)}`);
   return reached;
 }
-
-/** The arguments with which Node.js boots the files as a guest of ours. */
-export function ballonetArguments(files: BootFiles, append: string, ...more: string[]): string[] {
-  const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
-  const { kernel, initrd } = files;
-  return [main, 'run', '--memory', `${MEMORY}M`, '--kernel', kernel, '--initrd', initrd, '--append', append, ...more];
-}
-
-const APPEND = 'console=ttyS0 panic=-1';
 
 export const boot: Bench = {
   description: "time from start to init, beside QEMU's on the same kernel and initial file system",
   async run({ runs, progress }) {
     requireDebian('qemu');
-    const files = await bootFiles();
-    const qemu = [
-      '-M',
-      'virt',
-      '-m',
-      `${MEMORY}M`,
-      '-nographic',
-      '-no-reboot',
-      '-kernel',
-      files.kernel,
-      '-initrd',
-      files.initrd,
-    ];
+    const guest = { ...(await bootFiles()), memoryMiB: MEMORY };
     const ours: number[] = [];
     const theirs: number[] = [];
     for (let i = 0; i < runs; i++) {
       progress(`run ${i + 1} of ${runs}`);
       // In turn, so that a slower spell of the machine meets both.
-      ours.push((await timeToInit(process.execPath, ballonetArguments(files, APPEND))) / 1000);
-      theirs.push((await timeToInit('qemu-system-riscv64', [...qemu, '-append', APPEND])) / 1000);
+      ours.push((await timeToInit(machineCommand('ballonet', guest))) / 1000);
+      theirs.push((await timeToInit(machineCommand('qemu', guest))) / 1000);
     }
     const [a, b] = [figures(ours), figures(theirs)];
     const ratio = figures(ours.map((seconds, i) => seconds / theirs[i]!));

@@ -2,24 +2,31 @@
 import { Command } from 'commander';
 import * as option from '../src/cli/options.ts';
 import { boot } from './boot.ts';
+import { cpu } from './cpu/cpu.ts';
 import { interpreter } from './interpreter.ts';
-import { type Bench, print } from './report.ts';
+import { type Bench, type BenchOptions, print } from './report.ts';
 import { virtualization } from './virtualization.ts';
 
-const BENCHES: Record<string, Bench> = { interpreter, boot, virtualization };
-
 const program = new Command('bench').description('Measures Ballonet');
-for (const [name, bench] of Object.entries(BENCHES)) {
-  program
+
+function add<Options extends BenchOptions>(name: string, bench: Bench<Options>): void {
+  const command = program
     .command(name)
     .description(bench.description)
-    .addOption(option.runs(3))
-    .addOption(option.json())
-    .action(async (options: { runs: number; json?: boolean }) => {
-      const progress = (line: string): void => void process.stderr.write(`bench: ${line}\n`);
-      print(name, await bench.run({ runs: options.runs, progress }), options.json === true);
-    });
+    .addOption(option.runs(bench.runs ?? 3))
+    .addOption(option.json());
+  for (const each of bench.options ?? []) command.addOption(each);
+  command.action(async (options: Omit<Options, 'progress'> & { json?: boolean }) => {
+    const progress = (line: string): void => void process.stderr.write(`bench: ${line}\n`);
+    // What commander gives is what the options of the command are made to give.
+    print(name, await bench.run({ ...options, progress } as unknown as Options), options.json === true);
+  });
 }
+
+add('cpu', cpu);
+add('interpreter', interpreter);
+add('boot', boot);
+add('virtualization', virtualization);
 
 try {
   await program.parseAsync();

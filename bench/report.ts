@@ -1,4 +1,5 @@
 /** What all benchmarks have in common: figures from repeated runs, and how they are printed. */
+import type { Option } from 'commander';
 import { type Column, renderTable } from '../src/cli/table.ts';
 
 /** Options of every benchmark. */
@@ -20,9 +21,13 @@ export interface Report {
 }
 
 /** A benchmark of `npm run bench`. */
-export interface Bench {
+export interface Bench<Options extends BenchOptions = BenchOptions> {
   readonly description: string;
-  run(options: BenchOptions): Promise<Report>;
+  /** Times that each thing is measured unless another number is asked for; default 3. */
+  readonly runs?: number;
+  /** Options that only this benchmark has, beside {@link BenchOptions}. */
+  readonly options?: readonly Option[];
+  run(options: Options): Promise<Report>;
 }
 
 /** The middle of some figures, and how far apart they are. */

@@ -2,7 +2,8 @@
 import { requireDebian } from '../scripts/debian.ts';
 import { Host } from '../src/index.ts';
 import { assemble } from './assemble.ts';
-import { ballonetArguments, bootFiles, timeToInit } from './boot.ts';
+import { bootFiles, MEMORY, timeToInit } from './boot.ts';
+import { machineCommand } from './machines.ts';
 import { type Bench, type Figures, figures, format } from './report.ts';
 import { KERNEL_ADDRESS, kernelSource, TIMES } from './work-kernel.ts';
 
@@ -57,18 +58,17 @@ export const virtualization: Bench = {
       (paravirtual) =>
         assemble(`kernel-${paravirtual ? 'para' : 'full'}`, kernelSource(paravirtual), KERNEL_ADDRESS).flat,
     );
-    const files = await bootFiles();
+    const { program, args } = machineCommand('ballonet', { ...(await bootFiles()), memoryMiB: MEMORY });
     const kinds = ['boot', ...Object.keys(WORK)];
     const values = { paravirtual: new Map<string, number[]>(), full: new Map<string, number[]>() };
     const add = (kind: 'paravirtual' | 'full', name: string, value: number): void => {
       values[kind].set(name, [...(values[kind].get(name) ?? []), value]);
     };
-    const append = 'console=ttyS0 panic=-1';
     for (let i = 0; i < runs; i++) {
       progress(`run ${i + 1} of ${runs}`);
       for (const kind of ['paravirtual', 'full'] as const) {
         const more = kind === 'full' ? ['--firmware', FIRMWARE] : [];
-        add(kind, 'boot', (await timeToInit(process.execPath, ballonetArguments(files, append, ...more))) / 1000);
+        add(kind, 'boot', (await timeToInit({ program, args: [...args, ...more] })) / 1000);
         const measured = await measure(kind === 'paravirtual', kernels[kind === 'paravirtual' ? 0 : 1]!);
         for (const [name, value] of Object.entries(measured)) add(kind, name, value);
       }

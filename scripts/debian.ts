@@ -1,4 +1,4 @@
-// Debian packages that tests and benchmarks compare with (QEMU, a cross assembler, OpenSBI): installed when we may,
+// Debian packages that tests and benchmarks compare with (QEMU, a cross compiler, OpenSBI): installed when we may,
 // asked for when we may not. Ballonet's own running needs none of them.
 
 import { spawnSync } from 'node:child_process';
@@ -17,6 +17,7 @@ export interface DebianNeed {
 export const debianPackages = {
   qemu: { package: 'qemu-system-misc', provides: 'qemu-system-riscv64' },
   binutils: { package: 'binutils-riscv64-linux-gnu', provides: 'riscv64-linux-gnu-as' },
+  gcc: { package: 'gcc-riscv64-linux-gnu', provides: 'riscv64-linux-gnu-gcc' },
   opensbi: { package: 'opensbi', provides: '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin' },
   dtc: { package: 'device-tree-compiler', provides: 'dtc' },
   cpio: { package: 'cpio', provides: 'cpio' },
