@@ -11,6 +11,7 @@ import {
   select,
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
+import { emptyJumpTables, jumpPageIsUsed } from './jump-table.ts';
 import {
   BLOCK_BYTES,
   BLOCK_SHIFT,
@@ -51,7 +52,7 @@ export interface AccessFunctions {
   readonly store: FunctionReference;
   /** (hart, gva, bytes, access) -> machine address; 0: trap */
   readonly atomic: FunctionReference;
-  /** (hart) -> decoded block of pc; IN_CROSSING_SLOT; 0: trap */
+  /** (hart, pc) -> decoded block of pc; IN_CROSSING_SLOT; 0: trap */
   readonly fetch: FunctionReference;
   /** (hart, pc) -> IN_CROSSING_SLOT; 0: trap */
   readonly crossing: FunctionReference;
@@ -62,10 +63,10 @@ export function declareAccess(module: ModuleBuilder): AccessFunctions {
     flush: module.declare(['i32'], undefined, 'flush'),
     flushAddress: module.declare(['i32', 'i64', 'i32']),
     dataAddress: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32'),
-    load: module.declare(['i32', 'i64', 'i32'], 'i32'),
-    store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32'),
-    atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32'),
-    fetch: module.declare(['i32'], 'i32'),
+    load: module.declare(['i32', 'i64', 'i32'], 'i32', 'load'),
+    store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32', 'store'),
+    atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32', 'atomic'),
+    fetch: module.declare(['i32', 'i64'], 'i32', 'fetch'),
     crossing: module.declare(['i32', 'i64'], 'i32'),
   };
 }
@@ -75,6 +76,9 @@ export const tlbIndex = (gva: I64): I32 => i32.and(i32.shr_u(i32.wrap(gva), i32.
 /** The same for a fetch table: its entries are of blocks. */
 export const fetchTlbIndex = (gva: I64): I32 =>
   i32.and(i32.shr_u(i32.wrap(gva), i32.const(BLOCK_SHIFT - 4)), i32.const((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
+/** The same for a known address. */
+export const fetchTlbOffset = (gva: bigint): number =>
+  (Number(BigInt.asUintN(32, gva)) >>> (BLOCK_SHIFT - 4)) & ((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
 export const blockOf = (gva: I64): I64 => i64.and(gva, i64.const(-BLOCK_BYTES));
 const pageOf = (gva: I64): I64 => i64.and(gva, i64.const(-4096));
 
@@ -99,6 +103,7 @@ function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
     code.fill(i32.add(h.hart, i32.const(TLB_OFFSET)), i32.const(0xff), i32.const(TLB_END - TLB_OFFSET));
     h.set('largePagesLow', i64.const(-1));
     h.set('largePagesLast', i64.const(0));
+    emptyJumpTables(h);
   });
   // One address: its entry in every table; if it may lie in a large page, whose translation sits in many entries, all.
   module.define(f.flushAddress, (code) => {
@@ -112,6 +117,7 @@ function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
       code.callVoid(f.flush, h.hart);
       code.return();
     });
+    code.if(jumpPageIsUsed(h, gva), () => emptyJumpTables(h));
     const entry = code.local('i32', i32.add(h.hart, tlbIndex(gva))).get;
     for (let table = TLB_OFFSET; table < FETCH_TLB_OFFSET; table += TLB_TABLE_BYTES) {
       code.store(8, entry, i64.const(-1), table);
@@ -328,7 +334,7 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
 
   module.define(f.fetch, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
-    const pc = code.local('i64', h.get('pc')).get;
+    const pc = code.parameter(1, 'i64').get;
     const { address, granted } = fetchAddress(h, pc, 2, () => code.return(i32.const(0)));
     code.if(i32.eq(granted, i32.const(2)), () => code.return(call('i32', f.crossing, h.hart, pc)));
     const block = code.local('i32', call('i32', imports.codeBlock, i32.shr_u(address, i32.const(BLOCK_SHIFT)))).get;

@@ -4,6 +4,7 @@ import { declareCsrAccess, defineCsrAccess } from './csr-access.ts';
 import type { Imports } from './emit.ts';
 import { declareFloat, defineFloat } from './float.ts';
 import { declareInterpreter, defineInterpreter } from './interpreter.ts';
+import { REGION_TYPE } from './jump-table.ts';
 import type { MemoryConstants } from './state.ts';
 import { declareTrap, defineTrap } from './trap.ts';
 import { declareWalk, defineWalk } from './walk.ts';
@@ -22,6 +23,9 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
     codeBlock: module.import('codeBlock', ['i32'], 'i32'),
     decodeSlot: module.import('decodeSlot', ['i32'], 'i32'),
     decodeBits: module.import('decodeBits', ['i32', 'i32']),
+    hot: module.import('hot', ['i32']),
+    enterRegion: module.import('enterRegion', ['i32'], 'i32'),
+    unmarkSlot: module.import('unmarkSlot', ['i32']),
     codeWritten: module.import('codeWritten', ['i32', 'i32']),
     deviceRead: module.import('deviceRead', ['i64', 'i32'], 'i64'),
     deviceWrite: module.import('deviceWrite', ['i64', 'i32', 'i64']),
@@ -34,20 +38,23 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
   const csr = declareCsrAccess(module);
   const float = declareFloat(module);
   const run = declareInterpreter(module);
+  const region = module.tableType(REGION_TYPE.parameters, REGION_TYPE.result);
   defineWalk(module, walk, imports, constants);
   defineAccess(module, access, walk, imports, constants);
   defineTrap(module, trap, imports);
   defineCsrAccess(module, csr, { access, trap, imports });
   defineFloat(module, float, imports);
-  defineInterpreter(module, run, { access, trap, float, csr, imports });
+  defineInterpreter(module, run, { access, trap, float, csr, region, imports });
   return module.finish();
 }
 
-/** What the module exports. */
+/** What the module exports; beside this the functions that translated regions call. */
 export interface EngineExports {
   run(hart: number): number;
   flush(hart: number): void;
   context(hart: number): void;
   trap(hart: number): void;
   timer(hart: number): void;
+  /** The decoded block of the code at an address: its byte address; 0 and 1: none. */
+  fetch(hart: number, pc: bigint): number;
 }

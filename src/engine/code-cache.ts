@@ -31,6 +31,10 @@ export interface CodeCacheOptions {
   readonly flush: () => void;
   /** Empties the hart's fetch TLBs: some decoded block is about to hold other code. */
   readonly flushFetch: () => void;
+  /** An instruction has been decoded: (slot, machine address of the code). */
+  readonly decoded: (slot: number, address: number) => void;
+  /** The bytes of a frame with decoded code change. */
+  readonly frameChanged: (mfn: number) => void;
 }
 
 /**
@@ -78,7 +82,7 @@ export class CodeCache {
   /** The decoded block of a block of machine memory: its byte address. */
   block(number: number): number {
     const mfn = Math.floor(number / BLOCKS_PER_FRAME);
-    const generation = this.#frameGeneration(mfn);
+    const generation = this.frameGeneration(mfn);
     let index = this.#index.get(number);
     if (index === undefined) {
       index = this.#take();
@@ -103,8 +107,7 @@ export class CodeCache {
     const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
     const address = this.#address(index);
     const number = this.#block[index]!;
-    const mfn = Math.floor(number / BLOCKS_PER_FRAME);
-    if (number === NONE || this.#frameGeneration(mfn) !== this.#generation[index]) {
+    if (!this.#isCurrent(index)) {
       // The fetch TLB still leads here.
       this.#o.flush();
       return false;
@@ -115,7 +118,56 @@ export class CodeCache {
     if (isCompressed(low)) this.decodeBits(slot, low);
     else if (code % FRAME_BYTES === FRAME_BYTES - 2) this.#u8[slot] = SLOT.crossing;
     else this.decodeBits(slot, (low | (this.#u16[(code + 2) >>> 1]! << 16)) >>> 0);
+    this.#o.decoded(slot, code);
     return true;
+  }
+
+  /** Machine address of the code that a slot stands for; undefined if the frame has been put to another use. */
+  codeAddress(slot: number): number | undefined {
+    const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
+    const address = this.#address(index);
+    const number = this.#block[index];
+    if (number === undefined || !this.#isCurrent(index)) return undefined;
+    return number * BLOCK_BYTES + ((slot - address) / SLOT_BYTES) * 2;
+  }
+
+  /** The slot for a machine address of code; undefined if there is none now. */
+  slotAt(address: number): number | undefined {
+    const index = this.#index.get(Math.floor(address / BLOCK_BYTES));
+    if (index === undefined || !this.#isCurrent(index)) return undefined;
+    return this.#address(index) + ((address % BLOCK_BYTES) / 2) * SLOT_BYTES;
+  }
+
+  /** True if the instruction at a machine address has been decoded, which happens when it is executed. */
+  wasExecuted(address: number): boolean {
+    const slot = this.slotAt(address);
+    return slot !== undefined && this.#u8[slot] !== SLOT.undecoded && this.#u8[slot] !== SLOT.illegal;
+  }
+
+  /** Has a slot enter a translation. Gives the operation that was there; undefined if it did so already. */
+  markTranslated(slot: number): number | undefined {
+    const operation = this.#u8[slot]!;
+    if (operation === SLOT.translated) return undefined;
+    this.#u8[slot] = SLOT.translated;
+    return operation;
+  }
+
+  setOperation(slot: number, operation: number): void {
+    this.#u8[slot] = operation;
+  }
+
+  /** Has a slot decoded again when it is executed. */
+  forget(slot: number): void {
+    this.#u8[slot] = SLOT.undecoded;
+  }
+
+  /** The frame whose code a decoded block holds. */
+  frameOfBlock(address: number): number {
+    return (this.#i32[(address + DECODED_CODE_OFFSET) >>> 2]! >>> 0) >>> 12;
+  }
+
+  frameGeneration(mfn: number): number {
+    return Atomics.load(this.#i32, this.#infoIndex(mfn)) >>> 8;
   }
 
   /** Decodes instruction bits into a slot. */
@@ -136,6 +188,7 @@ export class CodeCache {
     // Whoever else has decoded this use of the frame finds another generation at his next look.
     const info = this.#infoIndex(mfn);
     const generation = Atomics.add(this.#i32, info, 1 << 8) >>> 8;
+    this.#o.frameChanged(mfn);
     // An instruction of 4 bytes may begin 2 bytes before the first one written.
     const first = Math.max(0, offset - 2);
     const end = offset + length;
@@ -173,8 +226,9 @@ export class CodeCache {
     return (frameTable + mfn * constants.frameBytes + constants.frameInfoOffset) >>> 2;
   }
 
-  #frameGeneration(mfn: number): number {
-    return Atomics.load(this.#i32, this.#infoIndex(mfn)) >>> 8;
+  #isCurrent(index: number): boolean {
+    const number = this.#block[index]!;
+    return number !== NONE && this.frameGeneration(Math.floor(number / BLOCKS_PER_FRAME)) === this.#generation[index];
   }
 
   /** The page of zeros is never written, so that it needs no flag. */

@@ -29,7 +29,7 @@ export const CSR_OPERATION = { write: 0, set: 1, clear: 2 } as const;
 
 /** (hart, index into CSRS, operand, operation, writes) -> CSR_STATUS; the old value is in `value` */
 export const declareCsrAccess = (module: ModuleBuilder): FunctionReference =>
-  module.declare(['i32', 'i32', 'i64', 'i32', 'i32'], 'i32');
+  module.declare(['i32', 'i32', 'i64', 'i32', 'i32'], 'i32', 'csr');
 
 interface Uses {
   readonly access: AccessFunctions;

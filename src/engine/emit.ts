@@ -60,6 +60,12 @@ export interface Imports {
   readonly decodeSlot: FunctionReference;
   /** Decodes instruction bits into a slot: (slot, bits) */
   readonly decodeBits: FunctionReference;
+  /** The counter of jumps to a slot, whose address pc is, has come to 0: (slot) */
+  readonly hot: FunctionReference;
+  /** The translated region at a slot, whose address pc is: (slot) -> index in the table; 0: the slot is no entry now */
+  readonly enterRegion: FunctionReference;
+  /** Makes a slot that enters a region the instruction that it stands for: (slot) */
+  readonly unmarkSlot: FunctionReference;
   /** A store to a frame with decoded code is about to happen: (machine address, bytes) */
   readonly codeWritten: FunctionReference;
   /** Device accesses: (guest-physical address, bytes) -> value; (address, bytes, value) */

@@ -67,7 +67,8 @@ export function declareFloat(module: ModuleBuilder): FloatFunctions {
   const functions = new Map<string, FunctionReference>();
   for (const operation of Object.keys(EXACT) as FloatOperation[]) {
     for (const format of ['S', 'D'] as const) {
-      functions.set(key(operation, format), module.declare(['i32', 'i32', 'i64', 'i64', 'i64'], 'i64'));
+      const name = key(operation, format);
+      functions.set(name, module.declare(['i32', 'i32', 'i64', 'i64', 'i64'], 'i64', name));
     }
   }
   return functions;

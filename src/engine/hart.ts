@@ -22,6 +22,7 @@ import {
   TLB_END,
   X_OFFSET,
 } from './state.ts';
+import { type Translation, Translations, type Translator } from './translate/translations.ts';
 
 /** What a hart needs of the machine around it. */
 export interface HartEnvironment {
@@ -53,6 +54,8 @@ export interface HartOptions {
   readonly frameTable: number;
   readonly zeroFrame: number;
   readonly environment: HartEnvironment;
+  /** Translates hot code; without it all is interpreted. */
+  readonly translator?: Translator | undefined;
 }
 
 const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI)) | (1n << BigInt(INTERRUPT.SEI));
@@ -67,6 +70,7 @@ export class Hart {
   readonly #i64: BigInt64Array;
   readonly #engine: EngineExports;
   readonly #code: CodeCache;
+  readonly #translations: Translations;
 
   constructor(options: HartOptions) {
     const { memory, constants, environment, area } = options;
@@ -87,10 +91,25 @@ export class Hart {
       constants,
       flush: () => this.flush(),
       flushFetch: () => bytes.fill(0xff, area + FETCH_TLB_OFFSET, area + TLB_END),
+      decoded: (slot, address) => this.#translations.decoded(slot, address),
+      frameChanged: (mfn) => this.#translations.frameChanged(mfn),
+    });
+    this.#translations = new Translations({
+      memory,
+      area,
+      code: this.#code,
+      translator: options.translator,
+      engine: () => this.#engine as unknown as WebAssembly.Exports,
+      fetch: (pc) => this.#engine.fetch(area, BigInt.asIntN(64, pc)) >>> 0,
+      flush: () => this.flush(),
     });
     const instance = new WebAssembly.Instance(options.engine, {
       env: {
         memory,
+        table: this.#translations.table,
+        hot: (slot: number) => this.#translations.hot(slot >>> 0, this.#get64('pc')),
+        enterRegion: (slot: number) => this.#translations.enter(slot >>> 0, this.#get64('pc')),
+        unmarkSlot: (slot: number) => this.#translations.unmark(slot >>> 0),
         now: () => environment.now(),
         nestedFault: (gfn: number, write: number) => environment.nestedFault(gfn, write !== 0),
         codeBlock: (number: number) => this.#code.block(number),
@@ -247,6 +266,11 @@ export class Hart {
   flush(): void {
     this.#engine.flush(this.#area);
     this.#set32('refetch', 1);
+  }
+
+  /** A translation that the translator had put off. */
+  install(key: string, translation: Translation): void {
+    this.#translations.install(key, translation);
   }
 
   /** Bytes of a frame with decoded code are about to be changed by a device. */

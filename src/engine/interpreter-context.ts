@@ -17,7 +17,7 @@ import { STORED, tlbIndex } from './access.ts';
 import { CSR_OPERATION, CSR_STATUS } from './csr-access.ts';
 import type { HartFields } from './emit.ts';
 import { floatFunction, UNROUNDED } from './float.ts';
-import type { Runtime } from './interpreter.ts';
+import { countJump, type Runtime } from './interpreter.ts';
 import { EXIT, F_OFFSET, offset64, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
 import { ACCESS } from './walk.ts';
 
@@ -34,6 +34,8 @@ export interface Registers {
   readonly remaining: Local<'i32'>;
   readonly dataTlb: Local<'i32'>;
   readonly fetchTlb: Local<'i32'>;
+  /** 1: the next slot that enters a region is executed as the instruction that it stands for. */
+  readonly once: Local<'i32'>;
 }
 
 export interface Labels {
@@ -191,6 +193,10 @@ export class InterpreterContext implements Context {
     const sameBlock = i32.lt_u(i32.sub(destination, block.get), i32.const(SLOTS_BYTES));
     this.code.if(i32.and(sameBlock, i32.ge_s(remaining.get, i32.const(0))), () => {
       this.code.set(slot, destination);
+      // Only loops are counted here: what a forward jump leads to belongs to the code around it.
+      this.code.if(i32.lt_s(offset, i32.const(0)), () =>
+        countJump(this.#h, slot.get, this.#runtime.imports, () => pcOf(this.#r)),
+      );
       this.code.br(this.#labels.next);
     });
     this.jump(i64.add(this.pc, this.imm));

@@ -3,18 +3,23 @@ import { CAUSE } from '../isa/fields.ts';
 import type { Instruction } from '../isa/instruction.ts';
 import {
   call,
+  callIndirect,
   type FunctionBuilder,
   type FunctionReference,
+  type I32,
   type I64,
   i32,
   i64,
   type ModuleBuilder,
+  type TypeReference,
 } from '../wasm/index.ts';
 import { type AccessFunctions, blockOf, fetchTlbIndex, IN_CROSSING_SLOT } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
-import { BLOCK_BYTES, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
+import { jumpEntry, jumpTag } from './jump-table.ts';
+import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
+import { REGION_STATUS } from './translate/status.ts';
 import type { TrapFunctions } from './trap.ts';
 
 /** Operations of a decoded slot that are no instruction. */
@@ -29,9 +34,11 @@ export const SLOT = {
   /** An instruction that only writes rd, with rd = x0. */
   nop2: 4,
   nop4: 5,
+  /** The entry of a translated region. */
+  translated: 6,
 } as const;
 
-const FIRST_INSTRUCTION = 6;
+const FIRST_INSTRUCTION = 7;
 
 /**
  * While the crossing slot is executed, `block` lies this far above `slot` and `blockAddress` a quarter of it above pc,
@@ -63,6 +70,8 @@ export interface Runtime {
   readonly trap: TrapFunctions;
   readonly float: FloatFunctions;
   readonly csr: FunctionReference;
+  /** The type of a translated region's function. */
+  readonly region: TypeReference;
   readonly imports: Imports;
 }
 
@@ -87,6 +96,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       remaining: code.local('i32'),
       dataTlb: code.local('i32'),
       fetchTlb: code.local('i32'),
+      once: code.local('i32'),
     };
     const status = code.local('i32');
     code.set(r.remaining, h.get32('remaining'));
@@ -117,7 +127,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
               () => code.set(r.block, i32.load(r.block.get, 8)),
               () => {
                 h.set('pc', r.target.get);
-                code.set(r.block, call('i32', runtime.access.fetch, h.hart));
+                code.set(r.block, call('i32', runtime.access.fetch, h.hart, r.target.get));
                 code.if(i32.eqz(r.block.get), () => {
                   code.callVoid(runtime.trap.trap, h.hart);
                   code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
@@ -133,6 +143,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
           });
           const offset = i32.and(i32.wrap(r.target.get), i32.const(BLOCK_BYTES - 2));
           code.set(r.slot, i32.add(r.block.get, i32.shl(offset, i32.const(2))));
+          countJump(h, r.slot.get, runtime.imports, () => r.target.get);
         });
         code.loop((next) => {
           code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
@@ -156,6 +167,66 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       });
     });
     code.unreachable();
+  });
+}
+
+/** Runs the translated region at `slot`, and goes on where it ends. */
+function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
+  const { imports, trap, region } = runtime;
+  const entry = code.local('i32');
+  const index = code.local('i32', i32.const(0));
+  const status = code.local('i32');
+  // The instruction was counted; the region counts its own.
+  code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
+  code.set(r.target, pcOf(r));
+  code.if(r.once.get, () => {
+    code.set(r.once, i32.const(0));
+    code.callVoid(imports.unmarkSlot, r.slot.get);
+    code.br(labels.next);
+  });
+  code.set(entry, jumpEntry(h.get32('jumpTable'), r.target.get));
+  code.if(
+    i64.eq(i64.load(entry.get), jumpTag(r.target.get)),
+    () => code.set(index, i32.load(entry.get, 8)),
+    () => {
+      h.set('pc', r.target.get);
+      code.set(index, call('i32', imports.enterRegion, r.slot.get));
+      // Looking for the region's pages may have put other code into this block: fetch again.
+      code.if(i32.eqz(index.get), () => code.br(labels.fetch));
+    },
+  );
+  h.set32('remaining', r.remaining.get);
+  code.set(status, callIndirect('i32', region, index.get, h.hart, r.target.get));
+  code.set(r.remaining, h.get32('remaining'));
+  code.set(r.dataTlb, h.get32('dataTlb'));
+  code.set(r.target, h.get('pc'));
+  // The region may have had decoded blocks replaced.
+  code.set(r.blockAddress, i64.const(1));
+  code.if(i32.eqz(status.get), () => code.br(labels.jump));
+  code.if(i32.eq(status.get, i32.const(REGION_STATUS.interpret)), () => {
+    code.set(r.once, i32.const(1));
+    code.br(labels.jump);
+  });
+  code.if(i32.eq(status.get, i32.const(REGION_STATUS.exception)), () => code.callVoid(trap.trap, h.hart));
+  code.if(i32.eq(status.get, i32.const(REGION_STATUS.poll)), () => {
+    code.set(status, call('i32', trap.poll, h.hart, r.remaining.get));
+    code.if(status.get, () => code.return(status.get));
+    code.set(r.remaining, h.get32('remaining'));
+  });
+  code.br(labels.fetch);
+}
+
+/** Counts a jump to a slot; when there have been enough of them the code there is hot. */
+export function countJump(h: HartFields, slot: I32, imports: Imports, pc: () => I64): void {
+  const { code } = h;
+  const counter = code.local('i32');
+  const left = code.local('i32');
+  code.set(counter, i32.add(h.hart, i32.and(i32.shr_u(slot, i32.const(2)), i32.const(COUNTERS * 2 - 2))));
+  code.set(left, i32.sub(i32.load16_u(counter.get, COUNTERS_OFFSET), i32.const(1)));
+  code.store(2, counter.get, left.get, COUNTERS_OFFSET);
+  code.unlikely(i32.eqz(left.get), () => {
+    h.set('pc', pc());
+    code.callVoid(imports.hot, slot);
   });
 }
 
@@ -206,6 +277,7 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
       code.br(labels.next);
     },
     illegal: () => code.br(labels.illegal),
+    translated: () => enterRegion(code, h, r, labels, runtime),
     nop2: () => advance(2),
     nop4: () => advance(4),
   };

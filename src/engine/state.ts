@@ -8,7 +8,7 @@ import { PMP_ENTRIES, STATE_FIELDS_32, STATE_FIELDS_64, type StateField32, type 
  *     256    x registers, then f registers, 8 bytes each
  *     768    64-bit fields, 32-bit fields
  *     4096   TLBs: for each context a read and a write table; then the fetch tables
- *     ...    decoded blocks
+ *     ...    jump tables, counters of jumps, decoded blocks
  */
 
 export const CONTROL_BYTES = 256;
@@ -47,6 +47,10 @@ const ENGINE_FIELDS_32 = [
   /** Byte address of the TLB tables for data accesses now, and of the fetch table. */
   'dataTlb',
   'fetchTlb',
+  /** Byte address of the jump table for the privilege now. */
+  'jumpTable',
+  /** 1: something stands in a jump table. */
+  'jumpTableUsed',
   /** Privilege of data accesses (it differs from `privilege` under MPRV). */
   'dataPrivilege',
   'reservationAddress',
@@ -125,6 +129,31 @@ export const FETCH_TABLE_BYTES = FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_END = FETCH_TLB_OFFSET + 3 * FETCH_TABLE_BYTES;
 
 /**
+ * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address. An entry has 16 bytes:
+ *   0..7   address of the region's entry, with bit 0 set; 0 when the entry is empty
+ *   8..11  index of its function in the hart's table
+ *   12..15 unused
+ * Invariant: what the table names may be executed at once: all code of the region is mapped where the region expects
+ * it, and unchanged. Whatever could change that empties the table, as it empties the fetch TLB.
+ */
+export const JUMP_TABLE_OFFSET = align(TLB_END, 4096);
+export const JUMP_ENTRIES = 2048;
+export const JUMP_ENTRY_SHIFT = 4;
+export const JUMP_TABLE_BYTES = JUMP_ENTRIES << JUMP_ENTRY_SHIFT;
+/** Behind the tables a bit for each page, several sharing one, that a region in them has code on: bit 0 is page 0. */
+export const JUMP_PAGES_OFFSET = JUMP_TABLE_OFFSET + 3 * JUMP_TABLE_BYTES;
+export const JUMP_PAGES = 8192;
+export const JUMP_TABLES_END = JUMP_PAGES_OFFSET + JUMP_PAGES / 8;
+
+/**
+ * Counters (u16) of jumps by the slot that they lead to, several slots sharing one: how many more there may be until
+ * the code there counts as hot.
+ */
+export const COUNTERS_OFFSET = JUMP_TABLES_END;
+export const COUNTERS = 8192;
+const COUNTERS_END = COUNTERS_OFFSET + COUNTERS * 2;
+
+/**
  * Decoded blocks. A block is a quarter of a page of guest code; for each halfword of it there is a slot of 8 bytes:
  *   byte 0    operation: index into the interpreter's handlers (0: not decoded yet)
  *   byte 1..3 rd, rs1, rs2, each times 8
@@ -139,7 +168,7 @@ export const SLOT_BYTES = 8;
 export const SLOTS_BYTES = (BLOCK_BYTES / 2) * SLOT_BYTES;
 export const DECODED_CODE_OFFSET = SLOTS_BYTES + 2 * SLOT_BYTES;
 export const DECODED_BLOCK_BYTES = SLOTS_BYTES + 3 * SLOT_BYTES;
-export const DECODED_OFFSET = align(TLB_END, 4096);
+export const DECODED_OFFSET = align(COUNTERS_END, 4096);
 
 /** Bytes of a hart area with room for `blocks` decoded blocks. */
 export const hartAreaBytes = (blocks: number): number => align(DECODED_OFFSET + blocks * DECODED_BLOCK_BYTES, 4096);

@@ -17,6 +17,8 @@ import {
   EXIT,
   FETCH_TABLE_BYTES,
   FETCH_TLB_OFFSET,
+  JUMP_TABLE_BYTES,
+  JUMP_TABLE_OFFSET,
   offset32,
   REQUEST_OFFSET,
   TLB_OFFSET,
@@ -85,6 +87,10 @@ function defineContext(module: ModuleBuilder, f: TrapFunctions): void {
     h.set32(
       'fetchTlb',
       i32.add(i32.add(h.hart, i32.const(FETCH_TLB_OFFSET)), i32.mul(table, i32.const(FETCH_TABLE_BYTES))),
+    );
+    h.set32(
+      'jumpTable',
+      i32.add(i32.add(h.hart, i32.const(JUMP_TABLE_OFFSET)), i32.mul(table, i32.const(JUMP_TABLE_BYTES))),
     );
   });
 }

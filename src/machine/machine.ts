@@ -4,6 +4,7 @@ import type { Finish } from '../devices/test-finisher.ts';
 import { VIRTIO_BALLOON_F } from '../devices/virtio/balloon.ts';
 import { Hart } from '../engine/hart.ts';
 import { EXIT } from '../engine/state.ts';
+import type { Translator } from '../engine/translate/translations.ts';
 import { type BootPlan, loadBoot, planBoot } from '../firmware/boot.ts';
 import type { ImageSource } from '../firmware/image-error.ts';
 import { EXTENSIONS, EXTENSIONS_WITHOUT_SSTC } from '../firmware/isa-string.ts';
@@ -39,6 +40,8 @@ export interface MachineOptions {
   readonly wasmMemory: WebAssembly.Memory;
   /** The engine for that memory (`compileEngine`). */
   readonly engine: WebAssembly.Module;
+  /** Translates hot guest code; without it all is interpreted. */
+  readonly translator?: Translator | undefined;
   /** The guest, attached by this thread. */
   readonly guest: Guest;
   /** This thread's access to the swap. */
@@ -108,6 +111,7 @@ export class Machine {
       ramPages: guest.pages,
       frameTable: memory.frameTable * 4,
       zeroFrame: memory.zeroFrame,
+      translator: options.translator,
       environment: {
         now: () => this.#clock.ticks(),
         nestedFault: (gfn, write) => faults.fault(gfn, write),

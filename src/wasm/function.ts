@@ -35,11 +35,24 @@ export interface FunctionReference extends FunctionType {
   readonly index: number;
 }
 
+/** The type of functions that are called through a table, as an index into the module's types. */
+export interface TypeReference extends FunctionType {
+  readonly typeIndex: number;
+}
+
+/** The body of a function: its entry of the code section without the size, and where its unlikely branches are. */
+export interface FunctionBody {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Byte offsets from the start of the body of the `if` instructions that are hardly ever true. */
+  readonly unlikely: readonly number[];
+}
+
 /** Writes one function body, statement by statement, with structured control flow. */
 export class FunctionBuilder {
   readonly type: FunctionType;
   readonly #code = new ByteSink();
   readonly #locals: ValType[] = [];
+  readonly #unlikely: number[] = [];
   #depth = 0;
 
   constructor(type: FunctionType) {
@@ -102,6 +115,15 @@ export class FunctionBuilder {
     this.#code.byte(0x0f);
   }
 
+  /** Goes over to a function of the module's table, which returns in this function's place. */
+  returnCallIndirect(type: TypeReference, index: I32, ...args: Expr<ValType>[]): void {
+    emitArguments(this.#code, type, args);
+    index.emit(this.#code);
+    this.#code.byte(0x13);
+    this.#code.unsigned(type.typeIndex);
+    this.#code.byte(0);
+  }
+
   unreachable(): void {
     this.#code.byte(0x00);
   }
@@ -128,6 +150,13 @@ export class FunctionBuilder {
     }
     this.#code.byte(0x0b);
     this.#depth--;
+  }
+
+  /** An `if` that is hardly ever true: the compiler puts its code out of the way (branch hinting proposal). */
+  unlikely(condition: I32, then: (end: Label) => void, otherwise?: (end: Label) => void): void {
+    condition.emit(this.#code);
+    this.#unlikely.push(this.#code.length);
+    this.if(new Expr('i32', () => {}), then, otherwise);
   }
 
   br(label: Label): void {
@@ -177,8 +206,7 @@ export class FunctionBuilder {
     this.unreachable();
   }
 
-  /** The function's entry of the code section, without its size. */
-  finish(): Uint8Array<ArrayBuffer> {
+  finish(): FunctionBody {
     if (this.#depth !== 0) throw new Error('a block was left open');
     const body = new ByteSink();
     const groups: { type: ValType; count: number }[] = [];
@@ -192,9 +220,10 @@ export class FunctionBuilder {
       body.unsigned(group.count);
       body.byte(VALUE_TYPE_CODES[group.type]);
     }
+    const start = body.length;
     body.append(this.#code.finish());
     body.byte(0x0b);
-    return body.finish();
+    return { bytes: body.finish(), unlikely: this.#unlikely.map((offset) => start + offset) };
   }
 
   #structured(opcode: number, body: (label: Label) => void): void {
@@ -206,14 +235,35 @@ export class FunctionBuilder {
   }
 }
 
-function emitCall(sink: ByteSink, callee: FunctionReference, args: readonly Expr<ValType>[]): void {
+function emitArguments(sink: ByteSink, callee: FunctionType, args: readonly Expr<ValType>[]): void {
   if (args.length !== callee.parameters.length) throw new Error('wrong number of arguments');
   for (const [index, argument] of args.entries()) {
     if (argument.type !== callee.parameters[index]) throw new Error(`argument ${index} is ${argument.type}`);
     argument.emit(sink);
   }
+}
+
+function emitCall(sink: ByteSink, callee: FunctionReference, args: readonly Expr<ValType>[]): void {
+  emitArguments(sink, callee, args);
   sink.byte(0x10);
   sink.unsigned(callee.index);
+}
+
+/** Calls the function at an index of the module's table. */
+export function callIndirect<R extends ValType>(
+  type: R,
+  callee: TypeReference,
+  index: I32,
+  ...args: Expr<ValType>[]
+): Expr<R> {
+  if (callee.result !== type) throw new Error(`the function's result is ${callee.result}, not ${type}`);
+  return new Expr(type, (sink) => {
+    emitArguments(sink, callee, args);
+    index.emit(sink);
+    sink.byte(0x11);
+    sink.unsigned(callee.typeIndex);
+    sink.byte(0);
+  });
 }
 
 /** Calls a function with a result; the caller names the result's type, which is checked. */

@@ -1,22 +1,30 @@
 import type { ValType } from './expr.ts';
-import { FunctionBuilder, type FunctionReference, type FunctionType, VALUE_TYPE_CODES } from './function.ts';
+import {
+  type FunctionBody,
+  FunctionBuilder,
+  type FunctionReference,
+  type FunctionType,
+  type TypeReference,
+  VALUE_TYPE_CODES,
+} from './function.ts';
 import { ByteSink } from './sink.ts';
 
 interface Definition {
   readonly reference: FunctionReference;
   readonly exportName: string | undefined;
-  body: Uint8Array | undefined;
+  body: FunctionBody | undefined;
 }
 
 /**
- * Builds a WebAssembly module that imports one shared memory as `env.memory` and functions from `env`.
- * All imports have to be declared before the first function. A function may be declared first and defined later.
+ * Builds a WebAssembly module that imports one shared memory as `env.memory`, functions from `env`, and, if asked for,
+ * one table of functions as `env.table`. All imports have to be declared before the first function. A function may be declared first and defined later.
  */
 export class ModuleBuilder {
   readonly #types: FunctionType[] = [];
   readonly #imports: { name: string; type: FunctionType }[] = [];
   readonly #functions: Definition[] = [];
   readonly #memoryPages: number;
+  #hasTable = false;
 
   /** @param memoryPages the size of the shared memory in WebAssembly pages (64 KiB), minimum and maximum. */
   constructor(memoryPages: number) {
@@ -28,6 +36,13 @@ export class ModuleBuilder {
     const type = { parameters, result };
     this.#imports.push({ name, type });
     return { ...type, index: this.#imports.length - 1 };
+  }
+
+  /** The type of functions that this module calls through the table, which it imports from then on. */
+  tableType(parameters: readonly ValType[], result?: ValType): TypeReference {
+    this.#hasTable = true;
+    const type = { parameters, result };
+    return { ...type, typeIndex: this.#typeIndex(type) };
   }
 
   declare(parameters: readonly ValType[], result?: ValType, exportName?: string): FunctionReference {
@@ -56,9 +71,16 @@ export class ModuleBuilder {
       out.unsigned(type.result === undefined ? 0 : 1);
       if (type.result !== undefined) out.byte(VALUE_TYPE_CODES[type.result]);
     });
-    section(sink, 2, [undefined, ...this.#imports.keys()], (out, index) => {
+    const table = this.#hasTable ? ['table' as const] : [];
+    section(sink, 2, ['memory' as const, ...table, ...this.#imports.keys()], (out, index) => {
       out.name('env');
-      if (index === undefined) {
+      if (index === 'table') {
+        out.name('table');
+        out.byte(0x01);
+        out.byte(0x70); // of functions, without a maximum
+        out.byte(0x00);
+        out.unsigned(0);
+      } else if (index === 'memory') {
         out.name('memory');
         out.byte(0x02);
         out.byte(0x03); // shared, with a maximum
@@ -81,12 +103,34 @@ export class ModuleBuilder {
         out.unsigned(definition.reference.index);
       },
     );
+    this.#branchHints(sink);
     section(sink, 10, this.#functions, (out, definition) => {
       if (definition.body === undefined) throw new Error(`function ${definition.reference.index} was not defined`);
-      out.unsigned(definition.body.length);
-      out.append(definition.body);
+      out.unsigned(definition.body.bytes.length);
+      out.append(definition.body.bytes);
     });
     return sink.finish();
+  }
+
+  /** The custom section of the branch hinting proposal; it stands before the code section. */
+  #branchHints(sink: ByteSink): void {
+    const functions = this.#functions.filter((definition) => (definition.body?.unlikely.length ?? 0) > 0);
+    if (functions.length === 0) return;
+    const out = new ByteSink();
+    out.name('metadata.code.branch_hint');
+    out.unsigned(functions.length);
+    for (const { reference, body } of functions) {
+      out.unsigned(reference.index);
+      out.unsigned(body!.unlikely.length);
+      for (const offset of body!.unlikely) {
+        out.unsigned(offset);
+        out.unsigned(1); // bytes of the hint
+        out.unsigned(0); // unlikely
+      }
+    }
+    sink.byte(0);
+    sink.unsigned(out.length);
+    sink.append(out.finish());
   }
 
   #typeIndex(type: FunctionType): number {

@@ -1,4 +1,5 @@
 /** Runs firmware on a Ballonet machine, in this thread. */
+import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
 import { compileEngine, hartEngineBytes } from '../../src/machine/engine.ts';
 import { Machine, type MachineExit } from '../../src/machine/machine.ts';
 import { createGuest } from '../../src/memory/guest.ts';
@@ -40,6 +41,7 @@ export function runFirmware(firmware: Uint8Array, timeout: number): Run {
   const machine = new Machine({
     wasmMemory,
     engine,
+    translator: process.env['T'] ? new SynchronousTranslator(WASM_PAGES, Number(process.env['T'])) : undefined,
     guest,
     now: () => performance.now(),
     wallClockNs: () => BigInt(Date.now()) * 1_000_000n,

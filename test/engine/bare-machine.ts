@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { buildEngine } from '../../src/engine/build.ts';
 import { Hart, type HartEnvironment } from '../../src/engine/hart.ts';
 import { CHUNK, EXIT, hartAreaBytes } from '../../src/engine/state.ts';
+import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
 import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
 import { FaultHandler } from '../../src/memory/fault.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
@@ -90,6 +91,7 @@ export class BareMachine {
       ramPages: this.guest.pages,
       frameTable: this.machineMemory.frameTable * 4,
       zeroFrame: this.machineMemory.zeroFrame,
+      translator: process.env['T'] ? new SynchronousTranslator(WASM_PAGES, Number(process.env['T'])) : undefined,
       environment: {
         now: () => this.time,
         nestedFault: (gfn, write) => this.faults.fault(gfn, write),

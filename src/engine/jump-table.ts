@@ -1,0 +1,44 @@
+import { type FunctionType, type I32, type I64, i32, i64 } from '../wasm/index.ts';
+import type { HartFields } from './emit.ts';
+import {
+  JUMP_ENTRIES,
+  JUMP_ENTRY_SHIFT,
+  JUMP_PAGES,
+  JUMP_PAGES_OFFSET,
+  JUMP_TABLE_OFFSET,
+  JUMP_TABLES_END,
+} from './state.ts';
+
+/** A translated region's function: (hart, pc) -> REGION_STATUS. */
+export const REGION_TYPE = { parameters: ['i32', 'i64'], result: 'i32' } as const satisfies FunctionType;
+
+/** Address of the entry of a jump table that a guest-virtual address may be in. */
+export function jumpEntry(table: I32, gva: I64): I32 {
+  const low = i32.wrap(gva);
+  const hash = i32.xor(i32.shr_u(low, i32.const(1)), i32.shr_u(low, i32.const(12)));
+  return i32.add(table, i32.shl(i32.and(hash, i32.const(JUMP_ENTRIES - 1)), i32.const(JUMP_ENTRY_SHIFT)));
+}
+
+/** Number of that entry. */
+export function jumpIndex(gva: bigint): number {
+  const low = Number(BigInt.asUintN(32, gva));
+  return ((low >>> 1) ^ (low >>> 12)) & (JUMP_ENTRIES - 1);
+}
+
+/** What stands in the entry for an address. */
+export const jumpTag = (gva: I64): I64 => i64.or(gva, i64.const(1));
+
+/** True if a region in the tables may have code on the page of an address. */
+export function jumpPageIsUsed(h: HartFields, gva: I64): I32 {
+  const page = i32.and(i32.wrap(i64.shr_u(gva, i64.const(12))), i32.const(JUMP_PAGES - 1));
+  const byte = i32.load8_u(i32.add(h.hart, i32.shr_u(page, i32.const(3))), JUMP_PAGES_OFFSET);
+  return i32.and(i32.shr_u(byte, i32.and(page, i32.const(7))), i32.const(1));
+}
+
+export function emptyJumpTables(h: HartFields): void {
+  h.code.if(h.get32('jumpTableUsed'), () => {
+    const first = i32.add(h.hart, i32.const(JUMP_TABLE_OFFSET));
+    h.code.fill(first, i32.const(0), i32.const(JUMP_TABLES_END - JUMP_TABLE_OFFSET));
+    h.set32('jumpTableUsed', i32.const(0));
+  });
+}

@@ -1,0 +1,227 @@
+import { EFFECTS } from './effects.ts';
+import { decodeBits, instructionLength, OUTSIDE, type Region, type RegionBlock } from './region.ts';
+
+/** Instructions of a region, of a function that is taken into it, and calls into each other. */
+const MOST_INSTRUCTIONS = 220;
+const MOST_INLINED = 48;
+const MOST_CALL_DEPTH = 4;
+
+/**
+ * The instruction at an offset from the entry: its bits; undefined if it has never been executed, or can't be seen from
+ * here.
+ */
+export type CodeReader = (offset: number) => number | undefined;
+
+/** A call that was taken into the region: the code of the function is there once for each of them. */
+interface Frame {
+  readonly caller: Frame | undefined;
+  /** Offset of the function called, and of the instruction behind the call. */
+  readonly entry: number;
+  readonly returnOffset: number;
+  readonly depth: number;
+  /** Offsets of instructions that are in the region, and of those that begin a block. */
+  readonly seen: Set<number>;
+  readonly leaders: Set<number>;
+}
+
+interface Place {
+  readonly frame: Frame;
+  readonly offset: number;
+}
+
+/** Where an instruction leads; offsets from the entry. */
+interface Successors {
+  readonly kind: 'next' | 'branch' | 'jump' | 'call' | 'indirect' | 'return' | 'stop';
+  readonly target: number;
+  readonly next: number;
+}
+
+/**
+ * Finds the code that belongs to a hot place: what has been executed of the function around it, from there on, with
+ * small functions that it calls. Undefined if the first instruction is already one for the interpreter.
+ */
+export function discover(read: CodeReader): Region | undefined {
+  const root = newFrame(undefined, 0, OUTSIDE);
+  const walk = new Walk(read);
+  walk.from({ frame: root, offset: 0 });
+  return walk.count === 0 ? undefined : { blocks: walk.blocks(root) };
+}
+
+function newFrame(caller: Frame | undefined, entry: number, returnOffset: number): Frame {
+  const depth = caller === undefined ? 0 : caller.depth + 1;
+  return { caller, entry, returnOffset, depth, seen: new Set(), leaders: new Set() };
+}
+
+class Walk {
+  count = 0;
+  readonly #read: CodeReader;
+  /** Blocks to look at; those of calls come when all else has been seen. */
+  readonly #queue: Place[] = [];
+  readonly #calls: Place[] = [];
+  readonly #frames: Frame[] = [];
+  /** Frames by call: caller's place of the call instruction. */
+  readonly #inlined = new Map<Frame, Map<number, Frame>>();
+
+  constructor(read: CodeReader) {
+    this.#read = read;
+  }
+
+  from(start: Place): void {
+    this.#frames.push(start.frame);
+    this.#enqueue(start);
+    for (;;) {
+      const place = this.#queue.shift() ?? this.#calls.shift();
+      if (place === undefined || this.count >= MOST_INSTRUCTIONS) return;
+      this.#scan(place);
+    }
+  }
+
+  #enqueue(place: Place): void {
+    place.frame.leaders.add(place.offset);
+    this.#queue.push(place);
+  }
+
+  /** Follows instructions from the start of a block to its end. */
+  #scan({ frame, offset: start }: Place): void {
+    for (let offset = start; this.count < MOST_INSTRUCTIONS; ) {
+      if (frame.seen.has(offset)) {
+        frame.leaders.add(offset);
+        return;
+      }
+      const bits = this.#read(offset);
+      const s = successors(bits, offset);
+      if (s.kind === 'stop') return;
+      frame.seen.add(offset);
+      this.count++;
+      switch (s.kind) {
+        case 'next':
+          offset = s.next;
+          continue;
+        case 'branch':
+          this.#enqueue({ frame, offset: s.next });
+          this.#enqueue({ frame, offset: s.target });
+          return;
+        case 'jump':
+          this.#enqueue({ frame, offset: s.target });
+          return;
+        case 'call':
+          this.#call(frame, offset, s);
+          return;
+        case 'return':
+          if (frame.caller !== undefined) this.#enqueue({ frame: frame.caller, offset: frame.returnOffset });
+          return;
+        default:
+          return;
+      }
+    }
+  }
+
+  #call(caller: Frame, offset: number, s: Successors): void {
+    if (caller.depth >= MOST_CALL_DEPTH) return;
+    let isRecursive = false;
+    for (let frame: Frame | undefined = caller; frame !== undefined; frame = frame.caller) {
+      isRecursive ||= frame.depth > 0 && frame.entry === s.target;
+    }
+    if (isRecursive) return;
+    const size = this.#size(s.target);
+    if (size === undefined || this.count + size > MOST_INSTRUCTIONS) return;
+    const frame = newFrame(caller, s.target, s.next);
+    this.#frames.push(frame);
+    const calls = this.#inlined.get(caller) ?? new Map<number, Frame>();
+    this.#inlined.set(caller, calls.set(offset, frame));
+    frame.leaders.add(s.target);
+    this.#calls.push({ frame, offset: s.target });
+  }
+
+  /** Instructions of a function that have been executed; undefined if they are too many. */
+  #size(entry: number): number | undefined {
+    const seen = new Set<number>();
+    const queue = [entry];
+    for (let start = queue.pop(); start !== undefined; start = queue.pop()) {
+      for (let offset = start; !seen.has(offset); ) {
+        const s = successors(this.#read(offset), offset);
+        if (s.kind === 'stop') break;
+        seen.add(offset);
+        if (seen.size > MOST_INLINED) return undefined;
+        if (s.kind === 'branch' || s.kind === 'jump') queue.push(s.target);
+        if (s.kind !== 'next' && s.kind !== 'branch' && s.kind !== 'call') break;
+        offset = s.next;
+      }
+    }
+    return seen.size === 0 ? undefined : seen.size;
+  }
+
+  /** Cuts what was seen into blocks. */
+  blocks(root: Frame): RegionBlock[] {
+    const numbers = new Map<Frame, Map<number, number>>();
+    const places: Place[] = [{ frame: root, offset: 0 }];
+    numbers.set(root, new Map([[0, 0]]));
+    const numberOf = (frame: Frame | undefined, offset: number): number => {
+      if (frame === undefined || !frame.seen.has(offset)) return OUTSIDE;
+      const ofFrame = numbers.get(frame) ?? new Map<number, number>();
+      numbers.set(frame, ofFrame);
+      let number = ofFrame.get(offset);
+      if (number === undefined) {
+        number = places.length;
+        ofFrame.set(offset, number);
+        places.push({ frame, offset });
+      }
+      return number;
+    };
+    const blocks: RegionBlock[] = [];
+    // `places` grows while it is gone through: only what can be reached becomes a block.
+    for (const { frame, offset: start } of places) {
+      const code: number[] = [];
+      const block = { offset: start, code, taken: OUTSIDE, next: OUTSIDE, likely: OUTSIDE };
+      blocks.push(block);
+      for (let offset = start; ; ) {
+        const bits = this.#read(offset)!;
+        const s = successors(bits, offset);
+        code.push(bits);
+        if (s.kind === 'next') {
+          offset = s.next;
+          if (frame.seen.has(offset) && !frame.leaders.has(offset)) continue;
+          block.next = numberOf(frame, offset);
+        } else if (s.kind === 'branch') {
+          block.taken = numberOf(frame, s.target);
+          block.next = numberOf(frame, s.next);
+        } else if (s.kind === 'jump') {
+          block.taken = numberOf(frame, s.target);
+        } else if (s.kind === 'call') {
+          block.taken = numberOf(this.#inlined.get(frame)?.get(offset), s.target);
+        } else if (s.kind === 'return') {
+          block.likely = numberOf(frame.caller, frame.returnOffset);
+        }
+        break;
+      }
+    }
+    return blocks;
+  }
+}
+
+const RA = 1;
+const ALTERNATE_LINK = 5;
+const isLink = (register: number): boolean => register === RA || register === ALTERNATE_LINK;
+
+/** The roles of jumps follow the hints of the unprivileged specification, 2.5.1 (return-address stack). */
+function successors(bits: number | undefined, offset: number): Successors {
+  const stop = { kind: 'stop', target: OUTSIDE, next: OUTSIDE } as const;
+  if (bits === undefined) return stop;
+  const decoded = decodeBits(bits);
+  if (decoded === undefined) return stop;
+  const { rd, rs1, imm } = decoded.operands;
+  const next = offset + instructionLength(bits);
+  const target = offset + imm;
+  switch (EFFECTS[decoded.number]!.control) {
+    case 'next':
+      return { kind: 'next', target: OUTSIDE, next };
+    case 'branch':
+      return { kind: 'branch', target, next };
+    case 'relative':
+      return { kind: isLink(rd) ? 'call' : 'jump', target, next };
+    case 'indirect':
+      return { kind: rd === 0 && isLink(rs1) ? 'return' : 'indirect', target: OUTSIDE, next };
+    case 'interpreter':
+      return stop;
+  }
+}

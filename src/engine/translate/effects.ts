@@ -1,0 +1,128 @@
+import type { Context, FloatOperation } from '../../isa/context.ts';
+import { INSTRUCTIONS } from '../../isa/decode.ts';
+import type { Instruction } from '../../isa/instruction.ts';
+import { type Expr, FunctionBuilder, i32, i64, type Local } from '../../wasm/index.ts';
+
+/** Where execution goes after an instruction. */
+export type Control =
+  /** To the next one. */
+  | 'next'
+  /** To pc + imm or to the next one. */
+  | 'branch'
+  /** To pc + imm. */
+  | 'relative'
+  /** To an address that was computed. */
+  | 'indirect'
+  /** Through the interpreter: the instruction is no part of any region. */
+  | 'interpreter';
+
+/** What an instruction reads, writes and may do, whatever its operands are. */
+export interface Effects {
+  readonly control: Control;
+  readonly readsRs1: boolean;
+  readonly readsRs2: boolean;
+  readonly writesRd: boolean;
+  /** Bit n: the floating-point source n is read. */
+  readonly floatSources: number;
+  readonly writesFloat: boolean;
+  /** It needs mstatus.FS to be on. */
+  readonly usesFloat: boolean;
+  /** Floating-point operations that it performs, as operation and format. */
+  readonly floatOperations: readonly string[];
+}
+
+interface Record {
+  control: Control;
+  readsRs1: boolean;
+  readsRs2: boolean;
+  writesRd: boolean;
+  floatSources: number;
+  writesFloat: boolean;
+  floatOperations: string[];
+}
+
+/**
+ * Runs an instruction's semantics against a context that only takes notes: nothing but the semantics says what an
+ * instruction does.
+ */
+function observe(instruction: Instruction): Effects {
+  const seen: Record = {
+    control: 'next',
+    readsRs1: false,
+    readsRs2: false,
+    writesRd: false,
+    floatSources: 0,
+    writesFloat: false,
+    floatOperations: [],
+  };
+  const code = new FunctionBuilder({ parameters: [], result: undefined });
+  const zero = i32.const(0);
+  const wide = i64.const(0);
+  const control = (kind: Control) => (): void => {
+    seen.control = kind;
+  };
+  const leave = control('interpreter');
+  const context: Context = {
+    code,
+    get rs1() {
+      seen.readsRs1 = true;
+      return wide;
+    },
+    get rs2() {
+      seen.readsRs2 = true;
+      return wide;
+    },
+    imm: wide,
+    pc: wide,
+    nextPc: wide,
+    temporary: <T extends 'i32' | 'i64'>(type: T, value: Expr<T>): Local<T> => code.local(type, value),
+    setRd: () => {
+      seen.writesRd = true;
+    },
+    readable: () => zero,
+    store: () => {},
+    atomic: () => zero,
+    reservable: () => zero,
+    reservationAddress: zero,
+    reservationValue: wide,
+    reserve: () => {},
+    jump: control('indirect'),
+    jumpRelative: control('relative'),
+    branch: control('branch'),
+    floatBits: (source) => {
+      seen.floatSources |= 1 << source;
+      return wide;
+    },
+    singleBits: (source) => {
+      seen.floatSources |= 1 << source;
+      return zero;
+    },
+    setFloat64: () => {
+      seen.writesFloat = true;
+    },
+    setFloat32: () => {
+      seen.writesFloat = true;
+    },
+    float: (operation: FloatOperation, format) => {
+      seen.floatOperations.push(operation + format);
+      return wide;
+    },
+    csr: () => {
+      seen.writesRd = true;
+    },
+    rs1FieldIsNonzero: zero,
+    uimm: wide,
+    ecall: leave,
+    ebreak: leave,
+    mret: leave,
+    sret: leave,
+    wfi: leave,
+    fenceI: leave,
+    sfenceVma: leave,
+  };
+  instruction.semantics(context);
+  return { ...seen, usesFloat: instruction.extension === 'F' || instruction.extension === 'D' };
+}
+
+/** By number of instruction. */
+export const EFFECTS: readonly Effects[] = INSTRUCTIONS.map(observe);

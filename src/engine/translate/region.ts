@@ -1,0 +1,46 @@
+import { type Decoded, decode, isCompressed } from '../../isa/decode.ts';
+
+/** A place outside of the region. */
+export const OUTSIDE = -1;
+
+/** Instructions that follow each other. Control enters at the first one only. */
+export interface RegionBlock {
+  /** Address of the first instruction, relative to that of the region's entry, in bytes. */
+  readonly offset: number;
+  /** The instructions' bits. */
+  readonly code: readonly number[];
+  /** Block that the branch or jump at the end leads to; OUTSIDE if there is none, or it is not in the region. */
+  taken: number;
+  /** Block that follows if there is no jump. */
+  next: number;
+  /** Block that the indirect jump at the end most likely leads to: its offset is what the target is compared with. */
+  likely: number;
+}
+
+/**
+ * Guest code that becomes one WebAssembly function: basic blocks, of which the first is the only entry. It names no
+ * addresses, so that the same code at another place, or of another guest, is the same region.
+ *
+ * Invariant: every block can be reached from the first one.
+ */
+export interface Region {
+  readonly blocks: readonly RegionBlock[];
+}
+
+/** What two regions have in common when, and only when, they are the same. */
+export const regionKey = ({ blocks }: Region): string =>
+  blocks.map((b) => `${b.offset}:${b.taken},${b.next},${b.likely}:${b.code.join()}`).join(';');
+
+export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);
+
+const DECODED = new Map<number, Decoded | undefined>();
+const MOST_DECODED = 1 << 14;
+
+/** Decodes instruction bits, remembering what was asked for lately. */
+export function decodeBits(bits: number): Decoded | undefined {
+  if (DECODED.has(bits)) return DECODED.get(bits);
+  if (DECODED.size >= MOST_DECODED) DECODED.clear();
+  const decoded = decode(bits);
+  DECODED.set(bits, decoded);
+  return decoded;
+}

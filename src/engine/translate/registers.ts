@@ -1,0 +1,77 @@
+import type { Decoded } from '../../isa/decode.ts';
+import { EFFECTS } from './effects.ts';
+import { successorsOf } from './flow.ts';
+import { decodeBits, type Region } from './region.ts';
+
+/** Sets of registers, bit n for register n: of the integer and of the floating-point file. */
+export interface RegisterSet {
+  readonly x: number;
+  readonly f: number;
+}
+
+const NONE: RegisterSet = { x: 0, f: 0 };
+export const union = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x | b.x, f: a.f | b.f });
+const intersection = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & b.x, f: a.f & b.f });
+const difference = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & ~b.x, f: a.f & ~b.f });
+const same = (a: RegisterSet, b: RegisterSet): boolean => a.x === b.x && a.f === b.f;
+
+export function registersRead({ number, operands }: Decoded): RegisterSet {
+  const effects = EFFECTS[number]!;
+  const source = (n: 1 | 2 | 3, register: number): number => (effects.floatSources & (1 << n) ? 1 << register : 0);
+  return {
+    x: ((effects.readsRs1 ? 1 << operands.rs1 : 0) | (effects.readsRs2 ? 1 << operands.rs2 : 0)) & ~1,
+    f: source(1, operands.rs1) | source(2, operands.rs2) | source(3, operands.rs3),
+  };
+}
+
+export function registersWritten({ number, operands }: Decoded): RegisterSet {
+  const effects = EFFECTS[number]!;
+  return {
+    x: effects.writesRd ? (1 << operands.rd) & ~1 : 0,
+    f: effects.writesFloat ? 1 << operands.rd : 0,
+  };
+}
+
+/** How a region uses the register files, which it keeps in locals. */
+export interface RegisterUse {
+  /** Registers that the locals need from memory at the entry. */
+  readonly loaded: RegisterSet;
+  /** By block: registers that may have been written on the way to its start, so that an exit has to store them. */
+  readonly changed: readonly RegisterSet[];
+}
+
+/**
+ * Two flows forward over the blocks: registers that some way to a block writes (they are stored at exits), and that all
+ * ways write. A register that is used, or would be stored, where not all ways wrote it has to be loaded.
+ */
+export function analyseRegisters(region: Region): RegisterUse {
+  const { blocks } = region;
+  const decoded = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
+  const written = decoded.map((instructions) => instructions.map(registersWritten).reduce(union, NONE));
+  const all: RegisterSet = { x: -1, f: -1 };
+  const may: RegisterSet[] = blocks.map(() => NONE);
+  const must: RegisterSet[] = blocks.map((_, block) => (block === 0 ? NONE : all));
+  const queue = blocks.map((_, block) => block);
+  for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
+    const mayOut = union(may[block]!, written[block]!);
+    const mustOut = union(must[block]!, written[block]!);
+    for (const successor of successorsOf(region, block)) {
+      const nextMay = union(may[successor]!, mayOut);
+      const nextMust = intersection(must[successor]!, mustOut);
+      if (same(nextMay, may[successor]!) && same(nextMust, must[successor]!)) continue;
+      may[successor] = nextMay;
+      must[successor] = nextMust;
+      if (!queue.includes(successor)) queue.push(successor);
+    }
+  }
+  let loaded = NONE;
+  for (const [block, instructions] of decoded.entries()) {
+    loaded = union(loaded, difference(may[block]!, must[block]!));
+    let known = must[block]!;
+    for (const instruction of instructions) {
+      loaded = union(loaded, difference(registersRead(instruction), known));
+      known = union(known, registersWritten(instruction));
+    }
+  }
+  return { loaded, changed: may };
+}

@@ -1,0 +1,29 @@
+import type { Region } from './region.ts';
+import { regionName, translate } from './translate.ts';
+import type { Translation, Translator } from './translations.ts';
+
+/** Translates each region at once, in the thread that asks: the hart waits for it. */
+export class SynchronousTranslator implements Translator {
+  readonly threshold: number;
+  readonly #memoryPages: number;
+  readonly #known = new Map<string, Translation>();
+
+  /**
+   * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
+   * @param threshold jumps to a place after which it is translated
+   */
+  constructor(memoryPages: number, threshold: number) {
+    this.#memoryPages = memoryPages;
+    this.threshold = threshold;
+  }
+
+  translate(key: string, region: Region): Translation {
+    let translation = this.#known.get(key);
+    if (translation === undefined) {
+      const module = new WebAssembly.Module(translate([region], this.#memoryPages));
+      translation = { module, name: regionName(0) };
+      this.#known.set(key, translation);
+    }
+    return translation;
+  }
+}

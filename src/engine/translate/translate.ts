@@ -1,0 +1,275 @@
+import type { FloatFormat, FloatOperation } from '../../isa/context.ts';
+import {
+  type FunctionBuilder,
+  type FunctionReference,
+  type I64,
+  i32,
+  i64,
+  type Label,
+  type Local,
+  ModuleBuilder,
+  type TypeReference,
+} from '../../wasm/index.ts';
+import { HartFields } from '../emit.ts';
+import { jumpEntry, jumpTag, REGION_TYPE } from '../jump-table.ts';
+import { F_OFFSET, X_OFFSET } from '../state.ts';
+import { EFFECTS } from './effects.ts';
+import { analyseFlow, type Flow } from './flow.ts';
+import { decodeBits, instructionLength, OUTSIDE, type Region } from './region.ts';
+import {
+  analyseRegisters,
+  type RegisterSet,
+  type RegisterUse,
+  registersRead,
+  registersWritten,
+  union,
+} from './registers.ts';
+import { REGION_STATUS } from './status.ts';
+import { type RegionImports, type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
+
+/** Name of the function of the region at an index of the module. */
+export const regionName = (index: number): string => `r${index}`;
+
+/**
+ * Writes regions as one WebAssembly module. It imports the machine memory, the hart's table of functions and functions
+ * of the engine, and exports a function (hart, pc) -> REGION_STATUS for each region.
+ * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
+ */
+export function translate(regions: readonly Region[], memoryPages: number): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder(memoryPages);
+  const imports = importFunctions(module, regions);
+  const type = module.tableType(REGION_TYPE.parameters, REGION_TYPE.result);
+  for (const [index, region] of regions.entries()) {
+    const reference = module.declare(REGION_TYPE.parameters, REGION_TYPE.result, regionName(index));
+    module.define(reference, (code) => new RegionWriter(code, region, imports, type).write());
+  }
+  return module.finish();
+}
+
+function importFunctions(module: ModuleBuilder, regions: readonly Region[]): RegionImports {
+  const float = new Map<string, FunctionReference>();
+  for (const { blocks } of regions) {
+    for (const { code } of blocks) {
+      for (const bits of code) {
+        for (const name of EFFECTS[decodeBits(bits)!.number]!.floatOperations) {
+          if (!float.has(name)) {
+            float.set(name, module.import(name, ['i32', 'i32', 'i64', 'i64', 'i64'], 'i64'));
+          }
+        }
+      }
+    }
+  }
+  return {
+    load: module.import('load', ['i32', 'i64', 'i32'], 'i32'),
+    store: module.import('store', ['i32', 'i64', 'i32', 'i64'], 'i32'),
+    atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
+    csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
+    float: (operation: FloatOperation, format: FloatFormat) => float.get(operation + format)!,
+  };
+}
+
+/** Writes one region's function. */
+class RegionWriter {
+  readonly #code: FunctionBuilder;
+  readonly #region: Region;
+  readonly #imports: RegionImports;
+  readonly #type: TypeReference;
+  readonly #flow: Flow;
+  readonly #use: RegisterUse;
+  readonly #h: HartFields;
+  readonly #locals: RegionLocals;
+  readonly #target: Local<'i64'>;
+  readonly #merges = new Map<number, Label>();
+  readonly #loops = new Map<number, Label>();
+  #context!: TranslatorContext;
+  #link!: Label;
+
+  constructor(code: FunctionBuilder, region: Region, imports: RegionImports, type: TypeReference) {
+    this.#code = code;
+    this.#region = region;
+    this.#imports = imports;
+    this.#type = type;
+    this.#flow = analyseFlow(region);
+    this.#use = analyseRegisters(region);
+    this.#h = new HartFields(code, code.parameter(0, 'i32').get);
+    let all: RegisterSet = { x: 0, f: 0 };
+    for (const block of region.blocks) {
+      for (const bits of block.code) {
+        const decoded = decodeBits(bits)!;
+        all = union(all, union(registersRead(decoded), registersWritten(decoded)));
+      }
+    }
+    const file = (set: number): Map<number, Local<'i64'>> =>
+      new Map(Array.from({ length: 32 }, (_, n) => n).flatMap((n) => (set & (1 << n) ? [[n, code.local('i64')]] : [])));
+    this.#locals = {
+      entry: code.parameter(1, 'i64'),
+      remaining: code.local('i32'),
+      dataTlb: code.local('i32'),
+      floatOn: code.local('i32'),
+      x: file(all.x),
+      f: file(all.f),
+      exitCode: code.local('i32'),
+      exitOffset: code.local('i32'),
+      exitX: code.local('i32'),
+      exitF: code.local('i32'),
+    };
+    this.#target = code.local('i64');
+  }
+
+  write(): void {
+    const { remaining, dataTlb, x, f } = this.#locals;
+    const code = this.#code;
+    code.set(remaining, this.#h.get32('remaining'));
+    code.set(dataTlb, this.#h.get32('dataTlb'));
+    for (const [n, local] of x) {
+      if (this.#use.loaded.x & (1 << n)) code.set(local, i64.load(this.#h.hart, X_OFFSET + n * 8));
+    }
+    for (const [n, local] of f) {
+      if (this.#use.loaded.f & (1 << n)) code.set(local, i64.load(this.#h.hart, F_OFFSET + n * 8));
+    }
+    code.block((link) => {
+      this.#link = link;
+      code.block((leave) => {
+        this.#context = new TranslatorContext(code, this.#h, this.#locals, this.#imports, leave);
+        if (f.size > 0) this.#context.readFloatState();
+        this.#tree(0);
+        code.unreachable();
+      });
+      this.#left();
+    });
+    this.#goOn();
+    code.unreachable();
+  }
+
+  /** Goes on at `target`: in another region if one is known there. */
+  #goOn(): void {
+    const code = this.#code;
+    const target = this.#target.get;
+    this.#h.set32('remaining', this.#locals.remaining.get);
+    const entry = code.local('i32', jumpEntry(this.#h.get32('jumpTable'), target)).get;
+    const known = i64.eq(i64.load(entry), jumpTag(target));
+    code.if(i32.and(known, i32.ge_s(this.#locals.remaining.get, i32.const(0))), () =>
+      code.returnCallIndirect(this.#type, i32.load(entry, 8), this.#h.hart, target),
+    );
+    this.#h.set('pc', target);
+    code.return(i32.const(REGION_STATUS.continue));
+  }
+
+  /** The end of what `leave` began. */
+  #left(): void {
+    const code = this.#code;
+    const { exitCode, exitOffset, exitX, exitF, entry, remaining, x, f } = this.#locals;
+    const spill = (mask: Local<'i32'>, file: ReadonlyMap<number, Local<'i64'>>, base: number): void => {
+      for (const [n, local] of file) {
+        code.if(i32.and(mask.get, i32.const(1 << n)), () => code.store(8, this.#h.hart, local.get, base + n * 8));
+      }
+    };
+    spill(exitX, x, X_OFFSET);
+    spill(exitF, f, F_OFFSET);
+    code.set(this.#target, i64.add(entry.get, i64.extend_i32_s(exitOffset.get)));
+    code.set(remaining, i32.add(remaining.get, i32.shr_u(exitCode.get, i32.const(8))));
+    const status = i32.and(exitCode.get, i32.const(0xff));
+    code.if(i32.ne(status, i32.const(REGION_STATUS.continue)), () => {
+      this.#h.set('pc', this.#target.get);
+      this.#h.set32('remaining', remaining.get);
+      code.return(status);
+    });
+  }
+
+  /** A block and those that it dominates. */
+  #tree(block: number): void {
+    const merges = this.#flow.merges[block]!;
+    if (!this.#flow.isLoopHeader[block]) this.#within(block, merges);
+    else {
+      this.#code.loop((start) => {
+        this.#loops.set(block, start);
+        this.#within(block, merges);
+      });
+    }
+  }
+
+  #within(block: number, [last, ...others]: readonly number[]): void {
+    if (last === undefined) this.#block(block);
+    else {
+      this.#code.block((end) => {
+        this.#merges.set(last, end);
+        this.#within(block, others);
+      });
+      this.#tree(last);
+    }
+  }
+
+  #block(number: number): void {
+    const code = this.#code;
+    const { remaining } = this.#locals;
+    const block = this.#region.blocks[number]!;
+    const count = block.code.length;
+    code.set(remaining, i32.sub(remaining.get, i32.const(count)));
+    this.#context.beginBlock(this.#use.changed[number]!);
+    let offset = block.offset;
+    let last = offset;
+    let terminator: Terminator | undefined;
+    for (const [index, bits] of block.code.entries()) {
+      last = offset;
+      terminator = this.#context.write(decodeBits(bits)!, offset, count - index - 1);
+      offset += instructionLength(bits);
+    }
+    const target = last + decodeBits(block.code.at(-1)!)!.operands.imm;
+    const changed = this.#context.changed;
+    switch (terminator?.kind) {
+      case undefined:
+        this.#edge(number, block.next, offset, false);
+        break;
+      case 'relative':
+        this.#edge(number, block.taken, target, false);
+        break;
+      case 'branch': {
+        code.if(
+          terminator.condition,
+          () => this.#edge(number, block.taken, target, true),
+          () => {
+            this.#context.changed = changed;
+            this.#edge(number, block.next, offset, true);
+          },
+        );
+        break;
+      }
+      case 'indirect': {
+        code.set(this.#target, terminator.target);
+        const { likely } = block;
+        if (likely !== OUTSIDE) {
+          const to = this.#region.blocks[likely]!.offset;
+          code.if(i64.eq(this.#target.get, this.#context.address(to)), () => this.#edge(number, likely, to, false));
+          this.#context.changed = changed;
+        }
+        this.#context.spill();
+        code.br(this.#link);
+        break;
+      }
+    }
+  }
+
+  /** Goes from the end of a block to another one, or to an offset out of the region. */
+  #edge(from: number, to: number, offset: number, conditional: boolean): void {
+    const code = this.#code;
+    if (to === OUTSIDE && conditional) {
+      // Never taken so far.
+      this.#context.leave(REGION_STATUS.continue, offset, 0);
+    } else if (to === OUTSIDE || this.#flow.isIrreducible(from, to)) {
+      this.#exit(offset);
+    } else if (this.#flow.isBackEdge(from, to)) {
+      code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
+      code.br(this.#loops.get(to)!);
+    } else if (this.#flow.isMerge[to]) {
+      code.br(this.#merges.get(to)!);
+    } else {
+      this.#tree(to);
+    }
+  }
+
+  #exit(offset: number): void {
+    this.#context.spill();
+    this.#code.set(this.#target, this.#context.address(offset));
+    this.#code.br(this.#link);
+  }
+}

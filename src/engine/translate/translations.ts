@@ -1,0 +1,313 @@
+import { fetchTlbOffset } from '../access.ts';
+import type { CodeCache } from '../code-cache.ts';
+import { jumpIndex } from '../jump-table.ts';
+import {
+  BLOCK_BYTES,
+  COUNTERS,
+  COUNTERS_OFFSET,
+  type Field32,
+  JUMP_ENTRY_SHIFT,
+  JUMP_PAGES,
+  JUMP_PAGES_OFFSET,
+  offset32,
+} from '../state.ts';
+import { discover } from './discover.ts';
+import { type Region, regionKey } from './region.ts';
+
+/** A region's function in a compiled module. */
+export interface Translation {
+  readonly module: WebAssembly.Module;
+  /** Name of the function that the module exports. */
+  readonly name: string;
+}
+
+/** Who translates. */
+export interface Translator {
+  /** Jumps to a place after which it is hot: 1 to 65535. */
+  readonly threshold: number;
+  /**
+   * Translates a region, now or later.
+   * @param key names the region's contents
+   * @returns undefined if the translation comes later, by `Hart.install`
+   */
+  translate(key: string, region: Region): Translation | undefined;
+}
+
+export interface TranslationsOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly area: number;
+  readonly code: CodeCache;
+  readonly translator: Translator | undefined;
+  /** The engine's functions that regions import. */
+  readonly engine: () => WebAssembly.Exports;
+  /** (pc) -> decoded block of the page that it is on now; below `MIN_BLOCK`: none */
+  readonly fetch: (pc: bigint) => number;
+  /** Empties the hart's TLBs and jump tables. */
+  readonly flush: () => void;
+}
+
+/** A page of a region's code: how many pages it lies above the entry's, and the use of a frame that it has to be. */
+interface Page {
+  readonly delta: bigint;
+  readonly mfn: number;
+  readonly generation: number;
+}
+
+/** A region where it has been found. */
+interface Place {
+  /** Machine address of the entry. */
+  readonly address: number;
+  readonly key: string;
+  readonly pages: readonly Page[];
+  /** Index of its function in the hart's table; 0: not translated yet. */
+  index: number;
+  /** Operation of the entry's slot while the slot says that there is a translation. */
+  operation: number;
+}
+
+const PAGE_SHIFT = 12n;
+const PAGE_BYTES = 4096;
+/** Places after which all are given up, so that what is no longer used does not stay for ever. */
+const MOST_PLACES = 12_000;
+const TABLE_STEP = 1024;
+/** Counter of a place that can't be translated: it is looked at again after as many jumps. */
+const SELDOM = 0xffff;
+const MIN_BLOCK = 4096;
+
+/** The translated regions of one hart: finds them, has them translated, and knows when they may be entered. */
+export class Translations {
+  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
+  /** Regions translated and entered into the table so far; translations given up because their code changed. */
+  installed = 0;
+  dropped = 0;
+  readonly #o: TranslationsOptions;
+  readonly #u8: Uint8Array;
+  readonly #u16: Uint16Array;
+  readonly #i32: Int32Array;
+  readonly #i64: BigInt64Array;
+  readonly #places = new Map<number, Place>();
+  /** By machine frame. */
+  readonly #byFrame = new Map<number, Set<Place>>();
+  /** Places that wait for a translation, by key. */
+  readonly #waiting = new Map<string, Place[]>();
+  readonly #translated = new Map<string, number>();
+  readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
+  #next = 1;
+
+  constructor(options: TranslationsOptions) {
+    const buffer = options.memory.buffer;
+    this.#o = options;
+    this.#u8 = new Uint8Array(buffer);
+    this.#u16 = new Uint16Array(buffer);
+    this.#i32 = new Int32Array(buffer);
+    this.#i64 = new BigInt64Array(buffer);
+    const first = (options.area + COUNTERS_OFFSET) >>> 1;
+    this.#u16.fill(options.translator?.threshold ?? SELDOM, first, first + COUNTERS);
+  }
+
+  /** A slot's counter has come to 0; pc is that of the slot. */
+  hot(slot: number, pc: bigint): void {
+    const { translator, code } = this.#o;
+    const counter = (this.#o.area + COUNTERS_OFFSET + ((slot >>> 2) & (COUNTERS * 2 - 2))) >>> 1;
+    this.#u16[counter] = translator?.threshold ?? SELDOM;
+    if (translator === undefined) return;
+    const address = code.codeAddress(slot);
+    if (address === undefined) return;
+    const known = this.#places.get(address);
+    if (known !== undefined) {
+      if (this.#isCurrent(known)) {
+        if (known.index !== 0) this.#mark(known, slot);
+        return;
+      }
+      this.#drop(known);
+    }
+    const pages = new Map<bigint, Page>();
+    const region = discover((offset) => this.#instruction(pages, address, pc, offset));
+    if (region === undefined) {
+      this.#u16[counter] = SELDOM;
+      return;
+    }
+    const key = regionKey(region);
+    this.#add({ address, key, pages: [...pages.values()], index: 0, operation: 0 }, region, translator);
+  }
+
+  /** A translation that was asked for has come. */
+  install(key: string, translation: Translation): void {
+    const index = this.#enterTable(key, translation);
+    for (const place of this.#waiting.get(key) ?? []) {
+      if (this.#places.get(place.address) === place) this.#translate(place, index);
+    }
+    this.#waiting.delete(key);
+  }
+
+  /**
+   * Looks at a place that is translated before it is entered by way of a slot: is all of its code where it was?
+   * @returns index of the function; 0: it may not be entered, and the slot is the instruction again
+   */
+  enter(slot: number, pc: bigint): number {
+    const address = this.#o.code.codeAddress(slot);
+    const place = address === undefined ? undefined : this.#places.get(address);
+    if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
+      this.unmark(slot);
+      return 0;
+    }
+    const entry = this.#get32('jumpTable') + (jumpIndex(pc) << JUMP_ENTRY_SHIFT);
+    this.#i64[entry / 8] = BigInt.asIntN(64, pc | 1n);
+    this.#i32[(entry + 8) >>> 2] = place.index;
+    this.#i32[(this.#o.area + offset32('jumpTableUsed')) >>> 2] = 1;
+    for (const { delta } of place.pages) {
+      const page = Number(((pc >> PAGE_SHIFT) + delta) & BigInt(JUMP_PAGES - 1));
+      this.#u8[this.#o.area + JUMP_PAGES_OFFSET + (page >>> 3)]! |= 1 << (page & 7);
+    }
+    return place.index;
+  }
+
+  /** Makes a slot what it was before its place was translated; it is counted again. */
+  unmark(slot: number): void {
+    const address = this.#o.code.codeAddress(slot);
+    const place = address === undefined ? undefined : this.#places.get(address);
+    if (place === undefined) this.#o.code.forget(slot);
+    else this.#o.code.setOperation(slot, place.operation);
+  }
+
+  /** A slot has been decoded: if a translation is known there, the slot says so. */
+  decoded(slot: number, address: number): void {
+    const place = this.#places.get(address);
+    if (place === undefined || place.index === 0) return;
+    if (this.#isCurrent(place)) this.#mark(place, slot);
+  }
+
+  /** The code in a frame changes. */
+  frameChanged(mfn: number): void {
+    const places = this.#byFrame.get(mfn);
+    if (places === undefined) return;
+    for (const place of places) this.#drop(place);
+    this.#o.flush();
+  }
+
+  #add(place: Place, region: Region, translator: Translator): void {
+    if (this.#places.size >= MOST_PLACES) this.#reset();
+    this.#places.set(place.address, place);
+    for (const { mfn } of place.pages) {
+      const places = this.#byFrame.get(mfn) ?? new Set();
+      this.#byFrame.set(mfn, places.add(place));
+    }
+    const { key } = place;
+    const index = this.#translated.get(key);
+    if (index !== undefined) {
+      this.#translate(place, index);
+      return;
+    }
+    const waiting = this.#waiting.get(key);
+    if (waiting !== undefined) {
+      waiting.push(place);
+      return;
+    }
+    const translation = translator.translate(key, region);
+    if (translation === undefined) this.#waiting.set(key, [place]);
+    else this.#translate(place, this.#enterTable(key, translation));
+  }
+
+  #enterTable(key: string, { module, name }: Translation): number {
+    let exports = this.#instances.get(module);
+    if (exports === undefined) {
+      const env = { ...this.#o.engine(), memory: this.#o.memory, table: this.table };
+      exports = new WebAssembly.Instance(module, { env }).exports;
+      this.#instances.set(module, exports);
+    }
+    if (this.#next === this.table.length) this.table.grow(TABLE_STEP);
+    const index = this.#next++;
+    this.table.set(index, exports[name]);
+    this.#translated.set(key, index);
+    this.installed++;
+    return index;
+  }
+
+  #translate(place: Place, index: number): void {
+    place.index = index;
+    const slot = this.#o.code.slotAt(place.address);
+    if (slot !== undefined && this.#isCurrent(place)) this.#mark(place, slot);
+  }
+
+  #mark(place: Place, slot: number): void {
+    const operation = this.#o.code.markTranslated(slot);
+    if (operation !== undefined) place.operation = operation;
+  }
+
+  #drop(place: Place): void {
+    this.#places.delete(place.address);
+    this.dropped++;
+    const slot = this.#o.code.slotAt(place.address);
+    if (slot !== undefined && place.index !== 0) this.#o.code.forget(slot);
+    for (const { mfn } of place.pages) {
+      const places = this.#byFrame.get(mfn);
+      places?.delete(place);
+      if (places?.size === 0) this.#byFrame.delete(mfn);
+    }
+  }
+
+  #reset(): void {
+    for (const place of [...this.#places.values()]) this.#drop(place);
+    this.#waiting.clear();
+    this.#translated.clear();
+    this.#instances.clear();
+    for (let index = 1; index < this.#next; index++) this.table.set(index, null);
+    this.#next = 1;
+    this.#o.flush();
+  }
+
+  #isCurrent({ pages }: Place): boolean {
+    return pages.every(({ mfn, generation }) => this.#o.code.frameGeneration(mfn) === generation);
+  }
+
+  /** True if the other pages of a place at `pc` are mapped to the frames that it was found on. */
+  #isMapped({ pages }: Place, pc: bigint): boolean {
+    return pages.every(({ delta, mfn }) => {
+      if (delta === 0n) return true;
+      const block = this.#o.fetch(((pc >> PAGE_SHIFT) + delta) << PAGE_SHIFT);
+      return block >= MIN_BLOCK && this.#o.code.frameOfBlock(block) === mfn;
+    });
+  }
+
+  /** The instruction at an offset from an entry at `pc`, if it has been executed. Notes the page that it is on. */
+  #instruction(pages: Map<bigint, Page>, entry: number, pc: bigint, offset: number): number | undefined {
+    const { code } = this.#o;
+    const first = this.#locate(pages, entry, pc, offset);
+    if (first === undefined || !code.wasExecuted(first)) return undefined;
+    const low = this.#u16[first >>> 1]!;
+    if ((low & 3) !== 3) return low;
+    const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(pages, entry, pc, offset + 2) : first + 2;
+    return second === undefined ? undefined : (low | (this.#u16[second >>> 1]! << 16)) >>> 0;
+  }
+
+  /** Machine address of code. */
+  #locate(pages: Map<bigint, Page>, entry: number, pc: bigint, offset: number): number | undefined {
+    const { code } = this.#o;
+    const gva = pc + BigInt(offset);
+    const delta = (gva >> PAGE_SHIFT) - (pc >> PAGE_SHIFT);
+    let page = pages.get(delta);
+    if (page === undefined) {
+      const mfn = delta === 0n ? Math.floor(entry / PAGE_BYTES) : this.#frameInTlb(gva);
+      if (mfn === undefined) return undefined;
+      page = { delta, mfn, generation: code.frameGeneration(mfn) };
+      pages.set(delta, page);
+    }
+    return page.mfn * PAGE_BYTES + Number(gva & BigInt(PAGE_BYTES - 1));
+  }
+
+  /** The frame that a page of code is mapped to, if the fetch TLB says so. */
+  #frameInTlb(gva: bigint): number | undefined {
+    const page = gva & -BigInt(PAGE_BYTES);
+    for (let block = page; block < page + BigInt(PAGE_BYTES); block += BigInt(BLOCK_BYTES)) {
+      const entry = this.#get32('fetchTlb') + fetchTlbOffset(block);
+      if (this.#i64[entry / 8] === BigInt.asIntN(64, block)) {
+        return this.#o.code.frameOfBlock(this.#i32[(entry + 8) >>> 2]! >>> 0);
+      }
+    }
+    return undefined;
+  }
+
+  #get32(field: Field32): number {
+    return this.#i32[(this.#o.area + offset32(field)) >>> 2]!;
+  }
+}

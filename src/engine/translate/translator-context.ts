@@ -1,0 +1,409 @@
+import type { Context, CsrOperation, FloatFormat, FloatOperation } from '../../isa/context.ts';
+import { csrIndex } from '../../isa/csr.ts';
+import { type Decoded, INSTRUCTIONS } from '../../isa/decode.ts';
+import {
+  call,
+  type Expr,
+  type FunctionBuilder,
+  type FunctionReference,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type Label,
+  type Local,
+  select,
+} from '../../wasm/index.ts';
+import { STORED, tlbIndex } from '../access.ts';
+import { CSR_OPERATION, CSR_STATUS } from '../csr-access.ts';
+import type { HartFields } from '../emit.ts';
+import { UNROUNDED } from '../float.ts';
+import { F_OFFSET, offset64, TLB_WRITE_OFFSET, X_OFFSET } from '../state.ts';
+import { ACCESS } from '../walk.ts';
+import { EFFECTS } from './effects.ts';
+import { type RegisterSet, union } from './registers.ts';
+import { REGION_STATUS } from './status.ts';
+
+/** Functions of the engine that translated code calls. */
+export interface RegionImports {
+  readonly load: FunctionReference;
+  readonly store: FunctionReference;
+  readonly atomic: FunctionReference;
+  readonly csr: FunctionReference;
+  float(operation: FloatOperation, format: FloatFormat): FunctionReference;
+}
+
+/** Locals of a translated region. */
+export interface RegionLocals {
+  /** Guest-virtual address of the region's entry. */
+  readonly entry: Local<'i64'>;
+  /** Instructions left until the next poll; at the start of a block the whole block is taken off. */
+  readonly remaining: Local<'i32'>;
+  readonly dataTlb: Local<'i32'>;
+  /** 1: floating-point registers may be used and count as changed (mstatus.FS is Dirty). */
+  readonly floatOn: Local<'i32'>;
+  readonly x: ReadonlyMap<number, Local<'i64'>>;
+  readonly f: ReadonlyMap<number, Local<'i64'>>;
+  /** How and where the region is left through `leave`: status and instructions to give back (<< 8), pc, registers. */
+  readonly exitCode: Local<'i32'>;
+  readonly exitOffset: Local<'i32'>;
+  readonly exitX: Local<'i32'>;
+  readonly exitF: Local<'i32'>;
+}
+
+/** How a block ends, when not by going on to the next one. */
+export type Terminator =
+  | { readonly kind: 'branch'; readonly condition: I32 }
+  | { readonly kind: 'relative' }
+  | { readonly kind: 'indirect'; readonly target: I64 };
+
+/** FS (bits 13 and 14 of mstatus) as it stands in the second byte of mstatus. */
+const FS_BYTE_OFFSET = offset64('mstatus') + 1;
+const FS_MASK = 0x60;
+const NAN_BOX = 0xffffffffn << 32n;
+const CANONICAL_NAN = 0x7fc00000;
+const DYNAMIC_ROUNDING = 7;
+
+/** The semantics' context in the translator: operands are constants, and locals that hold the registers. */
+export class TranslatorContext implements Context {
+  readonly code: FunctionBuilder;
+  readonly #h: HartFields;
+  readonly #l: RegionLocals;
+  readonly #imports: RegionImports;
+  readonly #leave: Label;
+  readonly #pools: { i32: Local<'i32'>[]; i64: Local<'i64'>[] } = { i32: [], i64: [] };
+  #used = { i32: 0, i64: 0 };
+  /** The instruction, its offset from the region's entry, its length, and instructions behind it in its block. */
+  #decoded!: Decoded;
+  #offset = 0;
+  #behind = 0;
+  #floatChecked = false;
+  #terminator: Terminator | undefined;
+  /** Registers whose locals may differ from memory. */
+  changed: RegisterSet = { x: 0, f: 0 };
+
+  constructor(code: FunctionBuilder, h: HartFields, locals: RegionLocals, imports: RegionImports, leave: Label) {
+    this.code = code;
+    this.#h = h;
+    this.#l = locals;
+    this.#imports = imports;
+    this.#leave = leave;
+  }
+
+  beginBlock(changed: RegisterSet): void {
+    this.changed = changed;
+    this.#floatChecked = false;
+  }
+
+  /** Writes an instruction. Gives how it ends its block, if it does. */
+  write(decoded: Decoded, offset: number, behind: number): Terminator | undefined {
+    this.#decoded = decoded;
+    this.#offset = offset;
+    this.#behind = behind;
+    this.#used = { i32: 0, i64: 0 };
+    this.#terminator = undefined;
+    if (EFFECTS[decoded.number]!.usesFloat) this.#needFloat();
+    INSTRUCTIONS[decoded.number]!.semantics(this);
+    return this.#terminator;
+  }
+
+  /** The FS field of mstatus says what the region may do with floating-point registers. */
+  readFloatState(): void {
+    const fs = i32.and(i32.load8_u(this.#h.hart, FS_BYTE_OFFSET), i32.const(FS_MASK));
+    this.code.set(this.#l.floatOn, i32.eq(fs, i32.const(FS_MASK)));
+  }
+
+  /** Guest-virtual address of a place in the region. */
+  address(offset: number): I64 {
+    return offset === 0 ? this.#l.entry.get : i64.add(this.#l.entry.get, i64.const(offset));
+  }
+
+  get rs1(): I64 {
+    return this.#x(this.#decoded.operands.rs1);
+  }
+
+  get rs2(): I64 {
+    return this.#x(this.#decoded.operands.rs2);
+  }
+
+  get imm(): I64 {
+    return i64.const(this.#decoded.operands.imm);
+  }
+
+  get pc(): I64 {
+    return this.address(this.#offset);
+  }
+
+  get nextPc(): I64 {
+    return this.address(this.#nextOffset);
+  }
+
+  temporary<T extends 'i32' | 'i64'>(type: T, value: Expr<T>): Local<T> {
+    const pool = this.#pools[type] as unknown as Local<T>[];
+    const index = this.#used[type]++;
+    let local = pool[index];
+    if (local === undefined) {
+      local = this.code.local(type);
+      pool.push(local);
+    }
+    this.code.set(local, value);
+    return local;
+  }
+
+  setRd(value: I64): void {
+    const { rd } = this.#decoded.operands;
+    if (rd !== 0) {
+      this.code.set(this.#l.x.get(rd)!, value);
+      this.changed = union(this.changed, { x: 1 << rd, f: 0 });
+    } else if (!INSTRUCTIONS[this.#decoded.number]!.pure) this.code.drop(value);
+  }
+
+  readable(bytes: 1 | 2 | 4 | 8, address: I64): I32 {
+    const gva = this.temporary('i64', address).get;
+    const machine = this.temporary('i32', this.#entry(gva, 0));
+    this.code.unlikely(
+      this.#misses(machine.get, gva, bytes),
+      () => {
+        this.code.set(machine, call('i32', this.#imports.load, this.#h.hart, gva, i32.const(bytes)));
+        this.code.if(i32.eqz(machine.get), () => this.#exception());
+      },
+      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+    );
+    return machine.get;
+  }
+
+  store(bytes: 1 | 2 | 4 | 8, address: I64, value: I64): void {
+    const gva = this.temporary('i64', address).get;
+    const entry = this.temporary('i32', this.#entry(gva, TLB_WRITE_OFFSET));
+    this.code.unlikely(
+      this.#misses(entry.get, gva, bytes),
+      () => {
+        this.code.set(entry, call('i32', this.#imports.store, this.#h.hart, gva, i32.const(bytes), value));
+        this.code.if(i32.ne(entry.get, i32.const(STORED.done)), () => {
+          this.code.if(i32.eqz(entry.get), () => this.#exception());
+          this.leave(REGION_STATUS.poll, this.#nextOffset, this.#behind);
+        });
+      },
+      () => this.code.store(bytes, i32.add(i32.load(entry.get, 8), i32.wrap(gva)), value),
+    );
+  }
+
+  atomic(bytes: 4 | 8, address: I64): I32 {
+    return this.#atomicAddress(bytes, address, ACCESS.write);
+  }
+
+  reservable(bytes: 4 | 8, address: I64): I32 {
+    return this.#atomicAddress(bytes, address, ACCESS.read);
+  }
+
+  get reservationAddress(): I32 {
+    return this.#h.get32('reservationAddress');
+  }
+
+  get reservationValue(): I64 {
+    return this.#h.get('reservationValue');
+  }
+
+  reserve(address: I32, value: I64): void {
+    this.#h.set32('reservationAddress', address);
+    this.#h.set('reservationValue', value);
+  }
+
+  jump(target: I64): void {
+    this.#terminator = { kind: 'indirect', target };
+  }
+
+  jumpRelative(): void {
+    this.#terminator = { kind: 'relative' };
+  }
+
+  branch(condition: I32): void {
+    this.#terminator = { kind: 'branch', condition };
+  }
+
+  floatBits(source: 1 | 2 | 3): I64 {
+    const { rs1, rs2, rs3 } = this.#decoded.operands;
+    return this.#l.f.get([rs1, rs2, rs3][source - 1]!)!.get;
+  }
+
+  singleBits(source: 1 | 2 | 3): I32 {
+    const boxed = this.floatBits(source);
+    return select(i64.ge_u(boxed, i64.const(NAN_BOX)), i32.wrap(boxed), i32.const(CANONICAL_NAN));
+  }
+
+  setFloat64(bits: I64): void {
+    const { rd } = this.#decoded.operands;
+    this.code.set(this.#l.f.get(rd)!, bits);
+    this.changed = union(this.changed, { x: 0, f: 1 << rd });
+  }
+
+  setFloat32(bits: I32): void {
+    this.setFloat64(i64.or(i64.extend_i32_u(bits), i64.const(NAN_BOX)));
+  }
+
+  float(operation: FloatOperation, format: FloatFormat, ...operands: I64[]): I64 {
+    const zero = i64.const(0);
+    const [a = zero, b = zero, c = zero] = operands;
+    const callee = this.#imports.float(operation, format);
+    const mode = UNROUNDED.has(operation) ? i32.const(0) : this.#roundingMode();
+    return this.temporary('i64', call('i64', callee, this.#h.hart, mode, a, b, c)).get;
+  }
+
+  csr(operation: CsrOperation, operand: I64, writes: I32): void {
+    const index = csrIndex(this.#decoded.operands.imm);
+    if (index === undefined) {
+      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1);
+      return;
+    }
+    this.#h.set32('remaining', i32.add(this.#l.remaining.get, i32.const(this.#behind)));
+    const status = this.temporary(
+      'i32',
+      call(
+        'i32',
+        this.#imports.csr,
+        this.#h.hart,
+        i32.const(index),
+        operand,
+        i32.const(CSR_OPERATION[operation]),
+        writes,
+      ),
+    ).get;
+    this.code.unlikely(i32.eqz(status), () => this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1));
+    this.setRd(this.#h.get('value'));
+    this.code.if(i32.eq(status, i32.const(CSR_STATUS.resynchronize)), () =>
+      this.leave(REGION_STATUS.fetch, this.#nextOffset, this.#behind),
+    );
+    this.code.set(this.#l.dataTlb, this.#h.get32('dataTlb'));
+    this.readFloatState();
+    this.#floatChecked = false;
+  }
+
+  get rs1FieldIsNonzero(): I32 {
+    return i32.const(this.#decoded.operands.rs1 === 0 ? 0 : 1);
+  }
+
+  get uimm(): I64 {
+    return i64.const(this.#decoded.operands.rs1);
+  }
+
+  ecall(): void {
+    this.#notHere();
+  }
+
+  ebreak(): void {
+    this.#notHere();
+  }
+
+  mret(): void {
+    this.#notHere();
+  }
+
+  sret(): void {
+    this.#notHere();
+  }
+
+  wfi(): void {
+    this.#notHere();
+  }
+
+  fenceI(): void {
+    this.#notHere();
+  }
+
+  sfenceVma(): void {
+    this.#notHere();
+  }
+
+  /**
+   * Leaves the region by the way that is seldom taken.
+   * @param offset of the instruction that execution goes on at, or that raised the exception
+   * @param unexecuted instructions of the block that were counted and not executed
+   */
+  leave(status: number, offset: number, unexecuted: number): void {
+    const { exitCode, exitOffset, exitX, exitF } = this.#l;
+    this.code.set(exitCode, i32.const(status | (unexecuted << 8)));
+    this.code.set(exitOffset, i32.const(offset));
+    this.code.set(exitX, i32.const(this.changed.x));
+    this.code.set(exitF, i32.const(this.changed.f));
+    this.code.br(this.#leave);
+  }
+
+  /** Stores the registers that may have changed. */
+  spill(): void {
+    for (const [n, local] of this.#l.x) {
+      if (this.changed.x & (1 << n)) this.code.store(8, this.#h.hart, local.get, X_OFFSET + n * 8);
+    }
+    for (const [n, local] of this.#l.f) {
+      if (this.changed.f & (1 << n)) this.code.store(8, this.#h.hart, local.get, F_OFFSET + n * 8);
+    }
+  }
+
+  get #nextOffset(): number {
+    return this.#offset + this.#decoded.length;
+  }
+
+  #x(n: number): I64 {
+    return n === 0 ? i64.const(0) : this.#l.x.get(n)!.get;
+  }
+
+  #exception(): void {
+    this.leave(REGION_STATUS.exception, this.#offset, this.#behind);
+  }
+
+  #notHere(): never {
+    throw new Error(`${INSTRUCTIONS[this.#decoded.number]!.name} is for the interpreter`);
+  }
+
+  /** Registers are written without a look at FS, so that it has to be Dirty already; else the interpreter sees to it. */
+  #needFloat(): void {
+    if (this.#floatChecked) return;
+    this.#floatChecked = true;
+    this.code.unlikely(i32.eqz(this.#l.floatOn.get), () =>
+      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1),
+    );
+  }
+
+  #roundingMode(): I32 {
+    const { rm } = this.#decoded.operands;
+    if (rm <= 4) return i32.const(rm);
+    if (rm !== DYNAMIC_ROUNDING) {
+      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1);
+      return i32.const(0);
+    }
+    const frm = i32.and(i32.shr_u(this.#h.get32('fcsr'), i32.const(5)), i32.const(7));
+    const mode = this.temporary('i32', frm).get;
+    this.code.unlikely(i32.gt_u(mode, i32.const(4)), () =>
+      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1),
+    );
+    return mode;
+  }
+
+  #entry(gva: I64, table: number): I32 {
+    const index = i32.add(this.#l.dataTlb.get, tlbIndex(gva));
+    return table === 0 ? index : i32.add(index, i32.const(table));
+  }
+
+  /** The tag has no offset bits; those that would make the access misaligned stay, so that it misses. */
+  #misses(entry: I32, gva: I64, bytes: number): I32 {
+    return i64.ne(i64.load(entry), i64.and(gva, i64.const(-4096 | (bytes - 1))));
+  }
+
+  /** An atomic access to a page that holds code is left to the interpreter, which sees when it changes itself. */
+  #atomicAddress(bytes: 4 | 8, address: I64, access: number): I32 {
+    const gva = this.temporary('i64', address).get;
+    const machine = this.temporary('i32', this.#entry(gva, access === ACCESS.write ? TLB_WRITE_OFFSET : 0));
+    this.code.unlikely(
+      this.#misses(machine.get, gva, bytes),
+      () => {
+        const { atomic } = this.#imports;
+        this.code.set(machine, call('i32', atomic, this.#h.hart, gva, i32.const(bytes), i32.const(access)));
+        this.code.if(i32.eqz(machine.get), () => this.#exception());
+        this.code.if(this.#h.get32('codeFrame'), () =>
+          this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1),
+        );
+      },
+      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+    );
+    return machine.get;
+  }
+}
