@@ -21,6 +21,10 @@ export class HartFields {
     this.code.store(8, this.hart, value, offset64(field));
   }
 
+  add(field: Field64, value: I64): void {
+    this.set(field, i64.add(this.get(field), value));
+  }
+
   get32(field: Field32 | StateField32): I32 {
     return i32.load(this.hart, offset32(field));
   }

@@ -197,6 +197,9 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   );
   h.set32('remaining', r.remaining.get);
   code.set(status, callIndirect('i32', region, index.get, h.hart, r.target.get));
+  h.add('regionEntries', i64.const(1));
+  const executed = i32.sub(r.remaining.get, h.get32('remaining'));
+  h.add('translatedInstructions', i64.extend_i32_s(executed));
   code.set(r.remaining, h.get32('remaining'));
   code.set(r.dataTlb, h.get32('dataTlb'));
   code.set(r.target, h.get('pc'));

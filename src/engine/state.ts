@@ -35,6 +35,9 @@ const ENGINE_FIELDS_64 = [
   /** First and last guest-virtual address of the range in which large pages have been cached; none: first > last. */
   'largePagesLow',
   'largePagesLast',
+  /** Counts: instructions executed in translated regions, and entries into them from the interpreter. */
+  'translatedInstructions',
+  'regionEntries',
   /** Time in ticks at which `run` returns for a timer of the platform. */
   'deadline',
 ] as const;
