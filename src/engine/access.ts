@@ -155,6 +155,7 @@ function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, walk: Walk
     const bytes = code.parameter(2, 'i32').get;
     const access = code.parameter(3, 'i32').get;
     const privilege = h.get32('dataPrivilege');
+    const flushes = code.local('i32', h.get32('flushes')).get;
     const gpa = code.local('i64', call('i64', walk.walk, h.hart, gva, access, privilege)).get;
     code.if(i64.eq(gpa, i64.const(NO_TRANSLATION)), () => code.return(i32.const(0)));
     const granted = code.local('i32', call('i32', walk.pmp, h.hart, gpa, bytes, access, privilege)).get;
@@ -163,6 +164,10 @@ function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, walk: Walk
       code.return(i32.const(0));
     });
     const address = code.local('i32', call('i32', walk.physical, h.hart, gpa, access)).get;
+    // While the hart waited for the page, the guest may have changed its page table and counted this hart as flushed.
+    code.if(i32.ne(h.get32('flushes'), flushes), () =>
+      code.return(call('i32', f.dataAddress, h.hart, gva, bytes, access)),
+    );
     code.if(i32.eqz(address), () => {
       h.set('deviceAddress', gpa);
       code.return(i32.const(DEVICE));
@@ -274,7 +279,6 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       });
       code.return(i32.const(STORED.doneAndResynchronize));
     });
-    code.if(h.get32('codeFrame'), () => code.callVoid(imports.codeWritten, address, bytes));
     code.block((done) => {
       for (const size of [1, 2, 4] as const) {
         code.if(i32.eq(bytes, i32.const(size)), () => {
@@ -284,6 +288,7 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       }
       code.store(8, address, value);
     });
+    code.if(h.get32('codeFrame'), () => code.callVoid(imports.codeWritten, address, bytes, i32.const(0)));
     code.return(i32.add(i32.const(STORED.done), h.get32('refetch')));
   });
 }
@@ -303,7 +308,7 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
     code.if(i32.eq(address, i32.const(DEVICE)), () => fail(CAUSE.loadAccessFault, CAUSE.storeAccessFault));
     code.if(i32.and(i32.ne(address, i32.const(0)), h.get32('codeFrame')), () =>
-      code.callVoid(imports.codeWritten, address, bytes),
+      code.callVoid(imports.codeWritten, address, bytes, i32.const(1)),
     );
     code.return(address);
   });
@@ -335,9 +340,12 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
   module.define(f.fetch, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.parameter(1, 'i64').get;
+    const flushes = code.local('i32', h.get32('flushes')).get;
     const { address, granted } = fetchAddress(h, pc, 2, () => code.return(i32.const(0)));
     code.if(i32.eq(granted, i32.const(2)), () => code.return(call('i32', f.crossing, h.hart, pc)));
     const block = code.local('i32', call('i32', imports.codeBlock, i32.shr_u(address, i32.const(BLOCK_SHIFT)))).get;
+    // As for data: what was translated before a flush is looked at again.
+    code.if(i32.ne(h.get32('flushes'), flushes), () => code.return(call('i32', f.fetch, h.hart, pc)));
     noteLargePage(h, pc);
     const entry = code.local('i32', i32.add(h.get32('fetchTlb'), fetchTlbIndex(pc))).get;
     code.store(8, entry, blockOf(pc));
@@ -348,6 +356,7 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
   module.define(f.crossing, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.parameter(1, 'i64').get;
+    const flushes = code.local('i32', h.get32('flushes')).get;
     const half = (gva: I64): I32 => {
       const { address } = fetchAddress(h, gva, 2, () => code.return(i32.const(0)));
       return code.local('i32', i32.load16_u(address)).get;
@@ -357,6 +366,7 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
       const high = half(i64.add(pc, i64.const(2)));
       code.set(bits, i32.or(bits.get, i32.shl(high, i32.const(16))));
     });
+    code.if(i32.ne(h.get32('flushes'), flushes), () => code.return(call('i32', f.crossing, h.hart, pc)));
     code.if(i32.ne(bits.get, i32.load(h.hart, offset32('crossingBits'))), () => {
       h.set32('crossingBits', bits.get);
       code.callVoid(imports.decodeBits, i32.add(h.hart, i32.const(CROSSING_OFFSET)), bits.get);

@@ -16,6 +16,8 @@ const BLOCKS_PER_FRAME = FRAME_BYTES / BLOCK_BYTES;
 /** Stores to a decoded block after which it counts as data. */
 const WRITES_UNTIL_DATA = 64;
 const MEMO_ENTRIES = 8192;
+/** What raises the generation in a frame's word by one. */
+const GENERATION = 1 << 8;
 /** No block of machine memory. */
 const NONE = 0xffffffff;
 
@@ -35,6 +37,8 @@ export interface CodeCacheOptions {
   readonly decoded: (slot: number, address: number) => void;
   /** The bytes of a frame with decoded code change. */
   readonly frameChanged: (mfn: number) => void;
+  /** Given if the guest has other harts: see `SiblingHarts`. */
+  readonly flushSiblings: (() => void) | undefined;
 }
 
 /**
@@ -42,8 +46,8 @@ export interface CodeCacheOptions {
  * that the interpreter reads.
  *
  * A decoded block belongs to one use of a frame, which the frame's number and generation name. Invariants: a frame with
- * a decoded block has the CODE flag, and no write TLB has an entry for a frame with that flag, so that every store to
- * it is announced by `written` before it happens.
+ * a decoded block has the CODE flag, and no write TLB of any hart has an entry for a frame with that flag, so that every
+ * store to it is announced by `written`.
  */
 export class CodeCache {
   readonly #o: CodeCacheOptions;
@@ -95,7 +99,7 @@ export class CodeCache {
     this.#generation[index] = generation;
     this.#writes[index] = 0;
     this.#referenced[index] = 1;
-    this.#flag(mfn);
+    this.#flag(mfn, generation);
     return this.#address(index);
   }
 
@@ -183,21 +187,28 @@ export class CodeCache {
     this.#i32[slot >>> 2] = this.#memoWords[2 * memo]!;
   }
 
-  /** Bytes of a frame with the CODE flag are about to change: by a store of the hart, or by a device. */
-  written(mfn: number, offset: number, length: number): void {
-    // Whoever else has decoded this use of the frame finds another generation at his next look.
-    const info = this.#infoIndex(mfn);
-    const generation = Atomics.add(this.#i32, info, 1 << 8) >>> 8;
-    this.#o.frameChanged(mfn);
+  /**
+   * Bytes of a frame with the CODE flag change: by a store of the hart, or by a device. To be called behind the change,
+   * so that what another hart decodes before it is of an earlier generation. `ahead`: the change comes only now; then the
+   * frame loses the flag, and whoever decodes of it must first wait until this hart polls, which is behind the change.
+   */
+  written(mfn: number, offset: number, length: number, ahead = false): void {
     // An instruction of 4 bytes may begin 2 bytes before the first one written.
     const first = Math.max(0, offset - 2);
     const end = offset + length;
+    const stays = this.#staysCode(mfn, first, end) && !(ahead && this.#o.flushSiblings !== undefined);
+    // Whoever else has decoded this use of the frame finds another generation at his next look.
+    const generation = stays ? Atomics.add(this.#i32, this.#infoIndex(mfn), GENERATION) >>> 8 : this.#release(mfn);
+    this.#o.frameChanged(mfn);
     let known = false;
-    let isData = false;
     for (let part = 0; part < BLOCKS_PER_FRAME; part++) {
       const index = this.#index.get(mfn * BLOCKS_PER_FRAME + part);
       if (index === undefined) continue;
       known = true;
+      if (!stays) {
+        this.#drop(index);
+        continue;
+      }
       // What was decoded of an earlier use of the frame must not come back to life with the new generation.
       if (this.#generation[index] !== generation) this.#clear(index);
       this.#generation[index] = (generation + 1) & 0xffffff;
@@ -206,15 +217,41 @@ export class CodeCache {
       if (from >= to) continue;
       const address = this.#address(index);
       this.#undecode(address + (from >> 1) * SLOT_BYTES, address + ((to + 1) >> 1) * SLOT_BYTES);
-      isData ||= ++this.#writes[index]! > WRITES_UNTIL_DATA;
     }
-    if (known && !isData) return;
+    if (known && !stays) this.#o.flush();
+  }
+
+  /** Undecodes the blocks that other harts have written to since they were decoded. */
+  dropStale(): void {
+    for (const index of this.#index.values()) if (!this.#isCurrent(index)) this.#clear(index);
+  }
+
+  /** Counts a store to decoded blocks of a frame. False if there is none, or one that is written so often that it is data. */
+  #staysCode(mfn: number, first: number, end: number): boolean {
+    let known = false;
+    let isData = false;
     for (let part = 0; part < BLOCKS_PER_FRAME; part++) {
       const index = this.#index.get(mfn * BLOCKS_PER_FRAME + part);
-      if (index !== undefined) this.#drop(index);
+      if (index === undefined) continue;
+      known = true;
+      const start = part * BLOCK_BYTES;
+      if (first < start + BLOCK_BYTES && end > start) isData ||= ++this.#writes[index]! > WRITES_UNTIL_DATA;
     }
-    Atomics.and(this.#i32, info, ~this.#o.constants.frameCode);
-    if (known) this.#o.flush();
+    return known && !isData;
+  }
+
+  /**
+   * Takes the CODE flag from a frame and gives it another generation, in one step: otherwise another hart could decode of
+   * it in between and see the same generation later. Returns the generation before.
+   */
+  #release(mfn: number): number {
+    const { frameCode, frameCodeKnown } = this.#o.constants;
+    const info = this.#infoIndex(mfn);
+    for (;;) {
+      const old = Atomics.load(this.#i32, info);
+      const next = ((old & ~(frameCode | frameCodeKnown)) + GENERATION) | 0;
+      if (Atomics.compareExchange(this.#i32, info, old, next) === old) return old >>> 8;
+    }
   }
 
   #address(index: number): number {
@@ -231,12 +268,29 @@ export class CodeCache {
     return number !== NONE && this.frameGeneration(Math.floor(number / BLOCKS_PER_FRAME)) === this.#generation[index];
   }
 
-  /** The page of zeros is never written, so that it needs no flag. */
-  #flag(mfn: number): void {
-    if (mfn === this.#o.zeroFrame) return;
-    const { frameCode } = this.#o.constants;
-    const old = Atomics.or(this.#i32, this.#infoIndex(mfn), frameCode);
-    if ((old & frameCode) === 0) this.#o.flush();
+  /**
+   * The page of zeros is never written, so that it needs no flag. All harts of the guest have to empty their write TLBs
+   * before anything is decoded; that they have is a flag of its own, as one hart can find the frame flagged while another
+   * one still waits for them. (Frames that guests share are in nobody's write TLB.)
+   */
+  #flag(mfn: number, generation: number): void {
+    const { constants, flush, flushSiblings, zeroFrame } = this.#o;
+    if (mfn === zeroFrame) return;
+    const { frameCode, frameCodeKnown } = constants;
+    const info = this.#infoIndex(mfn);
+    const old = Atomics.or(this.#i32, info, frameCode);
+    if (flushSiblings === undefined) {
+      if ((old & frameCode) === 0) flush();
+      return;
+    }
+    if ((old & frameCodeKnown) !== 0) return;
+    flush();
+    flushSiblings();
+    for (;;) {
+      const now = Atomics.load(this.#i32, info);
+      if (now >>> 8 !== generation || (now & frameCode) === 0) return;
+      if (Atomics.compareExchange(this.#i32, info, now, now | frameCodeKnown) === now) return;
+    }
   }
 
   /** A free decoded block; if there is none, one that was not fetched from since the hand came by last. */

@@ -1,6 +1,10 @@
 import type { StateField32, StateField64 } from '../isa/fields.ts';
 import { type FunctionBuilder, type FunctionReference, type I32, type I64, i32, i64 } from '../wasm/index.ts';
-import { type Field32, type Field64, offset32, offset64 } from './state.ts';
+import { FENCES, type Field32, type Field64, offset32, offset64 } from './state.ts';
+
+/** The immediate of FENCE (unprivileged specification, 2.7): device output and stores before, input and loads behind. */
+const FENCE_STORES_BEFORE = 0x50;
+const FENCE_LOADS_BEHIND = 0x0a;
 
 /** Reads and writes a hart's fields in generated code. */
 export class HartFields {
@@ -44,6 +48,18 @@ export class HartFields {
     this.set('trapValue', value);
   }
 
+  /** FENCE with its immediate, sign-extended: the sign is the upper bit of fm, which FENCE.TSO has set. */
+  fence(imm: I32): void {
+    const nonzero = (mask: number): I32 => i32.ne(i32.and(imm, i32.const(mask)), i32.const(0));
+    const storeBeforeLoad = i32.and(
+      i32.and(nonzero(FENCE_STORES_BEFORE), nonzero(FENCE_LOADS_BEHIND)),
+      i32.ge_s(imm, i32.const(0)),
+    );
+    this.code.if(i32.ge_u(i32.add(this.get32('fences'), storeBeforeLoad), i32.const(FENCES.all)), () =>
+      this.code.atomicFence(),
+    );
+  }
+
   has(field: Field64, mask: bigint): I32 {
     return i64.ne(i64.and(this.get(field), i64.const(mask)), i64.const(0));
   }
@@ -70,7 +86,10 @@ export interface Imports {
   readonly enterRegion: FunctionReference;
   /** Makes a slot that enters a region the instruction that it stands for: (slot) */
   readonly unmarkSlot: FunctionReference;
-  /** A store to a frame with decoded code is about to happen: (machine address, bytes) */
+  /**
+   * A store to a frame with decoded code: (machine address, bytes, ahead). Announced behind the store, or ahead of it
+   * where what is stored comes out of the operation.
+   */
   readonly codeWritten: FunctionReference;
   /** Device accesses: (guest-physical address, bytes) -> value; (address, bytes, value) */
   readonly deviceRead: FunctionReference;

@@ -9,6 +9,7 @@ import {
   CROSSING_OFFSET,
   DECODED_OFFSET,
   F_OFFSET,
+  FENCES,
   FETCH_TLB_OFFSET,
   type Field32,
   type Field64,
@@ -39,6 +40,14 @@ export interface HartEnvironment {
   deviceWrite(address: bigint, bytes: number, value: bigint): boolean;
 }
 
+/** What a hart has to know when it is not the only one of its guest. */
+export interface SiblingHarts {
+  /** Has the other harts empty their TLBs, and returns when they have. The hart may be parked meanwhile. */
+  flush(): void;
+  /** Whether the processor below keeps all orders of plain accesses but that of a store before a load. */
+  readonly totalStoreOrder: boolean;
+}
+
 export interface HartOptions {
   readonly memory: WebAssembly.Memory;
   /** The engine, compiled from `buildEngine`. */
@@ -56,6 +65,8 @@ export interface HartOptions {
   readonly environment: HartEnvironment;
   /** Translates hot code; without it all is interpreted. */
   readonly translator?: Translator | undefined;
+  /** Given if the guest has other harts. */
+  readonly siblings?: SiblingHarts | undefined;
 }
 
 const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI)) | (1n << BigInt(INTERRUPT.SEI));
@@ -71,12 +82,16 @@ export class Hart {
   readonly #engine: EngineExports;
   readonly #code: CodeCache;
   readonly #translations: Translations;
+  readonly #siblings: SiblingHarts | undefined;
+  /** In the middle of `run`. */
+  #running = false;
 
   constructor(options: HartOptions) {
-    const { memory, constants, environment, area } = options;
+    const { memory, constants, environment, area, siblings } = options;
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.id = options.id;
     this.#area = area;
+    this.#siblings = siblings;
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     // The control block in front belongs to whoever talks to the hart from outside.
@@ -89,10 +104,11 @@ export class Hart {
       frameTable: options.frameTable,
       zeroFrame: options.zeroFrame,
       constants,
-      flush: () => this.flush(),
+      flush: () => this.#emptyTlbs(),
       flushFetch: () => bytes.fill(0xff, area + FETCH_TLB_OFFSET, area + TLB_END),
       decoded: (slot, address) => this.#translations.decoded(slot, address),
       frameChanged: (mfn) => this.#translations.frameChanged(mfn),
+      flushSiblings: siblings && (() => siblings.flush()),
     });
     this.#translations = new Translations({
       memory,
@@ -101,7 +117,7 @@ export class Hart {
       translator: options.translator,
       engine: () => this.#engine as unknown as WebAssembly.Exports,
       fetch: (pc) => this.#engine.fetch(area, BigInt.asIntN(64, pc)) >>> 0,
-      flush: () => this.flush(),
+      flush: () => this.#emptyTlbs(),
     });
     const instance = new WebAssembly.Instance(options.engine, {
       env: {
@@ -115,7 +131,8 @@ export class Hart {
         codeBlock: (number: number) => this.#code.block(number),
         decodeSlot: (slot: number) => (this.#code.decodeSlot(slot >>> 0) ? 1 : 0),
         decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
-        codeWritten: (address: number, bytes: number) => this.#code.written(address >>> 12, address & 0xfff, bytes),
+        codeWritten: (address: number, bytes: number, ahead: number) =>
+          this.#code.written(address >>> 12, address & 0xfff, bytes, ahead !== 0),
         deviceRead: (address: bigint, bytes: number) => {
           const value = environment.deviceRead(BigInt.asUintN(64, address), bytes);
           if (value === undefined) this.#set32('deviceFault', 1);
@@ -146,6 +163,9 @@ export class Hart {
     this.#set32('remaining', CHUNK);
     this.#set64('deadline', -1n);
     this.#set64('stimecmp', -1n);
+    if (siblings !== undefined) {
+      this.#set32('fences', siblings.totalStoreOrder ? FENCES.storeBeforeLoad : FENCES.all);
+    }
     const crossing = area + CROSSING_OFFSET;
     // What the slot holds at first are the bits 0, which are no instruction.
     this.#i32[crossing >>> 2] = SLOT.illegal;
@@ -190,7 +210,12 @@ export class Hart {
 
   /** Goes on with what is left of the budget and the deadline of the last `run`. */
   resume(): number {
-    return this.#engine.run(this.#area);
+    this.#running = true;
+    try {
+      return this.#engine.run(this.#area);
+    } finally {
+      this.#running = false;
+    }
   }
 
   x(n: number): bigint {
@@ -262,10 +287,13 @@ export class Hart {
     this.#engine.timer(this.#area);
   }
 
-  /** Empties the TLBs; the next instruction is fetched anew. */
+  /**
+   * Empties the TLBs; the next instruction is fetched anew. In the middle of an instruction, where the hart has waited for
+   * something, a remote fence.i may be what is served: then the block in execution may be stale, too.
+   */
   flush(): void {
-    this.#engine.flush(this.#area);
-    this.#set32('refetch', 1);
+    this.#emptyTlbs();
+    if (this.#running && this.#siblings !== undefined) this.#code.dropStale();
   }
 
   /** A translation that the translator had put off. */
@@ -273,9 +301,15 @@ export class Hart {
     this.#translations.install(key, translation);
   }
 
-  /** Bytes of a frame with decoded code are about to be changed by a device. */
+  /** Bytes of a frame with decoded code have been changed by a device. */
   codeWritten(mfn: number, offset: number, length: number): void {
     this.#code.written(mfn, offset, length);
+  }
+
+  #emptyTlbs(): void {
+    this.#engine.flush(this.#area);
+    this.#set32('refetch', 1);
+    this.#set32('flushes', this.#get32('flushes') + 1);
   }
 
   #pmpChanged(): void {

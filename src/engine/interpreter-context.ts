@@ -300,6 +300,10 @@ export class InterpreterContext implements Context {
     this.#fetchAtNext();
   }
 
+  fence(): void {
+    this.#h.fence(i32.load(this.#r.slot.get, 4));
+  }
+
   /**
    * Stores of this hart to code take effect at once. Other harts' stores, and a page that has got another frame while
    * it was being executed, are found when the page is fetched again.

@@ -77,6 +77,10 @@ const ENGINE_FIELDS_32 = [
   'leafShift',
   /** The instruction bits that the crossing slot was decoded from. */
   'crossingBits',
+  /** Raised whenever the embedder has emptied the TLBs: a translation that was begun before must not be used. */
+  'flushes',
+  /** What a fence has to order: a value of FENCES. */
+  'fences',
 ] as const;
 
 export type Field64 = StateField64 | (typeof ENGINE_FIELDS_64)[number];
@@ -176,6 +180,16 @@ export const DECODED_OFFSET = align(COUNTERS_END, 4096);
 /** Bytes of a hart area with room for `blocks` decoded blocks. */
 export const hartAreaBytes = (blocks: number): number => align(DECODED_OFFSET + blocks * DECODED_BLOCK_BYTES, 4096);
 
+/** What a fence has to do, by the harts of the guest and the processor below. */
+export const FENCES = {
+  /** Nothing: nobody else looks. */
+  none: 0,
+  /** Other harts look, and the processor keeps all orders by itself but that of a store before a load. */
+  storeBeforeLoad: 1,
+  /** Other harts look, and the processor keeps no order by itself. */
+  all: 2,
+} as const;
+
 /** Why `run` returned. */
 export const EXIT = {
   /** The budget of instructions is used up. */
@@ -207,4 +221,6 @@ export interface MemoryConstants {
   /** Byte offset in a frame's entry of the word with the flags, and the flag of frames with decoded code. */
   readonly frameInfoOffset: number;
   readonly frameCode: number;
+  /** The flag of frames with decoded code of which every hart knows. */
+  readonly frameCodeKnown: number;
 }

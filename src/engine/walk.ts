@@ -170,7 +170,11 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
     const pteAddress = code.local('i32');
     const shift = code.local('i64');
     const table = code.local('i64');
+    const flushes = code.local('i32');
     code.loop((again) => {
+      code.set(flushes, h.get32('flushes'));
+      // A wait for the frame of a table: by now the guest may use that page for something else.
+      const orAgain = (): void => code.brIf(again, i32.ne(h.get32('flushes'), flushes.get));
       code.set(table, i64.shl(masked(h.get('satp'), PTE_PPN_MASK), i64.const(12)));
       code.set(shift, i64.sub(i64.const(64 - 9), unusedBits));
       code.loop((nextLevel) => {
@@ -187,6 +191,7 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
         );
         code.if(i32.eqz(granted), () => fail(accessFault));
         code.set(pteAddress, call('i32', f.physical, h.hart, pteGpa.get, i32.const(0)));
+        orAgain();
         code.if(i32.eqz(pteAddress.get), () => fail(accessFault));
         code.set(pte, i64.atomicLoad(pteAddress.get));
         code.if(i32.or(i32.eqz(isSet(pte.get, PTE.V)), isSet(pte.get, PTE_RESERVED)), () => fail(pageFault));
@@ -230,6 +235,7 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
         );
         code.if(i32.eqz(writable), () => fail(accessFault));
         code.set(pteAddress, call('i32', f.physical, h.hart, pteGpa.get, i32.const(1)));
+        orAgain();
         code.if(i32.eqz(pteAddress.get), () => fail(accessFault));
         const updated = i64.or(pte.get, needed);
         code.brIf(again, i64.ne(i64.atomicCompareExchange(pteAddress.get, pte.get, updated), pte.get));

@@ -130,9 +130,9 @@ export const BASE: readonly Instruction[] = [
   register('sllw', 1, 0x00, sllWord, OP_32),
   register('srlw', 5, 0x00, srlWord, OP_32),
   register('sraw', 5, 0x20, sraWord, OP_32),
-  // A hart sees its own accesses in order, and what other harts share goes through atomic accesses, which Wasm
-  // orders; a fence is there so that the compiler of the host does not move accesses over it.
-  does('I', { name: 'fence', mask: MASK.funct3, match: word(0x0f, 0), format: 'I', syntax: 'pred, succ' }, () => {}),
+  does('I', { name: 'fence', mask: MASK.funct3, match: word(0x0f, 0), format: 'I', syntax: 'pred, succ' }, (c) =>
+    c.fence(),
+  ),
   does('Zifencei', { name: 'fence.i', mask: MASK.funct3, match: word(0x0f, 1), format: 'I', syntax: '' }, (c) =>
     c.fenceI(),
   ),

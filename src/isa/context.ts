@@ -84,6 +84,8 @@ export interface Context {
   mret(): void;
   sret(): void;
   wfi(): void;
+  /** Orders memory accesses as the instruction's immediate says: predecessor and successor sets, mode. */
+  fence(): void;
   fenceI(): void;
   sfenceVma(): void;
 }

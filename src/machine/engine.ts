@@ -3,6 +3,7 @@ import { hartAreaBytes, type MemoryConstants } from '../engine/state.ts';
 import {
   FRAME_BYTES,
   FRAME_CODE,
+  FRAME_CODE_KNOWN,
   FRAME_INFO,
   GUEST_RAM_BASE,
   HART_CONTROL_BYTES,
@@ -26,6 +27,7 @@ export const MEMORY_CONSTANTS: MemoryConstants = {
   frameBytes: FRAME_BYTES,
   frameInfoOffset: FRAME_INFO * 4,
   frameCode: FRAME_CODE,
+  frameCodeKnown: FRAME_CODE_KNOWN,
 };
 
 const MIB = 2 ** 20;

@@ -91,6 +91,8 @@ export class FaultHandler {
   readonly #store: SlotStore | undefined;
   readonly #now: (() => number) | undefined;
   readonly #numbers = new Int32Array(MAX_HARTS);
+  /** The other harts of the guest. */
+  readonly #siblings: readonly number[];
   // What resolve has prepared for settle or fill.
   #frame = 0;
   #progress = 0;
@@ -98,6 +100,7 @@ export class FaultHandler {
   constructor(control: HartControl, options: FaultOptions = {}) {
     this.control = control;
     this.guest = control.guest;
+    this.#siblings = control.guest.allHarts.filter((hart) => hart !== control.hart);
     this.#memory = control.guest.memory;
     this.#store = options.store;
     this.#now = options.now;
@@ -346,17 +349,23 @@ export class FaultHandler {
 
   /** Flushes this hart and the others of the guest. The mutex must be free, and no translation in use. */
   flushAll(): void {
+    this.control.flush();
+    this.flushOthers();
+  }
+
+  /** Flushes other harts of the guest, by default all of them. The mutex must be free, and no translation in use. */
+  flushOthers(harts: readonly number[] = this.#siblings): void {
+    if (harts.length === 0) {
+      return;
+    }
     const { guest, control } = this;
-    control.flush();
-    if (guest.harts > 1) {
-      // Parked, so that two harts which shoot at each other both count as having acknowledged.
-      control.park();
-      try {
-        requestShootdown(guest, this.#numbers, control.hart);
-        awaitShootdown(guest, this.#numbers, control.hart);
-      } finally {
-        control.unpark();
-      }
+    // Parked, so that two harts which shoot at each other both count as having acknowledged.
+    control.park();
+    try {
+      requestShootdown(guest, this.#numbers, harts);
+      awaitShootdown(guest, this.#numbers, harts);
+    } finally {
+      control.unpark();
     }
   }
 

@@ -68,6 +68,8 @@ export class Guest {
   /** Configured memory in pages. */
   readonly pages: number;
   readonly harts: number;
+  /** The numbers of all harts, 0 and up. */
+  readonly allHarts: readonly number[];
   readonly name: string;
 
   private constructor(memory: MachineMemory, slot: number, block: number) {
@@ -78,6 +80,7 @@ export class Guest {
     this.npt = i32[block + GUEST_NPT]! >>> 2;
     this.pages = i32[block + GUEST_PAGES]!;
     this.harts = i32[block + GUEST_HARTS]!;
+    this.allHarts = Array.from({ length: this.harts }, (_, hart) => hart);
     const bytes = u8.slice(block * 4 + GUEST_NAME_BYTE, block * 4 + GUEST_NAME_BYTE + GUEST_NAME_BYTES);
     const end = bytes.indexOf(0);
     this.name = new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));

@@ -125,6 +125,8 @@ export const FRAME_CODE = 1 << 0;
 export const FRAME_SHARED = 1 << 1;
 /** FRAME_INFO bit 2: contents are being read from FRAME_SLOT; nobody may map it yet. */
 export const FRAME_FILLING = 1 << 2;
+/** FRAME_INFO bit 3: (with FRAME_CODE) every hart of the guest has emptied its TLBs since the frame has that flag. */
+export const FRAME_CODE_KNOWN = 1 << 3;
 /** FRAME_INFO: position of the generation. */
 export const FRAME_GENERATION_SHIFT = 8;
 /** FRAME_INFO: what is added to raise the generation by one. */

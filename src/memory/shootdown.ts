@@ -31,28 +31,26 @@ export const SHOOTDOWN_TIMEOUT_MS = 5000;
 const LOOK_MS = 1;
 
 /**
- * Asks all harts of a guest, but the one with index `except`, to flush. Returns the number of the request for each hart
- * into `numbers`, which awaitShootdown takes.
+ * Asks harts of a guest, by default all, to flush. Returns the number of the request for each hart into `numbers`, which
+ * awaitShootdown takes with the same harts.
  */
-export function requestShootdown(guest: Guest, numbers: Int32Array, except = -1): void {
+export function requestShootdown(guest: Guest, numbers: Int32Array, harts: readonly number[] = guest.allHarts): void {
   const { i32 } = guest.memory;
   guest.add(COUNT_SHOOTDOWNS, 1);
-  for (let hart = 0; hart < guest.harts; hart++) {
-    if (hart !== except) {
-      const control = guest.hartArea(hart) >>> 2;
-      numbers[hart] = (Atomics.add(i32, control + REQ, 1) + 1) | 0;
-      Atomics.or(i32, control + REQUEST, HART_REQUEST_SHOOTDOWN);
-    }
+  for (const hart of harts) {
+    const control = guest.hartArea(hart) >>> 2;
+    numbers[hart] = (Atomics.add(i32, control + REQ, 1) + 1) | 0;
+    Atomics.or(i32, control + REQUEST, HART_REQUEST_SHOOTDOWN);
   }
 }
 
 /** Index of the first hart that has not served its request, -1 when all have. Does not wait. */
-export function lateHart(guest: Guest, numbers: Int32Array, except = -1): number {
+export function lateHart(guest: Guest, numbers: Int32Array, harts: readonly number[] = guest.allHarts): number {
   if (guest.get(GUEST_STATE) === GUEST_ENDED) {
     return -1;
   }
-  for (let hart = 0; hart < guest.harts; hart++) {
-    if (hart !== except && !hasServed(guest, hart, numbers[hart]!)) {
+  for (const hart of harts) {
+    if (!hasServed(guest, hart, numbers[hart]!)) {
       return hart;
     }
   }
@@ -63,12 +61,12 @@ export function lateHart(guest: Guest, numbers: Int32Array, except = -1): number
 export function awaitShootdown(
   guest: Guest,
   numbers: Int32Array,
-  except = -1,
+  harts: readonly number[] = guest.allHarts,
   timeoutMs: number = SHOOTDOWN_TIMEOUT_MS,
 ): void {
   const { i32 } = guest.memory;
   let waited = 0;
-  for (let hart = lateHart(guest, numbers, except); hart >= 0; hart = lateHart(guest, numbers, except)) {
+  for (let hart = lateHart(guest, numbers, harts); hart >= 0; hart = lateHart(guest, numbers, harts)) {
     if (waited >= timeoutMs) {
       throw new ShootdownTimeoutError(guest.name, guest.slot, hart, timeoutMs);
     }

@@ -103,7 +103,7 @@ export class Transit {
     }
     for (const [guest, numbers] of this.#guests) {
       try {
-        awaitShootdown(guest, numbers, -1, this.#timeoutMs);
+        awaitShootdown(guest, numbers, guest.allHarts, this.#timeoutMs);
         this.#owing.delete(guest);
       } catch (error) {
         this.#late.add(guest);

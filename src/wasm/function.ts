@@ -98,6 +98,11 @@ export class FunctionBuilder {
     this.#code.byte(0);
   }
 
+  /** atomic.fence (threads proposal): orders all accesses before it before all accesses behind it. */
+  atomicFence(): void {
+    for (const byte of [0xfe, 0x03, 0x00]) this.#code.byte(byte);
+  }
+
   /** Evaluates an expression for its effect. */
   drop(value: Expr<ValType>): void {
     value.emit(this.#code);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { buildEngine } from '../../src/engine/build.ts';
-import { Hart, type HartEnvironment } from '../../src/engine/hart.ts';
+import { Hart, type HartEnvironment, type HartOptions } from '../../src/engine/hart.ts';
 import { CHUNK, EXIT, hartAreaBytes } from '../../src/engine/state.ts';
 import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
 import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
@@ -38,6 +38,18 @@ export interface BareOptions {
   readonly pages?: number;
   readonly decodedBlocks?: number;
   readonly environment?: Partial<HartEnvironment>;
+  /** Harts of the guest; those behind the first are made by `sibling`. */
+  readonly harts?: number;
+}
+
+/** One of several harts, all in the test's thread: it is parked but while it runs. */
+export interface Sibling {
+  readonly hart: Hart;
+  readonly control: HartControl;
+  /** Called instead of the shootdown of the other harts, and may make it. */
+  onFlush: (shootDown: () => void) => void;
+  /** Runs from `pc` in M-mode up to a WFI. */
+  run(pc: number): void;
 }
 
 /** How `boot` leaves M-mode: CSRs by name in this order, then a return to `privilege` at `pc`. */
@@ -65,14 +77,16 @@ export class BareMachine {
   /** Time that the hart sees, in ticks. */
   time = 0;
   readonly #nextTable = { address: TABLES };
+  readonly #hartOptions: Omit<HartOptions, 'id' | 'area' | 'environment'>;
 
-  constructor({ pages = 256, decodedBlocks = 16, environment = {} }: BareOptions = {}) {
+  constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1 }: BareOptions = {}) {
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
     engine ??= new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     const created = createGuest(MachineMemory.format(buffer), {
       name: 'bare',
       memoryBytes: pages * PAGE_SIZE,
+      harts,
       hartBytes: hartAreaBytes(decodedBlocks) - HART_CONTROL_BYTES,
     });
     this.guest = Guest.attach(MachineMemory.attach(buffer, created.slot + 1), created.slot);
@@ -80,18 +94,22 @@ export class BareMachine {
     this.control = new HartControl(this.guest, 0, () => this.hart.flush());
     this.faults = new FaultHandler(this.control);
     this.memory = new GuestMemory(this.faults);
-    this.hart = new Hart({
+    this.#hartOptions = {
       memory,
       engine,
       constants: MEMORY_CONSTANTS,
-      id: 0,
-      area: this.guest.hartArea(0),
       decodedBlocks,
       npt: this.guest.nptAddress,
       ramPages: this.guest.pages,
       frameTable: this.machineMemory.frameTable * 4,
       zeroFrame: this.machineMemory.zeroFrame,
       translator: process.env['T'] ? new SynchronousTranslator(WASM_PAGES, Number(process.env['T'])) : undefined,
+    };
+    this.hart = new Hart({
+      ...this.#hartOptions,
+      id: 0,
+      area: this.guest.hartArea(0),
+      siblings: harts === 1 ? undefined : { flush: () => this.faults.flushOthers(), totalStoreOrder: false },
       environment: {
         now: () => this.time,
         nestedFault: (gfn, write) => this.faults.fault(gfn, write),
@@ -102,6 +120,37 @@ export class BareMachine {
     });
     this.memory.onWrite = (mfn, offset, length) => this.hart.codeWritten(mfn, offset, length);
     this.control.unpark();
+  }
+
+  /** Makes a hart behind the first one. The first one has to be parked while it runs. */
+  sibling(id: number): Sibling {
+    const control = new HartControl(this.guest, id, () => hart.flush());
+    const faults = new FaultHandler(control);
+    const hart: Hart = new Hart({
+      ...this.#hartOptions,
+      id,
+      area: this.guest.hartArea(id),
+      siblings: { flush: () => sibling.onFlush(() => faults.flushOthers()), totalStoreOrder: false },
+      environment: {
+        now: () => this.time,
+        nestedFault: (gfn, write) => faults.fault(gfn, write),
+        deviceRead: () => undefined,
+        deviceWrite: () => false,
+      },
+    });
+    const sibling: Sibling = {
+      hart,
+      control,
+      onFlush: (shootDown) => shootDown(),
+      run: (pc) => {
+        control.unpark();
+        hart.resetMachineMode(BigInt(pc));
+        const reason = hart.run(50 * CHUNK, Number.MAX_SAFE_INTEGER);
+        control.park();
+        assert.equal(reason, EXIT.wfi, `hart ${id} ended by ${reason} at pc ${hart.pc.toString(16)}`);
+      },
+    };
+    return sibling;
   }
 
   /** Puts code or data into memory. */

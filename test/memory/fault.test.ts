@@ -204,14 +204,14 @@ test('a hart that does not answer is named; a parked one has answered', () => {
   awaitShootdown(guest, numbers);
   harts[1]!.control.unpark();
   requestShootdown(guest, numbers);
-  assert.throws(() => awaitShootdown(guest, numbers, -1, 5), {
+  assert.throws(() => awaitShootdown(guest, numbers, guest.allHarts, 5), {
     name: 'ShootdownTimeoutError',
     hart: 1,
     message: /hart 1 of guest deaf has not acknowledged/,
   });
-  assert.equal(lateHart(guest, numbers, 1), -1);
+  assert.equal(lateHart(guest, numbers, [0]), -1);
   harts[1]!.control.poll();
-  awaitShootdown(guest, numbers, -1, 5);
+  awaitShootdown(guest, numbers, guest.allHarts, 5);
   guest.request(HART_REQUEST_CONTROL);
   guest.request(HART_REQUEST_INTERRUPT);
   requestShootdown(guest, numbers);
@@ -233,7 +233,7 @@ test('a flush happens when a sleeping hart wakes, and only if it was asked for',
   hart.control.park();
   const numbers = new Int32Array(64);
   requestShootdown(hart.guest, numbers);
-  awaitShootdown(hart.guest, numbers, -1, 5);
+  awaitShootdown(hart.guest, numbers, hart.guest.allHarts, 5);
   // The entry changes while the hart sleeps; what it has cached must not be used afterwards.
   hart.control.unpark();
   hart.memory.writeU16(BASE, 1);

@@ -117,6 +117,7 @@ function observe(instruction: Instruction): Effects {
     mret: leave,
     sret: leave,
     wfi: leave,
+    fence: () => {},
     fenceI: leave,
     sfenceVma: leave,
   };

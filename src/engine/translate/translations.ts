@@ -147,10 +147,13 @@ export class Translations {
   enter(slot: number, pc: bigint): number {
     const address = this.#o.code.codeAddress(slot);
     const place = address === undefined ? undefined : this.#places.get(address);
+    const flushes = this.#get32('flushes');
     if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
       this.unmark(slot);
       return 0;
     }
+    // The hart has waited meanwhile: what was looked at before need not hold any more, and is looked at again.
+    if (this.#get32('flushes') !== flushes) return 0;
     const entry = this.#get32('jumpTable') + (jumpIndex(pc) << JUMP_ENTRY_SHIFT);
     this.#i64[entry / 8] = BigInt.asIntN(64, pc | 1n);
     this.#i32[(entry + 8) >>> 2] = place.index;

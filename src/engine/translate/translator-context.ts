@@ -306,6 +306,10 @@ export class TranslatorContext implements Context {
     this.#notHere();
   }
 
+  fence(): void {
+    this.#h.fence(i32.const(this.#decoded.operands.imm));
+  }
+
   fenceI(): void {
     this.#notHere();
   }
