@@ -9,6 +9,7 @@ import { type MachineName, machineTitles } from '../machines.ts';
 import { type Bench, type BenchOptions, format, type Report } from '../report.ts';
 import { makeDisk } from './disk.ts';
 import { initScript } from './guest-script.ts';
+import { KnownResults } from './known-results.ts';
 import { chooseLines } from './lines.ts';
 import { type GuestRun, runGuest } from './run-guest.ts';
 import { disagreements, type GroupSummary, type LineSummary, summarize } from './summary.ts';
@@ -45,16 +46,19 @@ export const cpu: Bench<CpuOptions> = {
     const image = await prepareGuestImage({ onProgress: progress });
     const initramfs = await prepareInitramfs(image, { script: initScript });
     progress(`preparing ${chosen.lines.length} lines`);
-    const disks = [await makeDisk(chosen.lines)];
-    const guest = { kernel: image.kernelPath, initrd: initramfs.path, memoryMiB: MEMORY, disks };
+    const disk = await makeDisk(chosen.lines, progress);
+    const known = new KnownResults(chosen.lines, disk.digests, image.digest);
+    const guest = { kernel: image.kernelPath, initrd: initramfs.path, memoryMiB: MEMORY, disks: [disk.path] };
     const done = Object.fromEntries(machines.map((machine): [MachineName, GuestRun[]] => [machine, []]));
     for (let i = 0; i < runs; i++) {
       // In turn, so that a slower spell of the machine meets both.
       for (const machine of machines) {
         progress(`run ${i + 1} of ${runs}: ${machineTitles[machine]}`);
-        done[machine]!.push(await runGuest(machine, guest, chosen.lines, limit));
+        const run = await runGuest(machine, guest, chosen.lines, limit);
+        done[machine]!.push(run);
+        if (machine === 'qemu') await known.keep(run.lines);
       }
-      const wrong = disagreements(done);
+      const wrong = disagreements(done, await known.read());
       if (wrong.length > 0) throw new Error(wrong.join('\n'));
     }
     const summary = summarize(done, chosen.lines, chosen.boot);
@@ -67,7 +71,7 @@ export const cpu: Bench<CpuOptions> = {
           node: process.version,
           ...(machines.includes('qemu') ? { qemu: qemuVersion() } : {}),
           kernel: image.kernelVersion,
-          packages: image.packages,
+          packages: [...image.packages.map(({ name, version }) => `${name} ${version}`), ...disk.packages],
         },
         memoryMiB: MEMORY,
         runs,

@@ -1,11 +1,13 @@
 /** What the benchmark of the processor measures: its lines, and the groups of lines that have a goal together. */
 
+import type { SoftwareName } from './software.ts';
+
 /** What a line needs in the guest beside busybox. */
 export type Need =
   /** A program of bench/cpu/programs, by its name. */
   | { readonly program: string }
   /** A program as its authors ship it. */
-  | { readonly software: 'esbuild' | 'python' };
+  | { readonly software: SoftwareName };
 
 /** A piece of work whose time is measured. */
 export interface Line {
@@ -70,6 +72,19 @@ export const lines: readonly Line[] = [
     needs: [{ program: 'spawn' }],
   },
   program('pipes', 'system'),
+  {
+    name: 'esbuild',
+    group: 'software',
+    command: 'exec ./esbuild three/src/Three.js --bundle --minify --format=esm --outfile=bundle.js',
+    result: 'sha256sum <bundle.js',
+    needs: [{ software: 'esbuild' }],
+  },
+  {
+    name: 'python',
+    group: 'software',
+    command: 'exec python3.13 work.py',
+    needs: [{ software: 'python' }],
+  },
 ];
 
 /**

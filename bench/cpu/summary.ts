@@ -42,10 +42,11 @@ export function geometricMean(values: readonly number[]): number {
 
 /**
  * Results of the same line that differ.
+ * @param known results of QEMU's from before, by the names of lines
  * @returns a sentence for each such line
  */
-export function disagreements(runs: Runs): string[] {
-  const results = new Map<string, Map<string, string[]>>();
+export function disagreements(runs: Runs, known: ReadonlyMap<string, string> = new Map()): string[] {
+  const results = new Map([...known].map(([name, result]) => [name, new Map([[result, ['qemu before']]])]));
   for (const [machine, all] of Object.entries(runs)) {
     all.forEach((run, i) => {
       for (const { name, result } of run.lines) {

@@ -1,12 +1,12 @@
 // The guest image: Debian's kernel with the modules that guests need, and its static busybox, by content in the cache.
 
-import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import xz from 'xz-decompress';
 import { AptRoot, debianSourceLine, type PackageRecord } from './apt.ts';
-import { cacheDirectory, namingCacheErrors, publish, withLock, withWorkFolder, writeWhole } from './cache.ts';
-import { GuestImageError, OWN_FILES_HINT, systemErrorCode } from './errors.ts';
+import { cacheDirectory, namingCacheErrors } from './cache.ts';
+import { digestOf, type Entry, type Made, makeOnce, readIfThere } from './entry.ts';
+import { GuestImageError, OWN_FILES_HINT } from './errors.ts';
 import { isLinuxImage } from './kernel.ts';
 import { loadOrder, type ModuleInfo, normalModuleName, readModuleInfo } from './modules.ts';
 
@@ -64,16 +64,12 @@ export interface GuestImageOptions {
   readonly onProgress?: (line: string) => void;
 }
 
-/** What `manifest.json` in an image folder says. */
+/** What the manifest of an image says. */
 interface Manifest {
   readonly kernelVersion: string;
   readonly packages: readonly { readonly name: string; readonly version: string; readonly sha256: string }[];
   readonly modules: readonly ModuleInfo[];
-  /** Sizes in bytes by path, to find an image that was damaged after it was published. */
-  readonly sizes: Readonly<Record<string, number>>;
 }
-
-const MANIFEST = 'manifest.json';
 
 /**
  * Finds the guest image in the cache, or makes it: fetches the Debian packages `linux-image-riscv64` (and the kernel
@@ -83,59 +79,18 @@ const MANIFEST = 'manifest.json';
 export async function prepareGuestImage(options: GuestImageOptions = {}): Promise<GuestImage> {
   const { cache = cacheDirectory(), suite = 'trixie', modules = IMAGE_MODULES } = options;
   const request = digestOf({ FORMAT, suite, modules, source: options.source ?? null }).slice(0, 16);
-  const images = join(cache, 'images');
-  const pointer = join(images, `${suite}-${ARCHITECTURE}-${request}`);
-  return await namingCacheErrors(cache, async () => {
-    const found = await findImage(images, pointer);
-    if (found !== undefined) return found;
-    await mkdir(images, { recursive: true });
-    return await withLock(`${pointer}.lock`, async () => {
-      const meanwhile = await findImage(images, pointer);
-      if (meanwhile !== undefined) return meanwhile;
-      const digest = await withWorkFolder(`${pointer}.work`, async (folder) => {
-        const finished = join(folder, 'image');
-        const made = await makeImage(folder, finished, options.source, suite, modules, options.onProgress);
-        await publish(finished, join(images, made), async (path) => (await openImage(path)) !== undefined);
-        return made;
-      });
-      // The pointer comes last: what it points to is whole.
-      await writeWhole(pointer, `${digest}\n`);
-      const image = await openImage(join(images, digest));
-      if (image === undefined)
-        throw new GuestImageError('disk', `${join(images, digest)} was damaged as it was written`);
-      return image;
-    });
-  });
+  const pointer = join(cache, 'images', `${suite}-${ARCHITECTURE}-${request}`);
+  const entry = await namingCacheErrors(
+    cache,
+    async () =>
+      await makeOnce(pointer, (work, finished) =>
+        makeImage(work, finished, options.source, suite, modules, options.onProgress),
+      ),
+  );
+  return imageIn(entry);
 }
 
-function digestOf(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
-}
-
-async function findImage(images: string, pointer: string): Promise<GuestImage | undefined> {
-  const digest = (await readIfThere(pointer))?.trim();
-  return digest && /^[0-9a-f]{64}$/.test(digest) ? await openImage(join(images, digest)) : undefined;
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
-    throw error;
-  }
-}
-
-/** The image in a folder, or undefined if it is not there or not whole. */
-async function openImage(folder: string): Promise<GuestImage | undefined> {
-  const text = await readIfThere(join(folder, MANIFEST));
-  if (text === undefined) return undefined;
-  const manifest = parseManifest(text);
-  if (manifest === undefined) return undefined;
-  for (const [path, size] of Object.entries(manifest.sizes)) {
-    const there = await stat(join(folder, path)).catch(() => undefined);
-    if (there?.size !== size) return undefined;
-  }
+function imageIn({ folder, manifest }: Entry<Manifest>): GuestImage {
   return {
     folder,
     digest: basename(folder),
@@ -147,16 +102,7 @@ async function openImage(folder: string): Promise<GuestImage | undefined> {
   };
 }
 
-/** Manifests are written here and published whole, so that one that parses is one of ours. */
-function parseManifest(text: string): Manifest | undefined {
-  try {
-    return JSON.parse(text) as Manifest;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Fetches the packages and puts the image's files in `finished`. Returns the digest of what it was made from. */
+/** Fetches the packages and puts the image's files in `finished`. */
 async function makeImage(
   work: string,
   finished: string,
@@ -164,7 +110,7 @@ async function makeImage(
   suite: string,
   wantedModules: readonly string[],
   onProgress: ((line: string) => void) | undefined,
-): Promise<string> {
+): Promise<Made<Manifest>> {
   const line = source ?? (await debianSourceLine(suite, ARCHITECTURE));
   onProgress?.(`fetching the package lists of Debian ${suite} for ${ARCHITECTURE}`);
   const apt = await AptRoot.create(join(work, 'apt'), ARCHITECTURE, line);
@@ -191,11 +137,7 @@ async function makeImage(
   const modules = await unpackModules(root, kernelVersion, wantedModules, join(finished, 'modules'));
 
   const packages = [kernel, busybox].map(({ name, version, sha256 }) => ({ name, version, sha256 }));
-  const paths = ['vmlinux', 'busybox', ...modules.map(({ name }) => `modules/${name}.ko`)];
-  const sizes = await Promise.all(paths.map(async (path) => [path, (await stat(join(finished, path))).size] as const));
-  const manifest: Manifest = { kernelVersion, packages, modules, sizes: Object.fromEntries(sizes) };
-  await writeFile(join(finished, MANIFEST), `${JSON.stringify(manifest, undefined, 2)}\n`);
-  return digestOf({ FORMAT, packages, modules });
+  return { digest: digestOf({ FORMAT, packages, modules }), manifest: { kernelVersion, packages, modules } };
 }
 
 /** The package with the kernel itself, which `linux-image-riscv64` depends on. */

@@ -20,3 +20,4 @@ export {
   prepareInitramfs,
 } from './initramfs.ts';
 export { checkOwnFile, isLinuxImage } from './kernel.ts';
+export { type DebianPackages, type DebianPackagesOptions, prepareDebianPackages } from './packages.ts';

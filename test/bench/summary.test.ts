@@ -100,6 +100,15 @@ describe('figures of the benchmark', () => {
     ]);
   });
 
+  it('are compared with what is known from before', () => {
+    const ours = { ballonet: [run(1, { matrix: 2 }, 'new'), run(1, { matrix: 2 }, 'new')] };
+    assert.deepEqual(disagreements(ours, new Map([['matrix', 'new']])), []);
+    assert.deepEqual(disagreements(ours, new Map([['sort', 'old']])), []);
+    assert.deepEqual(disagreements(ours, new Map([['matrix', 'old']])), [
+      'line matrix has different results: "old" (qemu before) and "new" (ballonet in run 1, ballonet in run 2)',
+    ]);
+  });
+
   it('are means of logarithms', () => {
     assert.ok(Math.abs(geometricMean([2, 8]) - 4) < 1e-12);
     assert.equal(geometricMean([0.5]), 0.5);
