@@ -14,6 +14,7 @@ import { MachineMemory } from '../memory/machine-memory.ts';
 import { messageOf } from './errors.ts';
 import { RandomAccessFile } from './files.ts';
 import type { EngineCounts, FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest } from './messages.ts';
+import { RemoteTranslator } from './remote-translator.ts';
 import { SwapFile } from './swap-file.ts';
 
 /** Longest time that the hart runs before messages are looked for and output is handed on, milliseconds. */
@@ -60,6 +61,7 @@ function openDisk({ path, descriptor, readOnly, overlay }: OpenDisk): BlockBacke
 /** Runs one guest from its start to its end. */
 class GuestLoop {
   readonly #machine: Machine;
+  readonly #translator = new RemoteTranslator(data.translator);
   readonly #output = new OutputBatch();
   readonly #disks: readonly BlockBackend[] = data.disks.map(openDisk);
   readonly #words: Int32Array;
@@ -81,6 +83,7 @@ class GuestLoop {
     this.#machine = new Machine({
       wasmMemory: data.memory,
       engine: data.engine,
+      translator: this.#translator,
       guest,
       ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
       now: () => performance.now(),
@@ -108,6 +111,7 @@ class GuestLoop {
       // Loaded before anything is looked at: what comes after raises it, and the sleep below then ends at once.
       const seen = Atomics.load(this.#words, this.#wake);
       this.#receive();
+      this.#translator.receive((key, translation) => this.#machine.install(key, translation));
       if (this.#killed) return { reason: 'killed', status: 1 };
       if (this.#paused) {
         Atomics.wait(this.#words, this.#wake, seen);
@@ -224,3 +228,4 @@ function runToEnd(): { exit: GuestExit; counts: EngineCounts } {
 
 say({ kind: 'ended', ...runToEnd() });
 data.port.close();
+data.translator.close();

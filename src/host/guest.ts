@@ -82,7 +82,7 @@ export class Guest {
     const workerData: GuestWorkerData = { ...data, port: port2 };
     this.#worker = new Worker(workerUrl('guest-worker'), {
       workerData,
-      transferList: [port2],
+      transferList: [port2, data.translator],
       name: `ballonet ${this.name}`,
     });
     this.#worker.on('message', (message: FromGuest) => this.#receive(message));

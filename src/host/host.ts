@@ -11,7 +11,14 @@ import { admit } from '../policy/admission.ts';
 import { messageOf, OptionError } from './errors.ts';
 import { openFile, readWhole } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
-import type { FromManager, ManagerWorkerData, OpenDisk, ToManager } from './messages.ts';
+import type {
+  AttachGuest,
+  FromManager,
+  ManagerWorkerData,
+  OpenDisk,
+  ToManager,
+  TranslatorWorkerData,
+} from './messages.ts';
 import {
   type DiskOptions,
   type GuestConfig,
@@ -48,6 +55,7 @@ export class Host {
   /** One for all guests, so that they share its machine code. */
   readonly #engine: WebAssembly.Module;
   readonly #swap: number | undefined;
+  readonly #translator: Worker;
   readonly #manager: Worker;
   readonly #managerPort: MessagePort;
   readonly #managerEnded = Promise.withResolvers<void>();
@@ -72,6 +80,9 @@ export class Host {
       if (swap !== undefined) closeSync(swap);
       throw error;
     }
+    this.#translator = startTranslator(this.#wasmMemory);
+    // Guests go on without it: what has no translation is interpreted.
+    this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
     const { port1, port2 } = new MessageChannel();
     this.#managerPort = port1;
     port1.unref();
@@ -142,6 +153,7 @@ export class Host {
         firmware,
         disks,
         swap: this.#swap,
+        translator: this.#attachTranslator(),
       };
       guest = new Guest(memory, data, (ended) => this.#guests.delete(ended));
     } catch (error) {
@@ -181,6 +193,13 @@ export class Host {
     );
   }
 
+  #attachTranslator(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    const message: AttachGuest = { port: port1 };
+    this.#translator.postMessage(message, [port1]);
+    return port2;
+  }
+
   statistics(): HostStatistics {
     return {
       memory: memoryStatistics(this.#memory).host,
@@ -199,6 +218,7 @@ export class Host {
     this.#memory.wakeManager();
     await this.#managerEnded.promise;
     this.#managerPort.close();
+    await this.#translator.terminate();
     if (this.#swap !== undefined) closeSync(this.#swap);
   }
 
@@ -206,6 +226,13 @@ export class Host {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function startTranslator(memory: WebAssembly.Memory): Worker {
+  const workerData: TranslatorWorkerData = { memoryPages: memory.buffer.byteLength / WASM_PAGE };
+  const worker = new Worker(workerUrl('translator-worker'), { workerData, name: 'ballonet translator' });
+  worker.unref();
+  return worker;
 }
 
 /**

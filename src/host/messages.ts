@@ -1,5 +1,6 @@
 /** What the threads of a host say to each other: one union for each direction. */
 import type { MessagePort } from 'node:worker_threads';
+import type { Region } from '../engine/translate/region.ts';
 import type { GuestConfig } from './options.ts';
 
 /** How a guest came to its end. */
@@ -53,6 +54,8 @@ export interface GuestWorkerData {
   readonly swap: number | undefined;
   /** Where messages to the guest come in; looked at when HART_REQUEST_CONTROL is set. */
   readonly port: MessagePort;
+  /** Where the guest's harts ask for translations. */
+  readonly translator: MessagePort;
 }
 
 /** To a guest's worker. */
@@ -90,3 +93,26 @@ export type ToManager = { readonly kind: 'stop' };
 
 /** From the memory manager's worker. */
 export type FromManager = { readonly kind: 'log'; readonly message: string };
+
+/** What the translator's worker is started with. */
+export interface TranslatorWorkerData {
+  /** The size of the machine memory in WebAssembly pages. */
+  readonly memoryPages: number;
+}
+
+/** To the translator's worker: a guest's port, by which its requests come. */
+export interface AttachGuest {
+  readonly port: MessagePort;
+}
+
+/** A hart's request for the translation of a region; the key names the region's contents. */
+export interface ToTranslator {
+  readonly key: string;
+  readonly region: Region;
+}
+
+/** Translations for a hart: a module and the names of its functions by key. */
+export interface Translated {
+  readonly module: WebAssembly.Module;
+  readonly names: readonly (readonly [key: string, name: string])[];
+}

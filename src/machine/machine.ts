@@ -4,7 +4,7 @@ import type { Finish } from '../devices/test-finisher.ts';
 import { VIRTIO_BALLOON_F } from '../devices/virtio/balloon.ts';
 import { Hart } from '../engine/hart.ts';
 import { EXIT } from '../engine/state.ts';
-import type { Translator } from '../engine/translate/translations.ts';
+import type { Translation, Translator } from '../engine/translate/translations.ts';
 import { type BootPlan, loadBoot, planBoot } from '../firmware/boot.ts';
 import type { ImageSource } from '../firmware/image-error.ts';
 import { EXTENSIONS, EXTENSIONS_WITHOUT_SSTC } from '../firmware/isa-string.ts';
@@ -191,6 +191,11 @@ export class Machine {
   /** Console input; what the guest does not take yet is kept. */
   input(bytes: Uint8Array): void {
     this.#input.add(bytes);
+  }
+
+  /** A translation that the translator had put off. */
+  install(key: string, translation: Translation): void {
+    this.#hart.install(key, translation);
   }
 
   resize(columns: number, rows: number): void {

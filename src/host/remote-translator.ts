@@ -1,0 +1,32 @@
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import type { Region } from '../engine/translate/region.ts';
+import type { Translation, Translator } from '../engine/translate/translations.ts';
+import type { ToTranslator, Translated } from './messages.ts';
+
+/** Jumps to a place after which it is worth a translation: some milliseconds of the translator's thread. */
+const THRESHOLD = 1000;
+
+/** A hart's way to the host's translator: the hart goes on interpreting until the translation comes. */
+export class RemoteTranslator implements Translator {
+  readonly threshold = THRESHOLD;
+  readonly #port: MessagePort;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  translate(key: string, region: Region): undefined {
+    const request: ToTranslator = { key, region };
+    this.#port.postMessage(request);
+  }
+
+  /** Takes the translations that have come. */
+  receive(install: (key: string, translation: Translation) => void): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: Translated } | undefined;
+      if (received === undefined) return;
+      const { module, names } = received.message;
+      for (const [key, name] of names) install(key, { module, name });
+    }
+  }
+}

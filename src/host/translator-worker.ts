@@ -1,0 +1,79 @@
+/**
+ * The host's translator: turns regions of guest code into machine code, for all guests. A region is named by its
+ * contents, so that guests which run the same code share its translation.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { Region } from '../engine/translate/region.ts';
+import { regionName, translate } from '../engine/translate/translate.ts';
+import type { Translation } from '../engine/translate/translations.ts';
+import type { AttachGuest, ToTranslator, Translated, TranslatorWorkerData } from './messages.ts';
+
+/** Regions of one module: few, so that the first one that is waited for is not held up by many others. */
+const BATCH = 8;
+/** Translations after which all are forgotten; guests keep what they use. */
+const MOST_KNOWN = 30_000;
+
+const { memoryPages } = workerData as TranslatorWorkerData;
+
+// Code is optimized here, before it is handed out: there is no on-stack replacement, so that a hart which came into a
+// loop while its code was a first draft would stay in that. Both settings hold for the whole process.
+for (const flag of ['wasm-inlining', 'wasm-inlining-call-indirect', 'wasm-deopt', 'liftoff', 'wasm-lazy-compilation']) {
+  setFlagsFromString(`--no-${flag}`);
+}
+
+interface Job {
+  readonly key: string;
+  readonly region: Region;
+  readonly ports: Set<MessagePort>;
+}
+
+const known = new Map<string, Translation>();
+const jobs = new Map<string, Job>();
+
+function request(port: MessagePort, { key, region }: ToTranslator): void {
+  const translation = known.get(key);
+  if (translation !== undefined) {
+    answer(port, translation.module, [[key, translation.name]]);
+    return;
+  }
+  const job = jobs.get(key);
+  if (job !== undefined) job.ports.add(port);
+  else {
+    if (jobs.size === 0) setImmediate(work);
+    jobs.set(key, { key, region, ports: new Set([port]) });
+  }
+}
+
+function answer(port: MessagePort, module: WebAssembly.Module, names: [key: string, name: string][]): void {
+  const message: Translated = { module, names };
+  port.postMessage(message);
+}
+
+/** Translates what was asked for first; then other requests are looked at. */
+function work(): void {
+  const batch = [...jobs.values()].slice(0, BATCH);
+  const bytes = translate(
+    batch.map((job) => job.region),
+    memoryPages,
+  );
+  const module = new WebAssembly.Module(bytes);
+  if (known.size > MOST_KNOWN) known.clear();
+  const answers = new Map<MessagePort, [string, string][]>();
+  for (const [index, { key, ports }] of batch.entries()) {
+    const name = regionName(index);
+    known.set(key, { module, name });
+    jobs.delete(key);
+    for (const port of ports) {
+      const names = answers.get(port) ?? [];
+      answers.set(port, names);
+      names.push([key, name]);
+    }
+  }
+  for (const [port, names] of answers) answer(port, module, names);
+  if (jobs.size > 0) setImmediate(work);
+}
+
+parentPort!.on('message', ({ port }: AttachGuest) => {
+  port.on('message', (message: ToTranslator) => request(port, message));
+});
