@@ -1,4 +1,4 @@
-import { CAUSE } from '../isa/fields.ts';
+import { CAUSE, MSTATUS } from '../isa/fields.ts';
 import {
   call,
   type FunctionBuilder,
@@ -7,28 +7,17 @@ import {
   type I64,
   i32,
   i64,
+  type Label,
+  type Local,
   type ModuleBuilder,
   select,
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
-import { emptyJumpTables, jumpPageIsUsed } from './jump-table.ts';
-import {
-  BLOCK_BYTES,
-  BLOCK_SHIFT,
-  CROSSING_OFFSET,
-  FETCH_TABLE_BYTES,
-  FETCH_TLB_ENTRIES,
-  FETCH_TLB_OFFSET,
-  type MemoryConstants,
-  offset32,
-  offset64,
-  TLB_END,
-  TLB_ENTRY_BYTES,
-  TLB_OFFSET,
-  TLB_TABLE_BYTES,
-  TLB_WRITE_OFFSET,
-} from './state.ts';
-import { ACCESS, NO_TRANSLATION, type WalkFunctions } from './walk.ts';
+import { BLOCK_SHIFT, CROSSING_OFFSET, type MemoryConstants, offset32, offset64, TLB_WRITE_OFFSET } from './state.ts';
+import type { TlbFunctions } from './tlb.ts';
+import { fillData, fillFetch, pageOf } from './tlb-first.ts';
+import { PTE } from './tlb-second.ts';
+import { ACCESS, isPaged, NO_TRANSLATION, type WalkFunctions } from './walk.ts';
 
 /** A machine address that stands for a device; RAM is never there (page 0 holds the host header). */
 const DEVICE = 1;
@@ -40,10 +29,6 @@ export const IN_CROSSING_SLOT = 1;
 export const STORED = { fault: 0, done: 1, doneAndResynchronize: 2 } as const;
 
 export interface AccessFunctions {
-  /** (hart): empties all TLBs */
-  readonly flush: FunctionReference;
-  /** (hart, gva, hasAddress) */
-  readonly flushAddress: FunctionReference;
   /** (hart, gva, bytes, access) -> machine address; DEVICE; 0: trap */
   readonly dataAddress: FunctionReference;
   /** (hart, gva, bytes) -> machine address of what was loaded; 0: trap */
@@ -52,6 +37,8 @@ export interface AccessFunctions {
   readonly store: FunctionReference;
   /** (hart, gva, bytes, access) -> machine address; 0: trap */
   readonly atomic: FunctionReference;
+  /** (hart, gva) -> machine address of an instruction; 0: trap. How it was granted is in fetchGranted and fetchGlobal. */
+  readonly fetchAddress: FunctionReference;
   /** (hart, pc) -> decoded block of pc; IN_CROSSING_SLOT; 0: trap */
   readonly fetch: FunctionReference;
   /** (hart, pc) -> IN_CROSSING_SLOT; 0: trap */
@@ -60,87 +47,86 @@ export interface AccessFunctions {
 
 export function declareAccess(module: ModuleBuilder): AccessFunctions {
   return {
-    flush: module.declare(['i32'], undefined, 'flush'),
-    flushAddress: module.declare(['i32', 'i64', 'i32']),
     dataAddress: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32'),
     load: module.declare(['i32', 'i64', 'i32'], 'i32', 'load'),
     store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32', 'store'),
     atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32', 'atomic'),
+    fetchAddress: module.declare(['i32', 'i64'], 'i32'),
     fetch: module.declare(['i32', 'i64'], 'i32', 'fetch'),
     crossing: module.declare(['i32', 'i64'], 'i32'),
   };
 }
 
-/** Byte offset in a TLB table of the entry that a guest-virtual address may be in. */
-export const tlbIndex = (gva: I64): I32 => i32.and(i32.shr_u(i32.wrap(gva), i32.const(8)), i32.const(0xff0));
-/** The same for a fetch table: its entries are of blocks. */
-export const fetchTlbIndex = (gva: I64): I32 =>
-  i32.and(i32.shr_u(i32.wrap(gva), i32.const(BLOCK_SHIFT - 4)), i32.const((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
-/** The same for a known address. */
-export const fetchTlbOffset = (gva: bigint): number =>
-  (Number(BigInt.asUintN(32, gva)) >>> (BLOCK_SHIFT - 4)) & ((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
-export const blockOf = (gva: I64): I64 => i64.and(gva, i64.const(-BLOCK_BYTES));
-const pageOf = (gva: I64): I64 => i64.and(gva, i64.const(-4096));
-
-export function defineAccess(
-  module: ModuleBuilder,
-  f: AccessFunctions,
-  walk: WalkFunctions,
-  imports: Imports,
-  m: MemoryConstants,
-): void {
-  defineFlush(module, f);
-  defineDataAddress(module, f, walk, m);
-  defineLoad(module, f, imports);
-  defineStore(module, f, imports);
-  defineAtomic(module, f, imports);
-  defineFetch(module, f, walk, imports);
+interface Uses {
+  readonly walk: WalkFunctions;
+  readonly tlb: TlbFunctions;
+  readonly imports: Imports;
+  readonly m: MemoryConstants;
 }
 
-function defineFlush(module: ModuleBuilder, f: AccessFunctions): void {
-  module.define(f.flush, (code) => {
-    const h = new HartFields(code, code.parameter(0, 'i32').get);
-    code.fill(i32.add(h.hart, i32.const(TLB_OFFSET)), i32.const(0xff), i32.const(TLB_END - TLB_OFFSET));
-    h.set('largePagesLow', i64.const(-1));
-    h.set('largePagesLast', i64.const(0));
-    emptyJumpTables(h);
-  });
-  // One address: its entry in every table; if it may lie in a large page, whose translation sits in many entries, all.
-  module.define(f.flushAddress, (code) => {
-    const h = new HartFields(code, code.parameter(0, 'i32').get);
-    const gva = code.parameter(1, 'i64').get;
-    const all = i32.or(
-      i32.eqz(code.parameter(2, 'i32').get),
-      i32.and(i64.ge_u(gva, h.get('largePagesLow')), i64.le_u(gva, h.get('largePagesLast'))),
-    );
-    code.if(all, () => {
-      code.callVoid(f.flush, h.hart);
-      code.return();
-    });
-    code.if(jumpPageIsUsed(h, gva), () => emptyJumpTables(h));
-    const entry = code.local('i32', i32.add(h.hart, tlbIndex(gva))).get;
-    for (let table = TLB_OFFSET; table < FETCH_TLB_OFFSET; table += TLB_TABLE_BYTES) {
-      code.store(8, entry, i64.const(-1), table);
-    }
-    const firstBlock = code.local('i32', i32.add(h.hart, fetchTlbIndex(pageOf(gva)))).get;
-    for (let table = FETCH_TLB_OFFSET; table < TLB_END; table += FETCH_TABLE_BYTES) {
-      for (let block = 0; block < 4096 / BLOCK_BYTES; block++) {
-        code.store(8, firstBlock, i64.const(-1), table + block * TLB_ENTRY_BYTES);
-      }
-    }
-  });
+export function defineAccess(module: ModuleBuilder, f: AccessFunctions, uses: Uses): void {
+  defineDataAddress(module, f, uses);
+  defineLoad(module, f, uses.imports);
+  defineStore(module, f, uses.imports);
+  defineAtomic(module, f, uses.imports);
+  defineFetchAddress(module, f, uses);
+  defineFetch(module, f, uses);
 }
 
 /**
- * Remembers the range that large pages were cached in, so that a flush by address knows when one entry is not enough.
+ * Whether a translation of the second level grants an access: it was granted before, and the page is of the right kind.
  */
-function noteLargePage(h: HartFields, gva: I64): void {
-  h.code.if(i32.gt_u(h.get32('leafShift'), i32.const(12)), () => {
-    const size = i64.shl(i64.const(1), i64.extend_i32_u(h.get32('leafShift')));
-    const low = h.code.local('i64', i64.and(gva, i64.sub(i64.const(0), size))).get;
-    const last = h.code.local('i64', i64.add(low, i64.sub(size, i64.const(1)))).get;
-    h.code.if(i64.lt_u(low, h.get('largePagesLow')), () => h.set('largePagesLow', low));
-    h.code.if(i64.gt_u(last, h.get('largePagesLast')), () => h.set('largePagesLast', last));
+function secondGrants(h: HartFields, word: I32, access: I32, privilege: I32): I32 {
+  const right = i32.shl(i32.const(PTE.R), access);
+  const isUser = i32.eqz(privilege);
+  const anyPage = i32.and(i32.ne(access, i32.const(ACCESS.fetch)), h.has('mstatus', MSTATUS.SUM));
+  const kind = select(i32.or(isUser, i32.eqz(anyPage)), i32.const(PTE.U), i32.const(0));
+  const wanted = i32.or(right, select(isUser, i32.const(PTE.U), i32.const(0)));
+  return i32.eq(i32.and(word, i32.or(right, kind)), wanted);
+}
+
+/**
+ * Puts the translation of the last walk into the second level: with the access that was granted, and with those that
+ * would be granted without any further work.
+ */
+function remember(h: HartFields, u: Uses, gva: I64, gpa: I64, address: I32, access: I32): void {
+  const { code } = h;
+  const { m, tlb } = u;
+  const flags = h.get32('leafFlags');
+  const isWrite = i32.eq(access, i32.const(ACCESS.write));
+  const granted = i32.and(i32.shl(i32.const(PTE.R), access), flags);
+  const rights = code.local('i32', select(isWrite, i32.const(PTE.R | PTE.W), granted));
+  // Where there is a PMP, it was asked for this kind of access only.
+  code.if(i32.eqz(h.get32('pmpChecks')), () => {
+    const gfn = i32.wrap(i64.shr_u(i64.sub(gpa, i64.const(m.ramBase)), i64.const(12)));
+    const entry = i32.atomicLoad(i32.add(h.get32('npt'), i32.shl(gfn, i32.const(2))));
+    const all = (word: I32, bits: number): I32 => i32.eq(i32.and(word, i32.const(bits)), i32.const(bits));
+    const isDirty = i32.and(all(entry, m.present | m.writable | m.accessed | m.dirty), all(flags, PTE.W | PTE.D));
+    const write = select(isDirty, i32.const(PTE.W), i32.const(0));
+    code.set(rights, i32.or(rights.get, i32.or(i32.and(flags, i32.const(PTE.R | PTE.X)), write)));
+  });
+  const page = i32.and(flags, i32.const(PTE.U | PTE.G));
+  const word = i32.or(i32.and(address, i32.const(-4096)), i32.or(page, rights.get));
+  code.callVoid(tlb.remember, h.hart, gva, word);
+  code.callVoid(tlb.markLarge, h.hart, gva);
+}
+
+/** Looks into the second level; if it grants the access, sets address and isGlobal and leaves by `found`. */
+function trySecond(
+  h: HartFields,
+  u: Uses,
+  gva: I64,
+  access: I32,
+  privilege: I32,
+  found: { address: Local<'i32'>; isGlobal: Local<'i32'>; label: Label },
+): void {
+  const { code } = h;
+  const word = code.local('i32', call('i32', u.tlb.second, h.hart, gva)).get;
+  code.if(secondGrants(h, word, access, privilege), () => {
+    h.count('secondHits');
+    code.set(found.address, i32.or(i32.and(word, i32.const(-4096)), i32.and(i32.wrap(gva), i32.const(0xfff))));
+    code.set(found.isGlobal, i32.and(word, i32.const(PTE.G)));
+    code.br(found.label);
   });
 }
 
@@ -148,44 +134,52 @@ function noteLargePage(h: HartFields, gva: I64): void {
  * Translates one access that does not cross a page and puts the translation into the TLB, except for what has to be
  * looked at every time: stores to frames with decoded code, and pages that the PMP grants only in part.
  */
-function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, walk: WalkFunctions, m: MemoryConstants): void {
+function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): void {
+  const { walk, m } = u;
   module.define(f.dataAddress, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const gva = code.parameter(1, 'i64').get;
     const bytes = code.parameter(2, 'i32').get;
     const access = code.parameter(3, 'i32').get;
-    const privilege = h.get32('dataPrivilege');
+    const privilege = code.local('i32', h.get32('dataPrivilege')).get;
+    const paged = code.local('i32', isPaged(h, privilege)).get;
     const flushes = code.local('i32', h.get32('flushes')).get;
-    const gpa = code.local('i64', call('i64', walk.walk, h.hart, gva, access, privilege)).get;
-    code.if(i64.eq(gpa, i64.const(NO_TRANSLATION)), () => code.return(i32.const(0)));
-    const granted = code.local('i32', call('i32', walk.pmp, h.hart, gpa, bytes, access, privilege)).get;
-    code.if(i32.eqz(granted), () => {
-      h.raise(select(access, i32.const(CAUSE.storeAccessFault), i32.const(CAUSE.loadAccessFault)), gva);
-      code.return(i32.const(0));
+    const address = code.local('i32');
+    const granted = code.local('i32', i32.const(1));
+    const isGlobal = code.local('i32', i32.const(1));
+    h.count('dataMisses');
+    code.block((label) => {
+      code.if(paged, () => trySecond(h, u, gva, access, privilege, { address, isGlobal, label }));
+      const gpa = code.local('i64', call('i64', walk.walk, h.hart, gva, access, privilege)).get;
+      code.if(i64.eq(gpa, i64.const(NO_TRANSLATION)), () => code.return(i32.const(0)));
+      code.set(granted, call('i32', walk.pmp, h.hart, gpa, bytes, access, privilege));
+      code.if(i32.eqz(granted.get), () => {
+        h.raise(select(access, i32.const(CAUSE.storeAccessFault), i32.const(CAUSE.loadAccessFault)), gva);
+        code.return(i32.const(0));
+      });
+      code.set(address, call('i32', walk.physical, h.hart, gpa, access));
+      // While the hart waited for the page, the guest may have changed its page table and counted this hart as flushed.
+      code.if(i32.ne(h.get32('flushes'), flushes), () =>
+        code.return(call('i32', f.dataAddress, h.hart, gva, bytes, access)),
+      );
+      code.if(i32.eqz(address.get), () => {
+        h.set('deviceAddress', gpa);
+        code.return(i32.const(DEVICE));
+      });
+      code.if(i32.and(paged, i32.eq(granted.get, i32.const(1))), () => {
+        code.set(isGlobal, i32.and(h.get32('leafFlags'), i32.const(PTE.G)));
+        remember(h, u, gva, gpa, address.get, access);
+      });
     });
-    const address = code.local('i32', call('i32', walk.physical, h.hart, gpa, access)).get;
-    // While the hart waited for the page, the guest may have changed its page table and counted this hart as flushed.
-    code.if(i32.ne(h.get32('flushes'), flushes), () =>
-      code.return(call('i32', f.dataAddress, h.hart, gva, bytes, access)),
-    );
-    code.if(i32.eqz(address), () => {
-      h.set('deviceAddress', gpa);
-      code.return(i32.const(DEVICE));
-    });
-    const frameInfo = i32.add(
-      h.get32('frameTable'),
-      i32.mul(i32.shr_u(address, i32.const(12)), i32.const(m.frameBytes)),
-    );
+    const frame = i32.shr_u(address.get, i32.const(12));
+    const frameInfo = i32.add(h.get32('frameTable'), i32.mul(frame, i32.const(m.frameBytes)));
     const holdsCode = i32.and(i32.load(frameInfo, m.frameInfoOffset), i32.const(m.frameCode));
     h.set32('codeFrame', i32.and(i32.ne(holdsCode, i32.const(0)), access));
-    code.if(i32.and(i32.eq(granted, i32.const(1)), i32.eqz(h.get32('codeFrame'))), () => {
-      noteLargePage(h, gva);
+    code.if(i32.and(i32.eq(granted.get, i32.const(1)), i32.eqz(h.get32('codeFrame'))), () => {
       const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
-      const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
-      code.store(8, entry, pageOf(gva));
-      code.store(4, entry, i32.sub(address, i32.wrap(gva)), 8);
+      fillData(h, code.local('i32', table).get, gva, address.get, i32.eqz(isGlobal.get));
     });
-    code.return(address);
+    code.return(address.get);
   });
 }
 
@@ -314,42 +308,55 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
   });
 }
 
-/** Instructions come from RAM only. */
-function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFunctions, imports: Imports): void {
-  const fetchAddress = (
-    h: HartFields,
-    gva: I64,
-    bytes: number,
-    onFault: () => void,
-  ): { address: I32; granted: I32 } => {
-    const code = h.code;
-    const privilege = h.get32('privilege');
+/** Translates the address of an instruction's halfword, as for data. Instructions come from RAM only. */
+function defineFetchAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): void {
+  const { walk } = u;
+  module.define(f.fetchAddress, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const privilege = code.local('i32', h.get32('privilege')).get;
     const access = i32.const(ACCESS.fetch);
-    const gpa = code.local('i64', call('i64', walk.walk, h.hart, gva, access, privilege)).get;
-    code.if(i64.eq(gpa, i64.const(NO_TRANSLATION)), () => onFault());
-    const granted = code.local('i32', call('i32', walk.pmp, h.hart, gpa, i32.const(bytes), access, privilege)).get;
+    const paged = code.local('i32', isPaged(h, privilege)).get;
+    const flushes = code.local('i32', h.get32('flushes')).get;
     const address = code.local('i32', i32.const(0));
-    code.if(granted, () => code.set(address, call('i32', walk.physical, h.hart, gpa, i32.const(0))));
-    code.if(i32.eqz(address.get), () => {
-      h.raise(CAUSE.instructionAccessFault, gva);
-      onFault();
+    const granted = code.local('i32', i32.const(1));
+    const isGlobal = code.local('i32', i32.const(1));
+    code.block((label) => {
+      code.if(paged, () => trySecond(h, u, gva, access, privilege, { address, isGlobal, label }));
+      const gpa = code.local('i64', call('i64', walk.walk, h.hart, gva, access, privilege)).get;
+      code.if(i64.eq(gpa, i64.const(NO_TRANSLATION)), () => code.return(i32.const(0)));
+      code.set(granted, call('i32', walk.pmp, h.hart, gpa, i32.const(2), access, privilege));
+      code.if(granted.get, () => code.set(address, call('i32', walk.physical, h.hart, gpa, i32.const(0))));
+      code.if(i32.ne(h.get32('flushes'), flushes), () => code.return(call('i32', f.fetchAddress, h.hart, gva)));
+      code.if(i32.eqz(address.get), () => {
+        h.raise(CAUSE.instructionAccessFault, gva);
+        code.return(i32.const(0));
+      });
+      code.if(i32.and(paged, i32.eq(granted.get, i32.const(1))), () => {
+        code.set(isGlobal, i32.and(h.get32('leafFlags'), i32.const(PTE.G)));
+        remember(h, u, gva, gpa, address.get, access);
+      });
     });
-    return { address: address.get, granted };
-  };
+    h.set32('fetchGranted', granted.get);
+    h.set32('fetchGlobal', isGlobal.get);
+    code.return(address.get);
+  });
+}
 
+function defineFetch(module: ModuleBuilder, f: AccessFunctions, { imports }: Uses): void {
   module.define(f.fetch, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.parameter(1, 'i64').get;
     const flushes = code.local('i32', h.get32('flushes')).get;
-    const { address, granted } = fetchAddress(h, pc, 2, () => code.return(i32.const(0)));
-    code.if(i32.eq(granted, i32.const(2)), () => code.return(call('i32', f.crossing, h.hart, pc)));
+    h.count('fetchMisses');
+    const address = code.local('i32', call('i32', f.fetchAddress, h.hart, pc)).get;
+    code.if(i32.eqz(address), () => code.return(i32.const(0)));
+    code.if(i32.eq(h.get32('fetchGranted'), i32.const(2)), () => code.return(call('i32', f.crossing, h.hart, pc)));
+    const isLocal = code.local('i32', i32.eqz(h.get32('fetchGlobal'))).get;
     const block = code.local('i32', call('i32', imports.codeBlock, i32.shr_u(address, i32.const(BLOCK_SHIFT)))).get;
     // As for data: what was translated before a flush is looked at again.
     code.if(i32.ne(h.get32('flushes'), flushes), () => code.return(call('i32', f.fetch, h.hart, pc)));
-    noteLargePage(h, pc);
-    const entry = code.local('i32', i32.add(h.get32('fetchTlb'), fetchTlbIndex(pc))).get;
-    code.store(8, entry, blockOf(pc));
-    code.store(4, entry, block, 8);
+    fillFetch(h, pc, block, isLocal);
     code.return(block);
   });
 
@@ -358,7 +365,8 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, walk: WalkFuncti
     const pc = code.parameter(1, 'i64').get;
     const flushes = code.local('i32', h.get32('flushes')).get;
     const half = (gva: I64): I32 => {
-      const { address } = fetchAddress(h, gva, 2, () => code.return(i32.const(0)));
+      const address = code.local('i32', call('i32', f.fetchAddress, h.hart, gva)).get;
+      code.if(i32.eqz(address), () => code.return(i32.const(0)));
       return code.local('i32', i32.load16_u(address)).get;
     };
     const bits = code.local('i32', half(pc));

@@ -6,6 +6,7 @@ import { declareFloat, defineFloat } from './float.ts';
 import { declareInterpreter, defineInterpreter } from './interpreter.ts';
 import { REGION_TYPE } from './jump-table.ts';
 import type { MemoryConstants } from './state.ts';
+import { declareTlb, defineTlb } from './tlb.ts';
 import { declareTrap, defineTrap } from './trap.ts';
 import { declareWalk, defineWalk } from './walk.ts';
 
@@ -33,18 +34,20 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
     float: module.import('float', ['i32', 'i32', 'i32', 'i64', 'i64', 'i64'], 'i64'),
   };
   const walk = declareWalk(module);
+  const tlb = declareTlb(module);
   const access = declareAccess(module);
   const trap = declareTrap(module);
   const csr = declareCsrAccess(module);
   const float = declareFloat(module);
   const run = declareInterpreter(module);
   const region = module.tableType(REGION_TYPE.parameters, REGION_TYPE.result);
-  defineWalk(module, walk, imports, constants);
-  defineAccess(module, access, walk, imports, constants);
+  defineWalk(module, walk, tlb, imports, constants);
+  defineTlb(module, tlb);
+  defineAccess(module, access, { walk, tlb, imports, m: constants });
   defineTrap(module, trap, imports);
-  defineCsrAccess(module, csr, { access, trap, imports });
+  defineCsrAccess(module, csr, { tlb, trap, imports });
   defineFloat(module, float, imports);
-  defineInterpreter(module, run, { access, trap, float, csr, region, imports });
+  defineInterpreter(module, run, { access, tlb, trap, float, csr, region, imports });
   return module.finish();
 }
 
@@ -52,6 +55,10 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
 export interface EngineExports {
   run(hart: number): number;
   flush(hart: number): void;
+  flushFetch(hart: number): void;
+  forgetJumps(hart: number): void;
+  dropWrites(hart: number, frame: number): void;
+  fence(hart: number, gva: bigint, hasAddress: number, asid: bigint, hasAsid: number): void;
   context(hart: number): void;
   trap(hart: number): void;
   timer(hart: number): void;

@@ -29,10 +29,12 @@ export interface CodeCacheOptions {
   readonly frameTable: number;
   readonly zeroFrame: number;
   readonly constants: MemoryConstants;
-  /** Empties the hart's TLBs, and has it fetch again before its next instruction. */
-  readonly flush: () => void;
   /** Empties the hart's fetch TLBs: some decoded block is about to hold other code. */
   readonly flushFetch: () => void;
+  /** The same, and has the hart fetch again before its next instruction. */
+  readonly refetch: () => void;
+  /** Takes a frame out of the hart's write TLBs. */
+  readonly dropWrites: (mfn: number) => void;
   /** An instruction has been decoded: (slot, machine address of the code). */
   readonly decoded: (slot: number, address: number) => void;
   /** The bytes of a frame with decoded code change. */
@@ -113,7 +115,7 @@ export class CodeCache {
     const number = this.#block[index]!;
     if (!this.#isCurrent(index)) {
       // The fetch TLB still leads here.
-      this.#o.flush();
+      this.#o.refetch();
       return false;
     }
     const offset = ((slot - address) / SLOT_BYTES) * 2;
@@ -218,7 +220,7 @@ export class CodeCache {
       const address = this.#address(index);
       this.#undecode(address + (from >> 1) * SLOT_BYTES, address + ((to + 1) >> 1) * SLOT_BYTES);
     }
-    if (known && !stays) this.#o.flush();
+    if (known && !stays) this.#o.refetch();
   }
 
   /** Undecodes the blocks that other harts have written to since they were decoded. */
@@ -274,17 +276,17 @@ export class CodeCache {
    * one still waits for them. (Frames that guests share are in nobody's write TLB.)
    */
   #flag(mfn: number, generation: number): void {
-    const { constants, flush, flushSiblings, zeroFrame } = this.#o;
+    const { constants, dropWrites, flushSiblings, zeroFrame } = this.#o;
     if (mfn === zeroFrame) return;
     const { frameCode, frameCodeKnown } = constants;
     const info = this.#infoIndex(mfn);
     const old = Atomics.or(this.#i32, info, frameCode);
     if (flushSiblings === undefined) {
-      if ((old & frameCode) === 0) flush();
+      if ((old & frameCode) === 0) dropWrites(mfn);
       return;
     }
     if ((old & frameCodeKnown) !== 0) return;
-    flush();
+    dropWrites(mfn);
     flushSiblings();
     for (;;) {
       const now = Atomics.load(this.#i32, info);

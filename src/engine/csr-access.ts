@@ -12,9 +12,9 @@ import {
   type ModuleBuilder,
   select,
 } from '../wasm/index.ts';
-import type { AccessFunctions } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import { CHUNK, PMPADDR_OFFSET } from './state.ts';
+import type { TlbFunctions } from './tlb.ts';
 import type { TrapFunctions } from './trap.ts';
 
 /** Results of a CSR access. */
@@ -32,7 +32,7 @@ export const declareCsrAccess = (module: ModuleBuilder): FunctionReference =>
   module.declare(['i32', 'i32', 'i64', 'i32', 'i32'], 'i32', 'csr');
 
 interface Uses {
-  readonly access: AccessFunctions;
+  readonly tlb: TlbFunctions;
   readonly trap: TrapFunctions;
   readonly imports: Imports;
 }
@@ -147,12 +147,12 @@ class Access implements CsrContext {
     return i64.add(this.#h.get('retired'), i64.extend_i32_s(executed));
   }
 
-  /** MXR is not part of a TLB context: a change of it empties the TLBs. */
+  /** MXR is not part of a TLB context, and only the first level knows what it has made readable. */
   statusChanged(): void {
     this.code.callVoid(this.#uses.trap.context, this.#h.hart);
     const changed = i64.xor(this.#h.get('value'), this.#h.get('mstatus'));
     this.code.if(i64.ne(i64.and(changed, i64.const(MSTATUS.MXR)), i64.const(0)), () =>
-      this.code.callVoid(this.#uses.access.flush, this.#h.hart),
+      this.code.callVoid(this.#uses.tlb.flushFirst, this.#h.hart),
     );
     this.interruptsChanged();
   }
@@ -163,7 +163,18 @@ class Access implements CsrContext {
   }
 
   translationChanged(): void {
-    this.code.callVoid(this.#uses.access.flush, this.#h.hart);
+    this.code.callVoid(this.#uses.tlb.flush, this.#h.hart);
+    this.code.set(this.#status, i32.const(CSR_STATUS.resynchronize));
+  }
+
+  addressSpaceChanged(): void {
+    const changed = i64.xor(this.#h.get('value'), this.#h.get('satp'));
+    this.code.if(
+      i64.eqz(i64.shr_u(changed, i64.const(60))),
+      () => this.code.callVoid(this.#uses.tlb.switchSpace, this.#h.hart),
+      // Another mode: addresses mean something else, those of global pages, too.
+      () => this.code.callVoid(this.#uses.tlb.flush, this.#h.hart),
+    );
     this.code.set(this.#status, i32.const(CSR_STATUS.resynchronize));
   }
 

@@ -37,6 +37,11 @@ export class HartFields {
     this.code.store(4, this.hart, value, offset32(field));
   }
 
+  /** Adds 1 to a field. */
+  count(field: Field64): void {
+    this.set(field, i64.add(this.get(field), i64.const(1)));
+  }
+
   /** Bits of mip: what devices drive and what software has set. */
   get pending(): I32 {
     return i32.or(i32.atomicLoad(this.hart, offset32('lines')), this.get32('softwarePending'));

@@ -10,7 +10,6 @@ import {
   DECODED_OFFSET,
   F_OFFSET,
   FENCES,
-  FETCH_TLB_OFFSET,
   type Field32,
   type Field64,
   type MemoryConstants,
@@ -20,7 +19,8 @@ import {
   PMP_RANGES_OFFSET,
   PMPADDR_OFFSET,
   SLOT_BYTES,
-  TLB_END,
+  TLB_OFFSET,
+  TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
 import { type Translation, Translations, type Translator } from './translate/translations.ts';
@@ -97,6 +97,8 @@ export class Hart {
     // The control block in front belongs to whoever talks to the hart from outside.
     const bytes = new Uint8Array(buffer);
     bytes.fill(0, area + X_OFFSET, area + DECODED_OFFSET);
+    // Empty entries of the first level; those behind it are told from others by their numbers.
+    bytes.fill(0xff, area + TLB_OFFSET, area + TLB_USED_OFFSET);
     this.#code = new CodeCache({
       buffer,
       address: area + DECODED_OFFSET,
@@ -104,8 +106,12 @@ export class Hart {
       frameTable: options.frameTable,
       zeroFrame: options.zeroFrame,
       constants,
-      flush: () => this.#emptyTlbs(),
-      flushFetch: () => bytes.fill(0xff, area + FETCH_TLB_OFFSET, area + TLB_END),
+      flushFetch: () => this.#engine.flushFetch(area),
+      refetch: () => {
+        this.#engine.flushFetch(area);
+        this.#set32('refetch', 1);
+      },
+      dropWrites: (mfn) => this.#engine.dropWrites(area, mfn * 4096),
       decoded: (slot, address) => this.#translations.decoded(slot, address),
       frameChanged: (mfn) => this.#translations.frameChanged(mfn),
       flushSiblings: siblings && (() => siblings.flush()),
@@ -117,7 +123,10 @@ export class Hart {
       translator: options.translator,
       engine: () => this.#engine as unknown as WebAssembly.Exports,
       fetch: (pc) => this.#engine.fetch(area, BigInt.asIntN(64, pc)) >>> 0,
-      flush: () => this.#emptyTlbs(),
+      leave: () => {
+        this.#engine.forgetJumps(area);
+        this.#set32('refetch', 1);
+      },
     });
     const instance = new WebAssembly.Instance(options.engine, {
       env: {

@@ -13,12 +13,13 @@ import {
   type Local,
   select,
 } from '../wasm/index.ts';
-import { STORED, tlbIndex } from './access.ts';
+import { STORED } from './access.ts';
 import { CSR_OPERATION, CSR_STATUS } from './csr-access.ts';
 import type { HartFields } from './emit.ts';
 import { floatFunction, UNROUNDED } from './float.ts';
 import { countJump, type Runtime } from './interpreter.ts';
 import { EXIT, F_OFFSET, offset64, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
+import { tlbIndex } from './tlb-first.ts';
 import { ACCESS } from './walk.ts';
 
 /** Locals of the interpreter's loop. */
@@ -309,7 +310,8 @@ export class InterpreterContext implements Context {
    * it was being executed, are found when the page is fetched again.
    */
   fenceI(): void {
-    this.code.callVoid(this.#runtime.access.flush, this.#h.hart);
+    this.code.callVoid(this.#runtime.tlb.flushFetch, this.#h.hart);
+    this.code.callVoid(this.#runtime.tlb.forgetJumps, this.#h.hart);
     this.#fetchAtNext();
   }
 
@@ -317,7 +319,8 @@ export class InterpreterContext implements Context {
     const privilege = this.#h.get32('privilege');
     const trapped = i32.and(i32.ne(privilege, i32.const(PRIVILEGE.M)), this.#h.has('mstatus', 1n << 20n));
     this.code.brIf(this.#labels.illegal, i32.or(i32.eqz(privilege), trapped));
-    this.code.callVoid(this.#runtime.access.flushAddress, this.#h.hart, this.rs1, this.rs1FieldIsNonzero);
+    const hasAsid = i32.load8_u(this.#r.slot.get, 3);
+    this.code.callVoid(this.#runtime.tlb.fence, this.#h.hart, this.rs1, this.rs1FieldIsNonzero, this.rs2, hasAsid);
     this.#fetchAtNext();
   }
 

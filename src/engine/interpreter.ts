@@ -13,12 +13,14 @@ import {
   type ModuleBuilder,
   type TypeReference,
 } from '../wasm/index.ts';
-import { type AccessFunctions, blockOf, fetchTlbIndex, IN_CROSSING_SLOT } from './access.ts';
+import { type AccessFunctions, IN_CROSSING_SLOT } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
 import { jumpEntry, jumpTag } from './jump-table.ts';
 import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
+import type { TlbFunctions } from './tlb.ts';
+import { blockOf, fetchTlbIndex } from './tlb-first.ts';
 import { REGION_STATUS } from './translate/status.ts';
 import type { TrapFunctions } from './trap.ts';
 
@@ -67,6 +69,7 @@ export function operationOf(number: number, length: 2 | 4): number {
 
 export interface Runtime {
   readonly access: AccessFunctions;
+  readonly tlb: TlbFunctions;
   readonly trap: TrapFunctions;
   readonly float: FloatFunctions;
   readonly csr: FunctionReference;

@@ -7,7 +7,8 @@ import { PMP_ENTRIES, STATE_FIELDS_32, STATE_FIELDS_64, type StateField32, type 
  *     0      control block (requests from other threads, see the memory layout)
  *     256    x registers, then f registers, 8 bytes each
  *     768    64-bit fields, 32-bit fields
- *     4096   TLBs: for each context a read and a write table; then the fetch tables
+ *     4096   first-level TLBs: for each context a read and a write table; then the fetch tables
+ *     ...    second-level TLB, walk cache, marks of large pages
  *     ...    jump tables, counters of jumps, decoded blocks
  */
 
@@ -32,14 +33,24 @@ const ENGINE_FIELDS_64 = [
   /** Guest-physical address of the device access under way. */
   'deviceAddress',
   'reservationValue',
-  /** First and last guest-virtual address of the range in which large pages have been cached; none: first > last. */
-  'largePagesLow',
-  'largePagesLast',
   /** Counts: instructions executed in translated regions, and entries into them from the interpreter. */
   'translatedInstructions',
   'regionEntries',
   /** Time in ticks at which `run` returns for a timer of the platform. */
   'deadline',
+  /** Counts of what the TLBs could not do at once. Data accesses and fetches that the first level missed: */
+  'dataMisses',
+  'fetchMisses',
+  /** Those of them that the second level had. */
+  'secondHits',
+  /** Walks of the guest's page tables, and those that the walk cache has shortened to the last level. */
+  'walks',
+  'shortWalks',
+  /** Flushes of everything, of an address space, of an address; changes of satp. */
+  'fullFlushes',
+  'spaceFlushes',
+  'addressFlushes',
+  'spaceChanges',
 ] as const;
 
 const ENGINE_FIELDS_32 = [
@@ -73,8 +84,20 @@ const ENGINE_FIELDS_32 = [
   'zeroFrame',
   /** 0: no PMP check at all. Otherwise the number of entries in `pmpRanges`. */
   'pmpChecks',
-  /** Size of the leaf page of the last walk, as the number of address bits below it. */
+  /** Leaf page of the last walk: the number of address bits below it, and bits 0..7 of its entry; G also if inherited. */
   'leafShift',
+  'leafFlags',
+  /** How the last address for a fetch was granted: by the PMP (1: the whole page), and in every address space (not 0). */
+  'fetchGranted',
+  'fetchGlobal',
+  /** Numbers that stand in second-level entries: of the address space now, of global pages, and the next to be given. */
+  'space',
+  'globalSpace',
+  'nextSpace',
+  /** Numbers below this one are no longer valid. */
+  'firstSpace',
+  /** Which way of a second-level set is given up next. */
+  'victim',
   /** The instruction bits that the crossing slot was decoded from. */
   'crossingBits',
   /** Raised whenever the embedder has emptied the TLBs: a translation that was begun before must not be used. */
@@ -111,7 +134,7 @@ export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES
 const STATE_END = CROSSING_OFFSET + 24;
 
 /**
- * TLBs. An entry has 16 bytes:
+ * First-level TLBs. An entry has 16 bytes:
  *   0..7   tag: the guest-virtual page (data) or block (fetch) address; all ones when the entry is empty. An access
  *          matches when its address with the page offset cleared, but for the bits that would make it misaligned,
  *          equals the tag.
@@ -129,11 +152,44 @@ export const TLB_TABLE_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_WRITE_OFFSET = TLB_TABLE_BYTES;
 export const DATA_CONTEXT_BYTES = 2 * TLB_TABLE_BYTES;
 export const DATA_CONTEXT = { U: 0, S: 1, SUM: 2, M: 3 } as const;
-export const FETCH_TLB_OFFSET = TLB_OFFSET + 4 * DATA_CONTEXT_BYTES;
+export const DATA_TABLES = 8;
+export const FETCH_TLB_OFFSET = TLB_OFFSET + DATA_TABLES * TLB_TABLE_BYTES;
 /** Fetch contexts by privilege (0, 1, and 3 at index 2). Their entries are of decoded blocks instead of pages. */
 export const FETCH_TLB_ENTRIES = 512;
 export const FETCH_TABLE_BYTES = FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
-export const TLB_END = FETCH_TLB_OFFSET + 3 * FETCH_TABLE_BYTES;
+export const FETCH_TABLES = 3;
+
+/**
+ * For each first-level table, data tables first: a u64 with a bit for each 64th part of the table that holds entries, then
+ * one with those parts that hold an entry which is not valid in every address space. A flush empties only these parts.
+ */
+export const TLB_USED_OFFSET = FETCH_TLB_OFFSET + FETCH_TABLES * FETCH_TABLE_BYTES;
+export const TLB_USED_BYTES = 16;
+
+/**
+ * Second-level TLB and walk cache: sets of 4 entries of 16 bytes.
+ *   0..7   tag: the address of the page (second level) or of the 2 MiB around it (walk cache)
+ *   8..11  number of the address space that the entry is of; numbers are never used again, so that a new one flushes
+ *   12..15 second level: machine address of the frame (bits 12..31); R, W, X, U, G as page table entries have them:
+ *          accesses that were granted by page table, PMP and nested page table, with all accessed and dirty bits set;
+ *          walk cache: see there
+ */
+export const SET_WAYS = 4;
+export const SET_BYTES = SET_WAYS * 16;
+export const SECOND_TLB_SETS = 4096;
+export const SECOND_TLB_OFFSET = align(TLB_USED_OFFSET + (DATA_TABLES + FETCH_TABLES) * TLB_USED_BYTES, 64);
+export const WALK_CACHE_SETS = 128;
+export const WALK_CACHE_OFFSET = SECOND_TLB_OFFSET + SECOND_TLB_SETS * SET_BYTES;
+
+/** Address spaces by the low 8 bits of their ASID: satp (u64), number (u32), unused (u32). */
+export const SPACES = 256;
+export const SPACES_OFFSET = WALK_CACHE_OFFSET + WALK_CACHE_SETS * SET_BYTES;
+export const SPACE_BYTES = 16;
+
+/** Bits by 2 MiB, then by 1 GiB, of the address: translations of a larger page may be cached there. */
+export const LARGE_MARKS_BYTES = 1024;
+export const LARGE_MARKS_OFFSET = SPACES_OFFSET + SPACES * SPACE_BYTES;
+export const TLB_END = LARGE_MARKS_OFFSET + 2 * LARGE_MARKS_BYTES;
 
 /**
  * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address. An entry has 16 bytes:

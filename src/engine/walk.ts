@@ -1,4 +1,4 @@
-import { MENVCFG, PRIVILEGE } from '../isa/fields.ts';
+import { MENVCFG, MSTATUS, PRIVILEGE } from '../isa/fields.ts';
 import {
   call,
   type FunctionReference,
@@ -6,18 +6,20 @@ import {
   type I64,
   i32,
   i64,
+  type Local,
   type ModuleBuilder,
   select,
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
 import { type MemoryConstants, PMP_RANGE_BYTES, PMP_RANGES_OFFSET } from './state.ts';
+import type { TlbFunctions } from './tlb.ts';
+import { find, LAST_WORD, numberOf, PTE, place, put, WALK_CACHE } from './tlb-second.ts';
 
 /** Kinds of access: parameters of the translation functions. */
 export const ACCESS = { read: 0, write: 1, fetch: 2 } as const;
 
-/** Bits of a page table entry (privileged specification, 10.3.1 and 10.4.1):
- *  0 V, 1 R, 2 W, 3 X, 4 U, 5 G, 6 A, 7 D, 8..9 RSW, 10..53 PPN, 54..60 reserved, 61..62 PBMT, 63 N. */
-const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, A: 64, D: 128 } as const;
+/** The rest of a page table entry (privileged specification, 10.3.1 and 10.4.1):
+ *  8..9 RSW, 10..53 PPN, 54..60 reserved, 61..62 PBMT, 63 N. */
 const PTE_RESERVED = 0x3ffn << 54n;
 const PTE_PPN_MASK = (1n << 44n) - 1n;
 
@@ -44,10 +46,16 @@ export function declareWalk(module: ModuleBuilder): WalkFunctions {
 const masked = (value: I64, mask: bigint | number): I64 => i64.and(value, i64.const(mask));
 const isSet = (value: I64, mask: bigint | number): I32 => i64.ne(masked(value, mask), i64.const(0));
 
-export function defineWalk(module: ModuleBuilder, f: WalkFunctions, imports: Imports, m: MemoryConstants): void {
+export function defineWalk(
+  module: ModuleBuilder,
+  f: WalkFunctions,
+  tlb: TlbFunctions,
+  imports: Imports,
+  m: MemoryConstants,
+): void {
   definePhysical(module, f, imports, m);
   definePmp(module, f);
-  defineWalkTables(module, f);
+  defineWalkTables(module, f, tlb);
 }
 
 /**
@@ -136,8 +144,51 @@ function definePmp(module: ModuleBuilder, f: WalkFunctions): void {
   });
 }
 
-/** Sv39 and Sv48 (privileged specification, 10.3.2): hardware updates A and D if menvcfg.ADUE says so (Svadu). */
-function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
+/** 1 if addresses are translated at a privilege: not in M-mode, nor in mode Bare. */
+export const isPaged = (h: HartFields, privilege: I32): I32 =>
+  i32.and(i64.lt_s(h.get('satp'), i64.const(0)), i32.ne(privilege, i32.const(PRIVILEGE.M)));
+
+const ppnOf = (pte: I64): I64 => masked(i64.shr_u(pte, i64.const(10)), PTE_PPN_MASK);
+const addressIn = (pte: I64): I64 => i64.shl(ppnOf(pte), i64.const(12));
+const lowMask = (bits: I64): I64 => i64.sub(i64.shl(i64.const(1), bits), i64.const(1));
+const and = (...conditions: I32[]): I32 => conditions.reduce((a, b) => i32.and(a, b));
+
+/** What is asked for. */
+interface Asked {
+  readonly gva: I64;
+  readonly privilege: I32;
+  readonly isFetch: I32;
+  readonly isWrite: I32;
+}
+
+/** Whether a leaf entry permits the access; accessed and dirty bits aside. */
+function permits(h: HartFields, pte: I64, { privilege, isFetch, isWrite }: Asked): I32 {
+  // W without R is reserved.
+  const legal = i64.ne(masked(pte, PTE.R | PTE.W), i64.const(PTE.W));
+  const userPage = isSet(pte, PTE.U);
+  const supervisor = i32.or(i32.eqz(userPage), and(i32.eqz(isFetch), h.has('mstatus', MSTATUS.SUM)));
+  const readable = i32.or(isSet(pte, PTE.R), i32.and(isSet(pte, PTE.X), h.has('mstatus', MSTATUS.MXR)));
+  const permission = select(isFetch, isSet(pte, PTE.X), select(isWrite, isSet(pte, PTE.W), readable));
+  return and(legal, select(privilege, supervisor, userPage), permission);
+}
+
+/**
+ * An entry of the walk cache. Bits of the tag below the address of the 2 MiB that it is of: 0..7 bits of a leaf entry, or
+ * G alone; 8..13 log2 of the leaf page's size, or 0 for a table of pages. Last word: machine address of the table, or the
+ * page number of the guest-physical 2 MiB.
+ */
+const LEAF_SIZE_SHIFT = 8;
+const LEAF_SIZE_MASK = 63;
+const WALK_TAG_MASK = -0x20_0000;
+/** Leaf pages from here on do not fit into an entry (there is no RAM). */
+const CACHED_PPN_END = 1n << 32n;
+
+/**
+ * Sv39 and Sv48 (privileged specification, 10.3.2): hardware updates A and D if menvcfg.ADUE says so (Svadu).
+ *
+ * The walk cache says where the last level is; whatever is not as simple as that begins at the root.
+ */
+function defineWalkTables(module: ModuleBuilder, f: WalkFunctions, tlb: TlbFunctions): void {
   module.define(f.walk, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const gva = code.parameter(1, 'i64').get;
@@ -145,6 +196,7 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
     const privilege = code.parameter(3, 'i32').get;
     const isFetch = i32.eq(access, i32.const(ACCESS.fetch));
     const isWrite = i32.eq(access, i32.const(ACCESS.write));
+    const asked = { gva, privilege, isFetch, isWrite };
     // Page faults are causes 12 (fetch), 13 (read), 15 (write); access faults are 1, 5 and 7.
     const pageFault = i32.add(i32.const(13), select(isFetch, i32.const(-1), i32.shl(isWrite, i32.const(1))));
     const accessFault = i32.add(i32.const(5), select(isFetch, i32.const(-4), i32.shl(isWrite, i32.const(1))));
@@ -153,43 +205,44 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
       code.return(i64.const(NO_TRANSLATION));
     };
 
-    const mode = code.local('i32', i32.wrap(i64.shr_u(h.get('satp'), i64.const(60)))).get;
-    code.if(i32.or(i32.eq(privilege, i32.const(PRIVILEGE.M)), i32.eqz(mode)), () => {
+    code.if(i32.eqz(isPaged(h, privilege)), () => {
       h.set32('leafShift', i32.const(12));
       code.if(i64.ne(i64.shr_u(gva, i64.const(56)), i64.const(0)), () => fail(accessFault));
       code.return(gva);
     });
 
+    h.count('walks');
+    const needed = code.local('i64', select(isWrite, i64.const(PTE.A | PTE.D), i64.const(PTE.A))).get;
+    const pte = code.local('i64');
+    const shift = code.local('i64');
+    const pteAddress = code.local('i32');
+    lookIntoWalkCache(h, asked, needed, pte, shift);
+
     // Mode 8 is Sv39 with three levels, mode 9 is Sv48 with four.
-    const levels = i32.sub(mode, i32.const(5));
+    const levels = i32.sub(i32.wrap(i64.shr_u(h.get('satp'), i64.const(60))), i32.const(5));
     const unusedBits = code.local('i64', i64.extend_i32_u(i32.sub(i32.const(52), i32.mul(levels, i32.const(9))))).get;
     code.if(i64.ne(i64.shr_s(i64.shl(gva, unusedBits), unusedBits), gva), () => fail(pageFault));
 
-    const pte = code.local('i64');
     const pteGpa = code.local('i64');
-    const pteAddress = code.local('i32');
-    const shift = code.local('i64');
     const table = code.local('i64');
     const flushes = code.local('i32');
+    const granted = code.local('i32');
+    /** G of the levels above: it holds for all below. */
+    const inherited = code.local('i64');
+    const tablePmp = (accessKind: number): I32 =>
+      call('i32', f.pmp, h.hart, pteGpa.get, i32.const(8), i32.const(accessKind), i32.const(PRIVILEGE.S));
     code.loop((again) => {
       code.set(flushes, h.get32('flushes'));
       // A wait for the frame of a table: by now the guest may use that page for something else.
       const orAgain = (): void => code.brIf(again, i32.ne(h.get32('flushes'), flushes.get));
       code.set(table, i64.shl(masked(h.get('satp'), PTE_PPN_MASK), i64.const(12)));
       code.set(shift, i64.sub(i64.const(64 - 9), unusedBits));
+      code.set(inherited, i64.const(0));
       code.loop((nextLevel) => {
         const index = masked(i64.shr_u(gva, shift.get), 511);
         code.set(pteGpa, i64.add(table.get, i64.shl(index, i64.const(3))));
-        const granted = call(
-          'i32',
-          f.pmp,
-          h.hart,
-          pteGpa.get,
-          i32.const(8),
-          i32.const(ACCESS.read),
-          i32.const(PRIVILEGE.S),
-        );
-        code.if(i32.eqz(granted), () => fail(accessFault));
+        code.set(granted, tablePmp(ACCESS.read));
+        code.if(i32.eqz(granted.get), () => fail(accessFault));
         code.set(pteAddress, call('i32', f.physical, h.hart, pteGpa.get, i32.const(0)));
         orAgain();
         code.if(i32.eqz(pteAddress.get), () => fail(accessFault));
@@ -197,52 +250,97 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions): void {
         code.if(i32.or(i32.eqz(isSet(pte.get, PTE.V)), isSet(pte.get, PTE_RESERVED)), () => fail(pageFault));
         code.if(i64.eqz(masked(pte.get, PTE.R | PTE.W | PTE.X)), () => {
           code.if(isSet(pte.get, PTE.A | PTE.D | PTE.U), () => fail(pageFault));
-          code.set(table, i64.shl(masked(i64.shr_u(pte.get, i64.const(10)), PTE_PPN_MASK), i64.const(12)));
+          code.set(inherited, i64.or(inherited.get, masked(pte.get, PTE.G)));
+          code.set(table, addressIn(pte.get));
           code.set(shift, i64.sub(shift.get, i64.const(9)));
           code.brIf(nextLevel, i64.ge_s(shift.get, i64.const(12)));
           fail(pageFault);
         });
       });
-
-      // W without R is reserved.
-      code.if(i64.eq(masked(pte.get, PTE.R | PTE.W), i64.const(PTE.W)), () => fail(pageFault));
-      const userPage = isSet(pte.get, PTE.U);
-      const noSum = i32.eqz(h.has('mstatus', 1n << 18n));
-      code.if(select(privilege, i32.and(userPage, i32.or(isFetch, noSum)), i32.eqz(userPage)), () => fail(pageFault));
-      const readable = i32.or(isSet(pte.get, PTE.R), i32.and(isSet(pte.get, PTE.X), h.has('mstatus', 1n << 19n)));
-      code.if(i32.eqz(select(isFetch, isSet(pte.get, PTE.X), select(isWrite, isSet(pte.get, PTE.W), readable))), () =>
-        fail(pageFault),
-      );
+      code.if(i32.eqz(permits(h, pte.get, asked)), () => fail(pageFault));
       // A large page has to be aligned to its size.
-      const offsetMask = code.local('i64', i64.sub(i64.shl(i64.const(1), shift.get), i64.const(1))).get;
-      const frame = code.local(
-        'i64',
-        i64.shl(masked(i64.shr_u(pte.get, i64.const(10)), PTE_PPN_MASK), i64.const(12)),
-      ).get;
+      const offsetMask = code.local('i64', lowMask(shift.get)).get;
+      const frame = code.local('i64', addressIn(pte.get)).get;
       code.if(i64.ne(i64.and(frame, offsetMask), i64.const(0)), () => fail(pageFault));
 
-      const needed = code.local('i64', select(isWrite, i64.const(PTE.A | PTE.D), i64.const(PTE.A))).get;
       code.if(i64.ne(i64.and(pte.get, needed), needed), () => {
         code.if(i32.eqz(h.has('menvcfg', MENVCFG.ADUE)), () => fail(pageFault));
-        const writable = call(
-          'i32',
-          f.pmp,
-          h.hart,
-          pteGpa.get,
-          i32.const(8),
-          i32.const(ACCESS.write),
-          i32.const(PRIVILEGE.S),
-        );
-        code.if(i32.eqz(writable), () => fail(accessFault));
+        code.if(i32.eqz(tablePmp(ACCESS.write)), () => fail(accessFault));
         code.set(pteAddress, call('i32', f.physical, h.hart, pteGpa.get, i32.const(1)));
         orAgain();
         code.if(i32.eqz(pteAddress.get), () => fail(accessFault));
         const updated = i64.or(pte.get, needed);
         code.brIf(again, i64.ne(i64.atomicCompareExchange(pteAddress.get, pte.get, updated), pte.get));
+        code.set(pte, updated);
       });
-      h.set32('leafShift', i32.wrap(shift.get));
-      code.return(i64.or(frame, i64.and(gva, offsetMask)));
+      setLeaf(h, i64.or(pte.get, inherited.get), shift.get);
+      const gpa = i64.or(frame, i64.and(gva, offsetMask));
+      code.if(
+        i64.eq(shift.get, i64.const(12)),
+        // The PMP has to grant the whole table, as it is not asked again.
+        () => code.if(i32.eq(granted.get, i32.const(1)), () => cacheTable(h, gva, inherited.get, pteAddress.get)),
+        () => cacheLeaf(h, tlb, gva, code.local('i64', gpa).get),
+      );
+      code.return(gpa);
     });
     code.unreachable();
+  });
+}
+
+function setLeaf(h: HartFields, pte: I64, shift: I64): void {
+  h.set32('leafShift', i32.wrap(shift));
+  h.set32('leafFlags', i32.and(i32.wrap(pte), i32.const(0xff)));
+}
+
+/** Returns from the walk if the cache leads to an entry that permits the access and has all accessed and dirty bits. */
+function lookIntoWalkCache(h: HartFields, asked: Asked, needed: I64, pte: Local<'i64'>, size: Local<'i64'>): void {
+  const { code } = h;
+  const { gva } = asked;
+  const tag = code.local('i64');
+  find(h, WALK_CACHE, gva, (entry) => {
+    code.set(tag, i64.load(entry));
+    const lastWord = i32.load(entry, LAST_WORD);
+    code.set(size, masked(i64.shr_u(tag.get, i64.const(LEAF_SIZE_SHIFT)), LEAF_SIZE_MASK));
+    const page = masked(i64.shr_u(gva, i64.const(12)), 511);
+    code.if(
+      i64.eqz(size.get),
+      () => {
+        code.set(size, i64.const(12));
+        const at = i32.add(lastWord, i32.shl(i32.wrap(page), i32.const(3)));
+        code.set(pte, i64.or(i64.atomicLoad(at), masked(tag.get, PTE.G)));
+      },
+      () => {
+        const ppn = i64.or(i64.extend_i32_u(lastWord), page);
+        code.set(pte, i64.or(masked(tag.get, 0xff), i64.shl(ppn, i64.const(10))));
+      },
+    );
+    const isLeaf = and(isSet(pte.get, PTE.V), i32.eqz(isSet(pte.get, PTE_RESERVED)), isSet(pte.get, PTE.R | PTE.X));
+    const complete = i64.eq(i64.and(pte.get, needed), needed);
+    code.if(and(isLeaf, complete, permits(h, pte.get, asked)), () => {
+      h.count('shortWalks');
+      setLeaf(h, pte.get, size.get);
+      code.return(i64.or(addressIn(pte.get), masked(gva, 0xfff)));
+    });
+  });
+}
+
+function cacheTable(h: HartFields, gva: I64, inherited: I64, pteAddress: I32): void {
+  const { code } = h;
+  const number = code.local('i32', numberOf(h, i32.wrap(inherited))).get;
+  const tag = i64.or(masked(gva, WALK_TAG_MASK), inherited);
+  put(code, place(h, WALK_CACHE, gva, number), tag, number, i32.and(pteAddress, i32.const(-4096)));
+}
+
+/** Keeps the 2 MiB around an address in a large page. */
+function cacheLeaf(h: HartFields, tlb: TlbFunctions, gva: I64, gpa: I64): void {
+  const { code } = h;
+  const ppn = code.local('i64', masked(i64.shr_u(gpa, i64.const(12)), -512)).get;
+  code.if(i64.lt_u(ppn, i64.const(CACHED_PPN_END)), () => {
+    code.callVoid(tlb.markLarge, h.hart, gva);
+    const flags = i64.extend_i32_u(h.get32('leafFlags'));
+    const size = i64.shl(i64.extend_i32_u(h.get32('leafShift')), i64.const(LEAF_SIZE_SHIFT));
+    const number = code.local('i32', numberOf(h, i32.and(h.get32('leafFlags'), i32.const(PTE.G)))).get;
+    const tag = i64.or(masked(gva, WALK_TAG_MASK), i64.or(size, flags));
+    put(code, place(h, WALK_CACHE, gva, number), tag, number, i32.wrap(ppn));
   });
 }

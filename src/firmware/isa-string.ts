@@ -17,6 +17,7 @@ export const EXTENSIONS: Extensions = [
   'zbs',
   'sstc',
   'svadu',
+  'svvptc',
 ];
 
 /** What it offers with full virtualization: timers go through the firmware and the ACLINT. */

@@ -31,6 +31,8 @@ export interface CsrContext {
   statusChanged(): void;
   interruptsChanged(): void;
   translationChanged(): void;
+  /** satp was written; the CSR's old value is what the instruction read. */
+  addressSpaceChanged(): void;
   pmpChanged(): void;
   timerChanged(): void;
 }
@@ -130,14 +132,16 @@ const vector = (name: string, number: number, field: 'mtvec' | 'stvec'): Csr => 
 
 const MODE_SHIFT = i64.const(60);
 
-/** A mode that does not exist leaves satp as it was (privileged specification, 10.1.11). */
+/**
+ * A mode that does not exist leaves satp as it was (privileged specification, 10.1.11). All 16 bits of the ASID are there.
+ */
 function writeSatp(c: CsrContext, value: I64): void {
   const next = c.temporary(value).get;
   const mode = i64.shr_u(next, MODE_SHIFT);
   const supported = i32.or(i64.eqz(mode), i32.or(i64.eq(mode, i64.const(8)), i64.eq(mode, i64.const(9))));
   c.code.if(supported, () => {
     c.set('satp', next);
-    c.translationChanged();
+    c.addressSpaceChanged();
   });
 }
 

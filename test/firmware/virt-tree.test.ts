@@ -58,9 +58,12 @@ test('processors: frequency, isa in all three forms, mmu', () => {
   const nodes = parsed(OPTIONS);
   assert.equal(nodes.get('/cpus')?.get('timebase-frequency'), '<0x989680>');
   const cpu = nodes.get('/cpus/cpu@0')!;
-  assert.equal(cpu.get('riscv,isa'), '"rv64imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu"');
+  assert.equal(cpu.get('riscv,isa'), '"rv64imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svvptc"');
   assert.equal(cpu.get('riscv,isa-base'), '"rv64i"');
-  assert.match(cpu.get('riscv,isa-extensions')!, /^"i", "m", "a", "f", "d", "c", "zicntr", .*"sstc", "svadu"$/);
+  assert.match(
+    cpu.get('riscv,isa-extensions')!,
+    /^"i", "m", "a", "f", "d", "c", "zicntr", .*"sstc", "svadu", "svvptc"$/,
+  );
   assert.equal(cpu.get('mmu-type'), '"riscv,sv48"');
   const full = parsed({ ...OPTIONS, extensions: EXTENSIONS_WITHOUT_SSTC, mmu: 'sv39' }).get('/cpus/cpu@0')!;
   assert.doesNotMatch(full.get('riscv,isa')! + full.get('riscv,isa-extensions')!, /sstc/);

@@ -1,4 +1,3 @@
-import { fetchTlbOffset } from '../access.ts';
 import type { CodeCache } from '../code-cache.ts';
 import { jumpIndex } from '../jump-table.ts';
 import {
@@ -11,6 +10,7 @@ import {
   JUMP_PAGES_OFFSET,
   offset32,
 } from '../state.ts';
+import { fetchTlbOffset } from '../tlb-first.ts';
 import { discover } from './discover.ts';
 import { type Region, regionKey } from './region.ts';
 
@@ -42,8 +42,8 @@ export interface TranslationsOptions {
   readonly engine: () => WebAssembly.Exports;
   /** (pc) -> decoded block of the page that it is on now; below `MIN_BLOCK`: none */
   readonly fetch: (pc: bigint) => number;
-  /** Empties the hart's TLBs and jump tables. */
-  readonly flush: () => void;
+  /** Empties the hart's jump tables, and has it leave the region that it is in. */
+  readonly leave: () => void;
 }
 
 /** A page of a region's code: how many pages it lies above the entry's, and the use of a frame that it has to be. */
@@ -185,7 +185,7 @@ export class Translations {
     const places = this.#byFrame.get(mfn);
     if (places === undefined) return;
     for (const place of places) this.#drop(place);
-    this.#o.flush();
+    this.#o.leave();
   }
 
   #add(place: Place, region: Region, translator: Translator): void {
@@ -256,7 +256,7 @@ export class Translations {
     this.#instances.clear();
     for (let index = 1; index < this.#next; index++) this.table.set(index, null);
     this.#next = 1;
-    this.#o.flush();
+    this.#o.leave();
   }
 
   #isCurrent({ pages }: Place): boolean {

@@ -14,11 +14,12 @@ import {
   type Local,
   select,
 } from '../../wasm/index.ts';
-import { STORED, tlbIndex } from '../access.ts';
+import { STORED } from '../access.ts';
 import { CSR_OPERATION, CSR_STATUS } from '../csr-access.ts';
 import type { HartFields } from '../emit.ts';
 import { UNROUNDED } from '../float.ts';
 import { F_OFFSET, offset64, TLB_WRITE_OFFSET, X_OFFSET } from '../state.ts';
+import { tlbIndex } from '../tlb-first.ts';
 import { ACCESS } from '../walk.ts';
 import { EFFECTS } from './effects.ts';
 import { type RegisterSet, union } from './registers.ts';
