@@ -27,6 +27,13 @@ import { fileURLToPath } from 'node:url';
 /** The first major version of Node.js that Ballonet runs on. */
 const REQUIRED_MAJOR = 26;
 
+/**
+ * How WebAssembly is compiled: optimized, and before it is first run. V8 replaces a first draft of a function when that is
+ * called the next time, so that a guest's hart which has come into a loop, the interpreter's own above all, would stay in
+ * the slow one; and the translator's thread is there so that harts need not compile.
+ */
+export const RUNTIME_FLAGS = ['--no-liftoff', '--no-wasm-lazy-compilation'];
+
 /** The folder that holds package.json: the clone, or the installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -203,7 +210,7 @@ export function runtimePath(root = packageRoot) {
 async function become(runtime, args) {
   // Stripping the types of some hundred files takes longer than the rest of the start, and each guest's thread does it again.
   const env = { NODE_COMPILE_CACHE: join(packageRoot, 'node_modules', '.cache', 'compiled'), ...process.env };
-  const child = spawn(runtime, args, { stdio: 'inherit', env });
+  const child = spawn(runtime, [...RUNTIME_FLAGS, ...args], { stdio: 'inherit', env });
   const forwarded = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH'];
   // The terminal sends its signals to the child as well; a second copy would look like a second key press.
   const fromTerminal = new Set(process.stdin.isTTY ? ['SIGINT', 'SIGQUIT', 'SIGWINCH'] : []);

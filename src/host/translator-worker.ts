@@ -2,7 +2,6 @@
  * The host's translator: turns regions of guest code into machine code, for all guests. A region is named by its
  * contents, so that guests which run the same code share its translation.
  */
-import { setFlagsFromString } from 'node:v8';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { Region } from '../engine/translate/region.ts';
 import { regionName, translate } from '../engine/translate/translate.ts';
@@ -15,12 +14,6 @@ const BATCH = 8;
 const MOST_KNOWN = 30_000;
 
 const { memoryPages } = workerData as TranslatorWorkerData;
-
-// Code is optimized here, before it is handed out: there is no on-stack replacement, so that a hart which came into a
-// loop while its code was a first draft would stay in that. Both settings hold for the whole process.
-for (const flag of ['wasm-inlining', 'wasm-inlining-call-indirect', 'wasm-deopt', 'liftoff', 'wasm-lazy-compilation']) {
-  setFlagsFromString(`--no-${flag}`);
-}
 
 interface Job {
   readonly key: string;
