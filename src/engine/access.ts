@@ -39,6 +39,8 @@ export interface AccessFunctions {
   readonly atomic: FunctionReference;
   /** (hart, gva) -> machine address of an instruction; 0: trap. How it was granted is in fetchGranted and fetchGlobal. */
   readonly fetchAddress: FunctionReference;
+  /** (hart, gva, last, access) -> machine address of gva, if RAM up to the byte at `last` is there; 0: not this way */
+  readonly reach: FunctionReference;
   /** (hart, pc) -> decoded block of pc; IN_CROSSING_SLOT; 0: trap */
   readonly fetch: FunctionReference;
   /** (hart, pc) -> IN_CROSSING_SLOT; 0: trap */
@@ -48,8 +50,9 @@ export interface AccessFunctions {
 export function declareAccess(module: ModuleBuilder): AccessFunctions {
   return {
     dataAddress: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32'),
-    load: module.declare(['i32', 'i64', 'i32'], 'i32', 'load'),
-    store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32', 'store'),
+    load: module.declare(['i32', 'i64', 'i32'], 'i32'),
+    store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32'),
+    reach: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'reach'),
     atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32', 'atomic'),
     fetchAddress: module.declare(['i32', 'i64'], 'i32'),
     fetch: module.declare(['i32', 'i64'], 'i32', 'fetch'),
@@ -69,6 +72,7 @@ export function defineAccess(module: ModuleBuilder, f: AccessFunctions, uses: Us
   defineLoad(module, f, uses.imports);
   defineStore(module, f, uses.imports);
   defineAtomic(module, f, uses.imports);
+  defineReach(module, f);
   defineFetchAddress(module, f, uses);
   defineFetch(module, f, uses);
 }
@@ -305,6 +309,29 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
       code.callVoid(imports.codeWritten, address, bytes, i32.const(1)),
     );
     code.return(address);
+  });
+}
+
+/**
+ * The access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices, pages with
+ * decoded code, what faults) it leaves to the interpreter. So does it when the TLB has been flushed on the way: machine
+ * addresses that the translated code had before mean nothing then.
+ */
+function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
+  module.define(f.reach, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const last = code.parameter(2, 'i64').get;
+    const access = code.parameter(3, 'i32').get;
+    const none = i32.const(0);
+    code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
+    h.set32('refetch', none);
+    const bytes = i32.add(i32.wrap(i64.sub(last, gva)), i32.const(1));
+    const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
+    code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));
+    code.if(i32.or(h.get32('refetch'), h.get32('codeFrame')), () => code.return(none));
+    code.return(address);
+    code.unreachable();
   });
 }
 

@@ -112,7 +112,6 @@ export class CodeCache {
   decodeSlot(slot: number): boolean {
     const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
     const address = this.#address(index);
-    const number = this.#block[index]!;
     if (!this.#isCurrent(index)) {
       // The fetch TLB still leads here.
       this.#o.refetch();

@@ -175,7 +175,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
 
 /** Runs the translated region at `slot`, and goes on where it ends. */
 function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
-  const { imports, trap, region } = runtime;
+  const { imports, region } = runtime;
   const entry = code.local('i32');
   const index = code.local('i32', i32.const(0));
   const status = code.local('i32');
@@ -212,12 +212,6 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   code.if(i32.eq(status.get, i32.const(REGION_STATUS.interpret)), () => {
     code.set(r.once, i32.const(1));
     code.br(labels.jump);
-  });
-  code.if(i32.eq(status.get, i32.const(REGION_STATUS.exception)), () => code.callVoid(trap.trap, h.hart));
-  code.if(i32.eq(status.get, i32.const(REGION_STATUS.poll)), () => {
-    code.set(status, call('i32', trap.poll, h.hart, r.remaining.get));
-    code.if(status.get, () => code.return(status.get));
-    code.set(r.remaining, h.get32('remaining'));
   });
   code.br(labels.fetch);
 }

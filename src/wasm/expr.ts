@@ -12,11 +12,14 @@ export class Expr<T extends ValType> {
   readonly emit: (sink: ByteSink) => void;
   /** The value, when it is known while the code is built. */
   readonly constant: bigint | undefined;
+  /** What a binary operation is applied to. */
+  readonly operands: readonly Expr<ValType>[] | undefined;
 
-  constructor(type: T, emit: (sink: ByteSink) => void, constant?: bigint) {
+  constructor(type: T, emit: (sink: ByteSink) => void, constant?: bigint, operands?: readonly Expr<ValType>[]) {
     this.type = type;
     this.emit = emit;
     this.constant = constant;
+    this.operands = operands;
   }
 }
 
@@ -34,11 +37,16 @@ function binaries<N extends string, T extends ValType, R extends ValType>(result
   for (const name of Object.keys(opcodes) as N[]) {
     const opcode = opcodes[name];
     table[name] = (a, b) =>
-      new Expr(result, (sink) => {
-        a.emit(sink);
-        b.emit(sink);
-        sink.byte(opcode);
-      });
+      new Expr(
+        result,
+        (sink) => {
+          a.emit(sink);
+          b.emit(sink);
+          sink.byte(opcode);
+        },
+        undefined,
+        [a, b],
+      );
   }
   return table;
 }

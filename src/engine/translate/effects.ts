@@ -1,7 +1,7 @@
 import type { Context, FloatOperation } from '../../isa/context.ts';
 import { INSTRUCTIONS } from '../../isa/decode.ts';
 import type { Instruction } from '../../isa/instruction.ts';
-import { type Expr, FunctionBuilder, i32, i64, type Local } from '../../wasm/index.ts';
+import { type Expr, FunctionBuilder, type I64, i32, i64, type Local } from '../../wasm/index.ts';
 
 /** Where execution goes after an instruction. */
 export type Control =
@@ -16,6 +16,12 @@ export type Control =
   /** Through the interpreter: the instruction is no part of any region. */
   | 'interpreter';
 
+/** A load or store at rs1 + imm. */
+export interface MemoryAccess {
+  readonly kind: 'read' | 'write';
+  readonly bytes: number;
+}
+
 /** What an instruction reads, writes and may do, whatever its operands are. */
 export interface Effects {
   readonly control: Control;
@@ -29,9 +35,12 @@ export interface Effects {
   readonly usesFloat: boolean;
   /** Floating-point operations that it performs, as operation and format. */
   readonly floatOperations: readonly string[];
+  /** What it does in memory, when that is one access at rs1 + imm. */
+  readonly access: MemoryAccess | undefined;
 }
 
 interface Record {
+  access: MemoryAccess | undefined;
   control: Control;
   readsRs1: boolean;
   readsRs2: boolean;
@@ -47,6 +56,7 @@ interface Record {
  */
 function observe(instruction: Instruction): Effects {
   const seen: Record = {
+    access: undefined,
     control: 'next',
     readsRs1: false,
     readsRs2: false,
@@ -58,6 +68,12 @@ function observe(instruction: Instruction): Effects {
   const code = new FunctionBuilder({ parameters: [], result: undefined });
   const zero = i32.const(0);
   const wide = i64.const(0);
+  const base = i64.const(0);
+  const offset = i64.const(0);
+  const access = (kind: MemoryAccess['kind'], bytes: number, address: I64): void => {
+    const [a, b] = address.operands ?? [];
+    if (a === base && b === offset) seen.access = { kind, bytes };
+  };
   const control = (kind: Control) => (): void => {
     seen.control = kind;
   };
@@ -66,21 +82,24 @@ function observe(instruction: Instruction): Effects {
     code,
     get rs1() {
       seen.readsRs1 = true;
-      return wide;
+      return base;
     },
     get rs2() {
       seen.readsRs2 = true;
       return wide;
     },
-    imm: wide,
+    imm: offset,
     pc: wide,
     nextPc: wide,
     temporary: <T extends 'i32' | 'i64'>(type: T, value: Expr<T>): Local<T> => code.local(type, value),
     setRd: () => {
       seen.writesRd = true;
     },
-    readable: () => zero,
-    store: () => {},
+    readable: (bytes, address) => {
+      access('read', bytes, address);
+      return zero;
+    },
+    store: (bytes, address) => access('write', bytes, address),
     atomic: () => zero,
     reservable: () => zero,
     reservationAddress: zero,

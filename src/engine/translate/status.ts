@@ -4,10 +4,6 @@ export const REGION_STATUS = {
   continue: 0,
   /** Goes on at pc; the address space, privilege or enabled interrupts have changed. */
   fetch: 1,
-  /** Takes the exception that was raised; pc is that of the instruction. */
-  exception: 2,
-  /** Looks at timers and requests, then goes on at pc. */
-  poll: 3,
   /** Executes the instruction at pc itself: it is not for a region, or not now. */
-  interpret: 4,
+  interpret: 2,
 } as const;

@@ -2,7 +2,6 @@ import type { FloatFormat, FloatOperation } from '../../isa/context.ts';
 import {
   type FunctionBuilder,
   type FunctionReference,
-  type I64,
   i32,
   i64,
   type Label,
@@ -15,7 +14,8 @@ import { jumpEntry, jumpTag, REGION_TYPE } from '../jump-table.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { EFFECTS } from './effects.ts';
 import { analyseFlow, type Flow } from './flow.ts';
-import { decodeBits, instructionLength, OUTSIDE, type Region } from './region.ts';
+import { groupAccesses } from './groups.ts';
+import { decodeBits, OUTSIDE, type Region } from './region.ts';
 import {
   analyseRegisters,
   type RegisterSet,
@@ -60,8 +60,7 @@ function importFunctions(module: ModuleBuilder, regions: readonly Region[]): Reg
     }
   }
   return {
-    load: module.import('load', ['i32', 'i64', 'i32'], 'i32'),
-    store: module.import('store', ['i32', 'i64', 'i32', 'i64'], 'i32'),
+    reach: module.import('reach', ['i32', 'i64', 'i64', 'i32'], 'i32'),
     atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
     csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
     float: (operation: FloatOperation, format: FloatFormat) => float.get(operation + format)!,
@@ -108,10 +107,7 @@ class RegionWriter {
       floatOn: code.local('i32'),
       x: file(all.x),
       f: file(all.f),
-      exitCode: code.local('i32'),
-      exitOffset: code.local('i32'),
-      exitX: code.local('i32'),
-      exitF: code.local('i32'),
+      exit: code.local('i64'),
     };
     this.#target = code.local('i64');
   }
@@ -158,17 +154,13 @@ class RegionWriter {
   /** The end of what `leave` began. */
   #left(): void {
     const code = this.#code;
-    const { exitCode, exitOffset, exitX, exitF, entry, remaining, x, f } = this.#locals;
-    const spill = (mask: Local<'i32'>, file: ReadonlyMap<number, Local<'i64'>>, base: number): void => {
-      for (const [n, local] of file) {
-        code.if(i32.and(mask.get, i32.const(1 << n)), () => code.store(8, this.#h.hart, local.get, base + n * 8));
-      }
-    };
-    spill(exitX, x, X_OFFSET);
-    spill(exitF, f, F_OFFSET);
-    code.set(this.#target, i64.add(entry.get, i64.extend_i32_s(exitOffset.get)));
-    code.set(remaining, i32.add(remaining.get, i32.shr_u(exitCode.get, i32.const(8))));
-    const status = i32.and(exitCode.get, i32.const(0xff));
+    const { exit, entry, remaining } = this.#locals;
+    this.#context.changed = this.#use.written;
+    this.#context.spill();
+    code.set(this.#target, i64.add(entry.get, i64.shr_s(exit.get, i64.const(32))));
+    const low = i32.wrap(exit.get);
+    code.set(remaining, i32.add(remaining.get, i32.shr_u(low, i32.const(8))));
+    const status = i32.and(low, i32.const(0xff));
     code.if(i32.ne(status, i32.const(REGION_STATUS.continue)), () => {
       this.#h.set('pc', this.#target.get);
       this.#h.set32('remaining', remaining.get);
@@ -209,12 +201,14 @@ class RegionWriter {
     let offset = block.offset;
     let last = offset;
     let terminator: Terminator | undefined;
-    for (const [index, bits] of block.code.entries()) {
+    const instructions = block.code.map((bits) => decodeBits(bits)!);
+    const groups = groupAccesses(instructions);
+    for (const [index, decoded] of instructions.entries()) {
       last = offset;
-      terminator = this.#context.write(decodeBits(bits)!, offset, count - index - 1);
-      offset += instructionLength(bits);
+      terminator = this.#context.write(decoded, offset, count - index - 1, groups[index]);
+      offset += decoded.length;
     }
-    const target = last + decodeBits(block.code.at(-1)!)!.operands.imm;
+    const target = last + instructions.at(-1)!.operands.imm;
     const changed = this.#context.changed;
     switch (terminator?.kind) {
       case undefined:

@@ -14,7 +14,6 @@ import {
   type Local,
   select,
 } from '../../wasm/index.ts';
-import { STORED } from '../access.ts';
 import { CSR_OPERATION, CSR_STATUS } from '../csr-access.ts';
 import type { HartFields } from '../emit.ts';
 import { UNROUNDED } from '../float.ts';
@@ -22,13 +21,13 @@ import { F_OFFSET, offset64, TLB_WRITE_OFFSET, X_OFFSET } from '../state.ts';
 import { tlbIndex } from '../tlb-first.ts';
 import { ACCESS } from '../walk.ts';
 import { EFFECTS } from './effects.ts';
+import type { AccessGroup } from './groups.ts';
 import { type RegisterSet, union } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
 
 /** Functions of the engine that translated code calls. */
 export interface RegionImports {
-  readonly load: FunctionReference;
-  readonly store: FunctionReference;
+  readonly reach: FunctionReference;
   readonly atomic: FunctionReference;
   readonly csr: FunctionReference;
   float(operation: FloatOperation, format: FloatFormat): FunctionReference;
@@ -45,11 +44,11 @@ export interface RegionLocals {
   readonly floatOn: Local<'i32'>;
   readonly x: ReadonlyMap<number, Local<'i64'>>;
   readonly f: ReadonlyMap<number, Local<'i64'>>;
-  /** How and where the region is left through `leave`: status and instructions to give back (<< 8), pc, registers. */
-  readonly exitCode: Local<'i32'>;
-  readonly exitOffset: Local<'i32'>;
-  readonly exitX: Local<'i32'>;
-  readonly exitF: Local<'i32'>;
+  /**
+   * How and where the region is left through `leave`: bits 0..7 status, 8..31 instructions of the block that were not
+   * executed, 32..63 offset of pc from the entry.
+   */
+  readonly exit: Local<'i64'>;
 }
 
 /** How a block ends, when not by going on to the next one. */
@@ -79,6 +78,9 @@ export class TranslatorContext implements Context {
   #offset = 0;
   #behind = 0;
   #floatChecked = false;
+  #group: AccessGroup | undefined;
+  /** Machine address of the first byte of a group, 0 if it has none. */
+  readonly #reached = new Map<AccessGroup, Local<'i32'>>();
   #terminator: Terminator | undefined;
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
@@ -94,11 +96,16 @@ export class TranslatorContext implements Context {
   beginBlock(changed: RegisterSet): void {
     this.changed = changed;
     this.#floatChecked = false;
+    this.#reached.clear();
   }
 
-  /** Writes an instruction. Gives how it ends its block, if it does. */
-  write(decoded: Decoded, offset: number, behind: number): Terminator | undefined {
+  /**
+   * Writes an instruction. Gives how it ends its block, if it does.
+   * @param group that its memory access belongs to
+   */
+  write(decoded: Decoded, offset: number, behind: number, group: AccessGroup | undefined): Terminator | undefined {
     this.#decoded = decoded;
+    this.#group = group;
     this.#offset = offset;
     this.#behind = behind;
     this.#used = { i32: 0, i64: 0 };
@@ -160,33 +167,11 @@ export class TranslatorContext implements Context {
   }
 
   readable(bytes: 1 | 2 | 4 | 8, address: I64): I32 {
-    const gva = this.temporary('i64', address).get;
-    const machine = this.temporary('i32', this.#entry(gva, 0));
-    this.code.unlikely(
-      this.#misses(machine.get, gva, bytes),
-      () => {
-        this.code.set(machine, call('i32', this.#imports.load, this.#h.hart, gva, i32.const(bytes)));
-        this.code.if(i32.eqz(machine.get), () => this.#exception());
-      },
-      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
-    );
-    return machine.get;
+    return this.#machineAddress(ACCESS.read, bytes, address);
   }
 
   store(bytes: 1 | 2 | 4 | 8, address: I64, value: I64): void {
-    const gva = this.temporary('i64', address).get;
-    const entry = this.temporary('i32', this.#entry(gva, TLB_WRITE_OFFSET));
-    this.code.unlikely(
-      this.#misses(entry.get, gva, bytes),
-      () => {
-        this.code.set(entry, call('i32', this.#imports.store, this.#h.hart, gva, i32.const(bytes), value));
-        this.code.if(i32.ne(entry.get, i32.const(STORED.done)), () => {
-          this.code.if(i32.eqz(entry.get), () => this.#exception());
-          this.leave(REGION_STATUS.poll, this.#nextOffset, this.#behind);
-        });
-      },
-      () => this.code.store(bytes, i32.add(i32.load(entry.get, 8), i32.wrap(gva)), value),
-    );
+    this.code.store(bytes, this.#machineAddress(ACCESS.write, bytes, address), value);
   }
 
   atomic(bytes: 4 | 8, address: I64): I32 {
@@ -253,7 +238,7 @@ export class TranslatorContext implements Context {
   csr(operation: CsrOperation, operand: I64, writes: I32): void {
     const index = csrIndex(this.#decoded.operands.imm);
     if (index === undefined) {
-      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1);
+      this.#interpret();
       return;
     }
     this.#h.set32('remaining', i32.add(this.#l.remaining.get, i32.const(this.#behind)));
@@ -269,7 +254,7 @@ export class TranslatorContext implements Context {
         writes,
       ),
     ).get;
-    this.code.unlikely(i32.eqz(status), () => this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1));
+    this.code.unlikely(i32.eqz(status), () => this.#interpret());
     this.setRd(this.#h.get('value'));
     this.code.if(i32.eq(status, i32.const(CSR_STATUS.resynchronize)), () =>
       this.leave(REGION_STATUS.fetch, this.#nextOffset, this.#behind),
@@ -321,15 +306,11 @@ export class TranslatorContext implements Context {
 
   /**
    * Leaves the region by the way that is seldom taken.
-   * @param offset of the instruction that execution goes on at, or that raised the exception
+   * @param offset of the instruction that execution goes on at
    * @param unexecuted instructions of the block that were counted and not executed
    */
   leave(status: number, offset: number, unexecuted: number): void {
-    const { exitCode, exitOffset, exitX, exitF } = this.#l;
-    this.code.set(exitCode, i32.const(status | (unexecuted << 8)));
-    this.code.set(exitOffset, i32.const(offset));
-    this.code.set(exitX, i32.const(this.changed.x));
-    this.code.set(exitF, i32.const(this.changed.f));
+    this.code.set(this.#l.exit, i64.const((BigInt(offset) << 32n) | BigInt(status | (unexecuted << 8))));
     this.code.br(this.#leave);
   }
 
@@ -351,8 +332,9 @@ export class TranslatorContext implements Context {
     return n === 0 ? i64.const(0) : this.#l.x.get(n)!.get;
   }
 
-  #exception(): void {
-    this.leave(REGION_STATUS.exception, this.#offset, this.#behind);
+  /** Leaves the instruction that is being written to the interpreter. */
+  #interpret(): void {
+    this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1);
   }
 
   #notHere(): never {
@@ -363,48 +345,90 @@ export class TranslatorContext implements Context {
   #needFloat(): void {
     if (this.#floatChecked) return;
     this.#floatChecked = true;
-    this.code.unlikely(i32.eqz(this.#l.floatOn.get), () =>
-      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1),
-    );
+    this.code.unlikely(i32.eqz(this.#l.floatOn.get), () => this.#interpret());
   }
 
   #roundingMode(): I32 {
     const { rm } = this.#decoded.operands;
     if (rm <= 4) return i32.const(rm);
     if (rm !== DYNAMIC_ROUNDING) {
-      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1);
+      this.#interpret();
       return i32.const(0);
     }
     const frm = i32.and(i32.shr_u(this.#h.get32('fcsr'), i32.const(5)), i32.const(7));
     const mode = this.temporary('i32', frm).get;
-    this.code.unlikely(i32.gt_u(mode, i32.const(4)), () =>
-      this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1),
-    );
+    this.code.unlikely(i32.gt_u(mode, i32.const(4)), () => this.#interpret());
     return mode;
   }
 
-  #entry(gva: I64, table: number): I32 {
+  #entry(gva: I64, access: number): I32 {
     const index = i32.add(this.#l.dataTlb.get, tlbIndex(gva));
-    return table === 0 ? index : i32.add(index, i32.const(table));
+    return access === ACCESS.write ? i32.add(index, i32.const(TLB_WRITE_OFFSET)) : index;
   }
 
-  /** The tag has no offset bits; those that would make the access misaligned stay, so that it misses. */
-  #misses(entry: I32, gva: I64, bytes: number): I32 {
-    return i64.ne(i64.load(entry), i64.and(gva, i64.const(-4096 | (bytes - 1))));
+  /** Machine address of `bytes` bytes at an address. */
+  #machineAddress(access: number, bytes: number, address: I64): I32 {
+    const group = this.#group;
+    if (group === undefined || group.count === 1) {
+      const gva = this.temporary('i64', address).get;
+      const machine = this.#look(access, gva, bytes - 1);
+      this.code.unlikely(i32.eqz(machine.get), () => this.#interpret());
+      return machine.get;
+    }
+    const { imm } = this.#decoded.operands;
+    let first = this.#reached.get(group);
+    if (first === undefined) {
+      const low = this.temporary('i64', i64.add(this.rs1, i64.const(group.low))).get;
+      first = this.code.local('i32');
+      this.code.set(first, this.#look(access, low, group.last - group.low).get);
+      this.#reached.set(group, first);
+    }
+    // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at.
+    const machine = this.temporary('i32', i32.add(first.get, i32.const(imm - group.low)));
+    this.code.unlikely(i32.eqz(first.get), () => {
+      const gva = this.temporary('i64', address).get;
+      this.code.set(machine, this.#reach(access, gva, bytes - 1));
+      this.code.if(i32.eqz(machine.get), () => this.#interpret());
+    });
+    return machine.get;
   }
 
-  /** An atomic access to a page that holds code is left to the interpreter, which sees when it changes itself. */
+  #reach(access: number, gva: I64, distance: number): I32 {
+    const last = i64.add(gva, i64.const(distance));
+    return call('i32', this.#imports.reach, this.#h.hart, gva, last, i32.const(access));
+  }
+
+  /**
+   * Looks an address up in the TLB, and behind it; gives the machine address, or 0. The page of the last byte is compared
+   * with that in the entry for the first one: both have to be there, aligned or not.
+   */
+  #look(access: number, gva: I64, distance: number): Local<'i32'> {
+    const machine = this.temporary('i32', this.#entry(gva, access));
+    const lastPage = i64.and(i64.add(gva, i64.const(distance)), i64.const(-4096));
+    this.code.unlikely(
+      i64.ne(i64.load(machine.get), lastPage),
+      () => this.code.set(machine, this.#reach(access, gva, distance)),
+      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+    );
+    return machine;
+  }
+
+  /**
+   * The tag has no offset bits; those that would make the access misaligned stay, so that it misses. An atomic access to
+   * a page that holds code is left to the interpreter, which sees when it changes itself.
+   */
   #atomicAddress(bytes: 4 | 8, address: I64, access: number): I32 {
     const gva = this.temporary('i64', address).get;
-    const machine = this.temporary('i32', this.#entry(gva, access === ACCESS.write ? TLB_WRITE_OFFSET : 0));
+    const machine = this.temporary('i32', this.#entry(gva, access));
     this.code.unlikely(
-      this.#misses(machine.get, gva, bytes),
+      i64.ne(i64.load(machine.get), i64.and(gva, i64.const(-4096 | (bytes - 1)))),
       () => {
         const { atomic } = this.#imports;
+        this.#h.set32('refetch', i32.const(0));
         this.code.set(machine, call('i32', atomic, this.#h.hart, gva, i32.const(bytes), i32.const(access)));
-        this.code.if(i32.eqz(machine.get), () => this.#exception());
-        this.code.if(this.#h.get32('codeFrame'), () =>
-          this.leave(REGION_STATUS.interpret, this.#offset, this.#behind + 1),
+        const flushed = this.#h.get32('refetch');
+        this.code.if(i32.or(i32.eqz(machine.get), i32.or(flushed, this.#h.get32('codeFrame'))), () =>
+          this.#interpret(),
         );
       },
       () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
