@@ -18,6 +18,8 @@ export const debianPackages = {
   qemu: { package: 'qemu-system-misc', provides: 'qemu-system-riscv64' },
   binutils: { package: 'binutils-riscv64-linux-gnu', provides: 'riscv64-linux-gnu-as' },
   gcc: { package: 'gcc-riscv64-linux-gnu', provides: 'riscv64-linux-gnu-gcc' },
+  // Only recommended by the compiler.
+  libc: { package: 'libc6-dev-riscv64-cross', provides: '/usr/riscv64-linux-gnu/lib/libc.a' },
   opensbi: { package: 'opensbi', provides: '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin' },
   dtc: { package: 'device-tree-compiler', provides: 'dtc' },
   cpio: { package: 'cpio', provides: 'cpio' },

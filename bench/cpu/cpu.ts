@@ -97,12 +97,17 @@ function tables(
   const columns: Column[] = [
     { heading: 'line' },
     ...machines.map((machine) => ({ heading: `${machineTitles[machine]}, s`, right: true })),
-    ...(both ? [{ heading: 'ratio', right: true }] : []),
+    ...(both
+      ? [
+          { heading: 'ratio', right: true },
+          { heading: 'of CPU time', right: true },
+        ]
+      : []),
   ];
-  const rows = lines.map(({ name, seconds, ratio }) => [
+  const rows = lines.map(({ name, seconds, ratio, cpuRatio }) => [
     name,
     ...machines.map((machine) => seconds[machine]!.median.toFixed(2)),
-    ...(ratio === undefined ? [] : [format(ratio, 2)]),
+    ...(ratio === undefined ? [] : [format(ratio, 2), cpuRatio?.median.toFixed(2) ?? '']),
   ]);
   const goal = (value: number | undefined): string => (value === undefined ? '' : value.toFixed(2));
   const groupTable = renderTable(

@@ -17,7 +17,7 @@ export const COMPILER_OPTIONS: readonly string[] = ['-O2', '-Wall', '-Wextra', '
  * @throws Error with the compiler's message
  */
 export async function compilePrograms(names: Iterable<string>): Promise<ReadonlyMap<string, Uint8Array>> {
-  requireDebian('gcc');
+  requireDebian('gcc', 'libc');
   const folder = temporaryFolder();
   const compiled = new Map<string, Uint8Array>();
   for (const name of names) {

@@ -1,12 +1,13 @@
 /** One run of the benchmark's guest: boots it, watches that it gets on, and takes what it measured. */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { type GuestDescription, type MachineName, machineCommand, machineTitles } from '../machines.ts';
 import type { Line } from './lines.ts';
-import { GuestRunError, type Measured, RunReader, type Stage } from './run-reader.ts';
+import { GuestRunError, type Measured, type Moment, RunReader, type Spent, type Stage } from './run-reader.ts';
 
 /** What a run came to. */
 export interface GuestRun {
-  readonly bootSeconds: number;
+  readonly boot: Spent;
   readonly lines: readonly Measured[];
 }
 
@@ -28,6 +29,21 @@ export function checkClock({ name, seconds, outsideSeconds }: Measured): void {
   );
 }
 
+/** Clock ticks in a second of /proc/PID/stat. */
+const TICKS = 100;
+
+/** What a process has spent of processors, all its threads together (proc_pid_stat(5)); undefined when it is gone. */
+function cpuSeconds(pid: number | undefined): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The second field is a name in parentheses, with whatever characters. utime and stime are fields 14 and 15.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Runs the lines in a guest.
  * @param guest its first disk holds the programs and the work
@@ -41,8 +57,10 @@ export async function runGuest(
   limitSeconds: number,
 ): Promise<GuestRun> {
   const { program, args } = machineCommand(machine, guest);
-  const reader = new RunReader(performance.now());
+  const start = performance.now();
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const reader = new RunReader({ wall: start, cpu: 0 });
+  const now = (): Moment => ({ wall: performance.now(), cpu: cpuSeconds(child.pid) ?? reader.since.cpu });
   let problem: string | undefined;
   const stop = (what: string): void => {
     problem ??= what;
@@ -51,7 +69,7 @@ export async function runGuest(
   const decoder = new TextDecoder('latin1');
   const read = (chunk: Buffer): void => {
     try {
-      reader.feed(decoder.decode(chunk), performance.now());
+      reader.feed(decoder.decode(chunk), now());
     } catch (error) {
       if (!(error instanceof GuestRunError)) throw error;
       stop(error.message);
@@ -60,7 +78,7 @@ export async function runGuest(
   child.stdout.on('data', read);
   child.stderr.on('data', read);
   const watch = setInterval(() => {
-    if (performance.now() - reader.since < limitSeconds * 1000) return;
+    if (performance.now() - reader.since.wall < limitSeconds * 1000) return;
     stop(`${stageName(reader.stage)} has not ended after ${limitSeconds} s`);
   }, LOOK_MS);
   try {
@@ -82,5 +100,5 @@ export async function runGuest(
   if (problem !== undefined) {
     throw new Error(`${machineTitles[machine]}: ${problem}; the output ends with\n${reader.tail.trimEnd()}`);
   }
-  return { bootSeconds: reader.bootSeconds!, lines: reader.measured };
+  return { boot: reader.boot!, lines: reader.measured };
 }

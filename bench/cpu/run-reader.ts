@@ -9,12 +9,28 @@ export interface Measured {
   readonly seconds: number;
   /** From start to end as seen outside, the working out of the result included. */
   readonly outsideSeconds: number;
+  /** Time that processors spent on the guest's process in between, all threads together. */
+  readonly cpuSeconds: number;
   /** What the work came to. */
   readonly result: string;
 }
 
 /** What a guest does: it boots, prepares, works on a line, or has done them all. */
 export type Stage = 'boot' | 'preparation' | 'end' | { readonly line: string };
+
+/** Clocks outside of the guest at one moment. */
+export interface Moment {
+  /** Milliseconds. */
+  readonly wall: number;
+  /** What the guest's process has spent of processors, seconds. */
+  readonly cpu: number;
+}
+
+/** What passed between two moments. */
+export interface Spent {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+}
 
 /** The guest said something that it should not, or that the work went wrong. */
 export class GuestRunError extends Error {
@@ -26,28 +42,28 @@ export class RunReader {
   #rest = '';
   #tail = '';
   #stage: Stage = 'boot';
-  #since: number;
-  #bootSeconds: number | undefined;
+  #since: Moment;
+  #boot: Spent | undefined;
   #failed: string | undefined;
   readonly #measured: Measured[] = [];
 
-  /** @param now when the guest's process was started, milliseconds */
-  constructor(now: number) {
-    this.#since = now;
+  /** @param start when the guest's process was started */
+  constructor(start: Moment) {
+    this.#since = start;
   }
 
   get stage(): Stage {
     return this.#stage;
   }
 
-  /** When the stage began, milliseconds. */
-  get since(): number {
+  /** When the stage began. */
+  get since(): Moment {
     return this.#since;
   }
 
-  /** From the start to the first line of init; undefined before that. */
-  get bootSeconds(): number | undefined {
-    return this.#bootSeconds;
+  /** From the start of the guest's process to the first line of init; undefined until that is there. */
+  get boot(): Spent | undefined {
+    return this.#boot;
   }
 
   get measured(): readonly Measured[] {
@@ -66,20 +82,20 @@ export class RunReader {
 
   /**
    * Takes some output.
-   * @param now when it came, milliseconds
+   * @param now when it came
    * @throws GuestRunError if it is not what the guest's script prints
    */
-  feed(text: string, now: number): void {
+  feed(text: string, now: Moment): void {
     this.#tail = (this.#tail + text).slice(-2000);
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop()!;
     for (const line of lines) this.#line(line.replaceAll('\r', ''), now);
   }
 
-  #line(line: string, now: number): void {
+  #line(line: string, now: Moment): void {
     if (this.#stage === 'boot') {
       if (!line.includes(MARK)) return;
-      this.#bootSeconds = (now - this.#since) / 1000;
+      this.#boot = this.#spent(now);
       this.#enter('preparation', now);
       return;
     }
@@ -96,15 +112,19 @@ export class RunReader {
     } else if (kind === 'line' && name !== undefined && name === running && /^\d+\.\d+$/.test(rest[0] ?? '')) {
       const result = rest.slice(1).join(' ');
       if (result === '') throw new GuestRunError(`line ${name} has no result`);
-      const outsideSeconds = (now - this.#since) / 1000;
-      this.#measured.push({ name, seconds: Number(rest[0]), outsideSeconds, result });
+      const { seconds: outsideSeconds, cpuSeconds } = this.#spent(now);
+      this.#measured.push({ name, seconds: Number(rest[0]), outsideSeconds, cpuSeconds, result });
       this.#enter('preparation', now);
     } else {
       throw new GuestRunError(`the guest printed ${JSON.stringify(line)} out of turn`);
     }
   }
 
-  #enter(stage: Stage, now: number): void {
+  #spent(now: Moment): Spent {
+    return { seconds: (now.wall - this.#since.wall) / 1000, cpuSeconds: now.cpu - this.#since.cpu };
+  }
+
+  #enter(stage: Stage, now: Moment): void {
     this.#stage = stage;
     this.#since = now;
   }

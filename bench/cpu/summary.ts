@@ -3,17 +3,23 @@ import type { MachineName } from '../machines.ts';
 import { type Figures, figures } from '../report.ts';
 import { BOOT, type Group, type GroupName, groups, type Line } from './lines.ts';
 import type { GuestRun } from './run-guest.ts';
+import type { Spent } from './run-reader.ts';
 
 /** Runs of each machine; the ones of one place in the lists were done in turn. */
 export type Runs = Readonly<Partial<Record<MachineName, readonly GuestRun[]>>>;
+
+type FiguresOfMachines = Readonly<Partial<Record<MachineName, Figures>>>;
 
 /** Figures of one line. */
 export interface LineSummary {
   readonly name: string;
   readonly group: GroupName;
-  readonly seconds: Readonly<Partial<Record<MachineName, Figures>>>;
+  readonly seconds: FiguresOfMachines;
   /** Our time by QEMU's, of each pair of runs; undefined if only one machine was measured. */
-  readonly ratio: Figures | undefined;
+  readonly ratio?: Figures | undefined;
+  /** The same of the processors' time, which other work on the machine changes less. */
+  readonly cpuSeconds: FiguresOfMachines;
+  readonly cpuRatio?: Figures | undefined;
   /** What the work came to, in all runs. */
   readonly result: string | undefined;
 }
@@ -66,32 +72,39 @@ export function disagreements(runs: Runs, known: ReadonlyMap<string, string> = n
 /** @param boot whether booting is one of the lines */
 export function summarize(runs: Runs, lines: readonly Line[], boot: boolean): Summary {
   const summaries: LineSummary[] = [];
-  const add = (
-    name: string,
-    group: GroupName,
-    seconds: (run: GuestRun) => number,
-    result: string | undefined,
-  ): void => {
-    const ours = runs.ballonet?.map(seconds);
-    const theirs = runs.qemu?.map(seconds);
-    const pairs = Math.min(ours?.length ?? 0, theirs?.length ?? 0);
+  const add = (name: string, group: GroupName, spent: (run: GuestRun) => Spent, result: string | undefined): void => {
+    const wall = compare(runs, (run) => spent(run).seconds);
+    const cpu = compare(runs, (run) => spent(run).cpuSeconds);
     summaries.push({
       name,
       group,
-      seconds: {
-        ...(ours?.length ? { ballonet: figures(ours) } : {}),
-        ...(theirs?.length ? { qemu: figures(theirs) } : {}),
-      },
-      ratio: pairs > 0 ? figures(ours!.slice(0, pairs).map((value, i) => value / theirs![i]!)) : undefined,
+      seconds: wall.figures,
+      ratio: wall.ratio,
+      cpuSeconds: cpu.figures,
+      cpuRatio: cpu.ratio,
       result,
     });
   };
-  if (boot) add(BOOT, 'boot', (run) => run.bootSeconds, undefined);
+  if (boot) add(BOOT, 'boot', (run) => run.boot, undefined);
   lines.forEach(({ name, group }, i) => {
     const first = (runs.ballonet ?? runs.qemu)?.[0];
-    add(name, group, (run) => run.lines[i]!.seconds, first?.lines[i]?.result);
+    add(name, group, (run) => run.lines[i]!, first?.lines[i]?.result);
   });
   return { lines: summaries, groups: summarizeGroups(summaries) };
+}
+
+/** Figures of each machine, and of the ratios of the pairs. */
+function compare(runs: Runs, value: (run: GuestRun) => number): { figures: FiguresOfMachines; ratio?: Figures } {
+  const ours = runs.ballonet?.map(value) ?? [];
+  const theirs = runs.qemu?.map(value) ?? [];
+  const ratios = ours.slice(0, theirs.length).map((each, i) => each / theirs[i]!);
+  return {
+    figures: {
+      ...(ours.length > 0 ? { ballonet: figures(ours) } : {}),
+      ...(theirs.length > 0 ? { qemu: figures(theirs) } : {}),
+    },
+    ...(ratios.length > 0 ? { ratio: figures(ratios) } : {}),
+  };
 }
 
 function summarizeGroups(lines: readonly LineSummary[]): GroupSummary[] {

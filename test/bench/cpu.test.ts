@@ -10,7 +10,12 @@ function bench(...args: string[]): { status: number | null; stdout: string; stde
 }
 
 interface Output {
-  readonly lines: readonly { name: string; ratio: { median: number }; seconds: Record<string, { median: number }> }[];
+  readonly lines: readonly {
+    readonly name: string;
+    readonly ratio: { readonly median: number };
+    readonly seconds: Readonly<Record<string, { readonly median: number }>>;
+    readonly cpuSeconds: Readonly<Record<string, { readonly median: number }>>;
+  }[];
   readonly groups: readonly { name: string }[];
 }
 
@@ -23,9 +28,10 @@ describe('npm run bench -- cpu', () => {
       output.lines.map(({ name }) => name),
       ['boot', 'pipes'],
     );
-    for (const { ratio, seconds } of output.lines) {
+    for (const { ratio, seconds, cpuSeconds } of output.lines) {
       assert.ok(Math.abs(ratio.median - seconds.ballonet!.median / seconds.qemu!.median) < 1e-9);
       assert.ok(seconds.qemu!.median > 0.05);
+      for (const machine of ['ballonet', 'qemu']) assert.ok(cpuSeconds[machine]!.median > 0.05);
     }
     assert.deepEqual(
       output.groups.map(({ name }) => name),

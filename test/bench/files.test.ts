@@ -61,7 +61,7 @@ describe('npm packages for the guest', () => {
 
 describe('results of earlier runs', () => {
   const { lines } = chooseLines(['sort', 'awk']);
-  const measured = (name: string, result: string) => ({ name, seconds: 1, outsideSeconds: 1, result });
+  const measured = (name: string, result: string) => ({ name, seconds: 1, outsideSeconds: 1, cpuSeconds: 1, result });
   const results = (files: string, image = 'image') =>
     new KnownResults(lines, new Map([['sort', files]]), image, folder);
 

@@ -33,8 +33,8 @@ describe('the work of the benchmark, done by the shell of this machine', () => {
     );
     writeFileSync(join(folder, basename(path)), text);
     const { stdout } = spawnSync('sh', [`./${basename(path)}`], { cwd: folder, encoding: 'utf8' });
-    const reader = new RunReader(0);
-    reader.feed(`init has been reached\n${stdout}`, 1000);
+    const reader = new RunReader({ wall: 0, cpu: 0 });
+    reader.feed(`init has been reached\n${stdout}`, { wall: 1000, cpu: 1 });
     return reader;
   };
 

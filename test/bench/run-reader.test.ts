@@ -3,11 +3,11 @@ import { describe, it } from 'node:test';
 import { checkClock } from '../../bench/cpu/run-guest.ts';
 import { GuestRunError, RunReader } from '../../bench/cpu/run-reader.ts';
 
-/** A reader that was fed each text a second after the one before. */
+/** A reader that was fed each text a second after the one before, in which 1.5 s of processors were spent. */
 function fed(...texts: string[]): RunReader {
-  const reader = new RunReader(1000);
+  const reader = new RunReader({ wall: 1000, cpu: 0 });
   texts.forEach((text, i) => {
-    reader.feed(text, 2000 + 1000 * i);
+    reader.feed(text, { wall: 2000 + 1000 * i, cpu: 1.5 * (i + 1) });
   });
   return reader;
 }
@@ -18,10 +18,10 @@ describe('what the guest of the benchmark prints', () => {
   it('gives times and results, however the output is cut', () => {
     const text = `${BOOTED}bench: start sort\r\nbench: line sort 1.250000 0123abcd\r\nbench: start awk\r\nbench: line awk 0.500000 1 two\r\nbench: end\r\n`;
     for (const size of [1, 7, text.length]) {
-      const reader = new RunReader(0);
-      for (let at = 0; at < text.length; at += size) reader.feed(text.slice(at, at + size), 500);
+      const reader = new RunReader({ wall: 0, cpu: 0 });
+      for (let at = 0; at < text.length; at += size) reader.feed(text.slice(at, at + size), { wall: 500, cpu: 0.25 });
       assert.equal(reader.stage, 'end');
-      assert.equal(reader.bootSeconds, 0.5);
+      assert.deepEqual(reader.boot, { seconds: 0.5, cpuSeconds: 0.25 });
       assert.deepEqual(
         reader.measured.map(({ name, seconds, result }) => [name, seconds, result]),
         [
@@ -34,12 +34,13 @@ describe('what the guest of the benchmark prints', () => {
 
   it('tells what the guest is at and since when', () => {
     assert.equal(fed('OpenSBI\n').stage, 'boot');
-    assert.equal(fed('OpenSBI\n').since, 1000);
+    assert.equal(fed('OpenSBI\n').since.wall, 1000);
     assert.equal(fed(BOOTED).stage, 'preparation');
     const reader = fed(BOOTED, 'bench: start sort\n');
     assert.deepEqual(reader.stage, { line: 'sort' });
-    assert.equal(reader.since, 3000);
-    assert.equal(fed(BOOTED, 'bench: start sort\n', 'bench: line sort 0.9 x\n').measured[0]?.outsideSeconds, 1);
+    assert.equal(reader.since.wall, 3000);
+    const [measured] = fed(BOOTED, 'bench: start sort\n', 'bench: line sort 0.9 x\n').measured;
+    assert.deepEqual(measured, { name: 'sort', seconds: 0.9, outsideSeconds: 1, cpuSeconds: 1.5, result: 'x' });
   });
 
   it('takes a line that the kernel wrote into the middle of', () => {
@@ -70,6 +71,7 @@ describe("the guest's clock", () => {
     name: 'sort',
     seconds,
     outsideSeconds,
+    cpuSeconds: seconds,
     result: 'x',
   });
   it('may be behind by what the result takes', () => {

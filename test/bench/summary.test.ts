@@ -5,8 +5,15 @@ import type { GuestRun } from '../../bench/cpu/run-guest.ts';
 import { disagreements, geometricMean, summarize } from '../../bench/cpu/summary.ts';
 
 const run = (bootSeconds: number, times: Record<string, number>, result = 'same'): GuestRun => ({
-  bootSeconds,
-  lines: Object.entries(times).map(([name, seconds]) => ({ name, seconds, outsideSeconds: seconds, result })),
+  boot: { seconds: bootSeconds, cpuSeconds: 2 * bootSeconds },
+  lines: Object.entries(times).map(([name, seconds]) => ({
+    name,
+    seconds,
+    outsideSeconds: seconds,
+    // A second beside what the guest takes, for the ratios to differ.
+    cpuSeconds: seconds + 1,
+    result,
+  })),
 });
 
 describe('lines of the benchmark', () => {
@@ -57,6 +64,8 @@ describe('figures of the benchmark', () => {
     );
     assert.equal(summary.lines[2]?.seconds.ballonet?.median, 2);
     assert.equal(summary.lines[2]?.result, 'same');
+    assert.deepEqual(summary.lines[2]?.cpuRatio?.all, [1, 2 / 3, 10 / 3]);
+    assert.equal(summary.lines[0]?.cpuRatio?.median, 0.75);
   });
 
   it('have means of groups, of each pair, beside the goals', () => {
