@@ -54,8 +54,8 @@ export function declareAccess(module: ModuleBuilder): AccessFunctions {
     store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32'),
     reach: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'reach'),
     atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32', 'atomic'),
-    fetchAddress: module.declare(['i32', 'i64'], 'i32'),
-    fetch: module.declare(['i32', 'i64'], 'i32', 'fetch'),
+    fetchAddress: module.declare(['i32', 'i64'], 'i32', 'fetchAddress'),
+    fetch: module.declare(['i32', 'i64'], 'i32'),
     crossing: module.declare(['i32', 'i64'], 'i32'),
   };
 }

@@ -62,6 +62,6 @@ export interface EngineExports {
   context(hart: number): void;
   trap(hart: number): void;
   timer(hart: number): void;
-  /** The decoded block of the code at an address: its byte address; 0 and 1: none. */
-  fetch(hart: number, pc: bigint): number;
+  /** The machine address of an instruction; 0: none. */
+  fetchAddress(hart: number, pc: bigint): number;
 }

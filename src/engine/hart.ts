@@ -122,7 +122,7 @@ export class Hart {
       code: this.#code,
       translator: options.translator,
       engine: () => this.#engine as unknown as WebAssembly.Exports,
-      fetch: (pc) => this.#engine.fetch(area, BigInt.asIntN(64, pc)) >>> 0,
+      fetchAddress: (pc) => this.#engine.fetchAddress(area, BigInt.asIntN(64, pc)) >>> 0,
       leave: () => {
         this.#engine.forgetJumps(area);
         this.#set32('refetch', 1);

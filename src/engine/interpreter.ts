@@ -17,7 +17,7 @@ import { type AccessFunctions, IN_CROSSING_SLOT } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
-import { jumpEntry, jumpTag } from './jump-table.ts';
+import { jumpEntry, jumpHits } from './jump-table.ts';
 import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import { blockOf, fetchTlbIndex } from './tlb-first.ts';
@@ -189,12 +189,11 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   });
   code.set(entry, jumpEntry(h.get32('jumpTable'), r.target.get));
   code.if(
-    i64.eq(i64.load(entry.get), jumpTag(r.target.get)),
+    jumpHits(h, entry.get, r.target.get),
     () => code.set(index, i32.load(entry.get, 8)),
     () => {
       h.set('pc', r.target.get);
       code.set(index, call('i32', imports.enterRegion, r.slot.get));
-      // Looking for the region's pages may have put other code into this block: fetch again.
       code.if(i32.eqz(index.get), () => code.br(labels.fetch));
     },
   );

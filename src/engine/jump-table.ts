@@ -25,8 +25,11 @@ export function jumpIndex(gva: bigint): number {
   return ((low >>> 1) ^ (low >>> 12)) & (JUMP_ENTRIES - 1);
 }
 
-/** What stands in the entry for an address. */
-export const jumpTag = (gva: I64): I64 => i64.or(gva, i64.const(1));
+/** True if an entry is for an address in the present address space. */
+export function jumpHits(h: HartFields, entry: I32, gva: I64): I32 {
+  const isAddress = i64.eq(i64.load(entry), i64.or(gva, i64.const(1)));
+  return i32.and(isAddress, i32.eq(i32.load(entry, 12), h.get32('jumpSpace')));
+}
 
 /** True if a region in the tables may have code on the page of an address. */
 export function jumpPageIsUsed(h: HartFields, gva: I64): I32 {
@@ -40,5 +43,11 @@ export function emptyJumpTables(h: HartFields): void {
     const first = i32.add(h.hart, i32.const(JUMP_TABLE_OFFSET));
     h.code.fill(first, i32.const(0), i32.const(JUMP_TABLES_END - JUMP_TABLE_OFFSET));
     h.set32('jumpTableUsed', i32.const(0));
+    h.set32('jumpTableLocal', i32.const(0));
   });
+}
+
+/** The address space changes: user code of another one is told by its number, supervisor code is not. */
+export function forgetLocalJumps(h: HartFields): void {
+  h.code.if(h.get32('jumpTableLocal'), () => emptyJumpTables(h));
 }

@@ -63,8 +63,11 @@ const ENGINE_FIELDS_32 = [
   'fetchTlb',
   /** Byte address of the jump table for the privilege now. */
   'jumpTable',
-  /** 1: something stands in a jump table. */
+  /** 1: something stands in a jump table; 1: some of it is of supervisor pages that are not global. */
   'jumpTableUsed',
+  'jumpTableLocal',
+  /** What entries of the jump table have to say of their address space now: its number in U-mode, 0 otherwise. */
+  'jumpSpace',
   /** Privilege of data accesses (it differs from `privilege` under MPRV). */
   'dataPrivilege',
   'reservationAddress',
@@ -195,9 +198,10 @@ export const TLB_END = LARGE_MARKS_OFFSET + 2 * LARGE_MARKS_BYTES;
  * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address. An entry has 16 bytes:
  *   0..7   address of the region's entry, with bit 0 set; 0 when the entry is empty
  *   8..11  index of its function in the hart's table
- *   12..15 unused
+ *   12..15 number of the address space that it is for, or 0 (`jumpSpace`)
  * Invariant: what the table names may be executed at once: all code of the region is mapped where the region expects
- * it, and unchanged. Whatever could change that empties the table, as it empties the fetch TLB.
+ * it, and unchanged. Whatever could change that empties the table. A change of the address space does not: user code of
+ * another one is not found, and supervisor code is usually global.
  */
 export const JUMP_TABLE_OFFSET = align(TLB_END, 4096);
 export const JUMP_ENTRIES = 2048;
@@ -205,7 +209,7 @@ export const JUMP_ENTRY_SHIFT = 4;
 export const JUMP_TABLE_BYTES = JUMP_ENTRIES << JUMP_ENTRY_SHIFT;
 /** Behind the tables a bit for each page, several sharing one, that a region in them has code on: bit 0 is page 0. */
 export const JUMP_PAGES_OFFSET = JUMP_TABLE_OFFSET + 3 * JUMP_TABLE_BYTES;
-export const JUMP_PAGES = 8192;
+export const JUMP_PAGES = 65536;
 export const JUMP_TABLES_END = JUMP_PAGES_OFFSET + JUMP_PAGES / 8;
 
 /**

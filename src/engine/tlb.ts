@@ -1,6 +1,6 @@
 import { type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder } from '../wasm/index.ts';
 import { HartFields } from './emit.ts';
-import { emptyJumpTables, jumpPageIsUsed } from './jump-table.ts';
+import { emptyJumpTables, forgetLocalJumps, jumpPageIsUsed } from './jump-table.ts';
 import {
   LARGE_MARKS_BYTES,
   LARGE_MARKS_OFFSET,
@@ -128,7 +128,7 @@ function defineSpaces(module: ModuleBuilder, f: TlbFunctions): void {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     h.count('spaceChanges');
     flushLocal(h, f);
-    emptyJumpTables(h);
+    forgetLocalJumps(h);
     const satp = code.local('i64', h.get('satp')).get;
     const entry = code.local('i32', spaceEntry(h, asidOf(satp))).get;
     const number = code.local('i32', i32.load(entry, 8)).get;
@@ -145,7 +145,7 @@ function defineSpaces(module: ModuleBuilder, f: TlbFunctions): void {
     h.count('spaceFlushes');
     code.if(i32.eq(asid, asidOf(h.get('satp'))), () => {
       flushLocal(h, f);
-      emptyJumpTables(h);
+      forgetLocalJumps(h);
       code.callVoid(f.newSpace, h.hart);
       code.return();
     });
@@ -175,10 +175,8 @@ function defineFence(module: ModuleBuilder, f: TlbFunctions): void {
     forget(h, SECOND_LEVEL, gva);
     forget(h, WALK_CACHE, gva);
     const elsewhere = i32.and(hasAsid, i32.ne(asid, asidOf(h.get('satp'))));
-    code.if(i32.eqz(elsewhere), () => {
-      forgetPage(h, gva);
-      code.if(jumpPageIsUsed(h, gva), () => emptyJumpTables(h));
-    });
+    code.if(i32.eqz(elsewhere), () => forgetPage(h, gva));
+    code.if(jumpPageIsUsed(h, gva), () => emptyJumpTables(h));
   });
 }
 

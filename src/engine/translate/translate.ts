@@ -10,7 +10,7 @@ import {
   type TypeReference,
 } from '../../wasm/index.ts';
 import { HartFields } from '../emit.ts';
-import { jumpEntry, jumpTag, REGION_TYPE } from '../jump-table.ts';
+import { jumpEntry, jumpHits, REGION_TYPE } from '../jump-table.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { EFFECTS } from './effects.ts';
 import { analyseFlow, type Flow } from './flow.ts';
@@ -143,8 +143,8 @@ class RegionWriter {
     const target = this.#target.get;
     this.#h.set32('remaining', this.#locals.remaining.get);
     const entry = code.local('i32', jumpEntry(this.#h.get32('jumpTable'), target)).get;
-    const known = i64.eq(i64.load(entry), jumpTag(target));
-    code.if(i32.and(known, i32.ge_s(this.#locals.remaining.get, i32.const(0))), () =>
+    const isLeft = i32.ge_s(this.#locals.remaining.get, i32.const(0));
+    code.if(i32.and(jumpHits(this.#h, entry, target), isLeft), () =>
       code.returnCallIndirect(this.#type, i32.load(entry, 8), this.#h.hart, target),
     );
     this.#h.set('pc', target);

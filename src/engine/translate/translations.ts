@@ -1,3 +1,4 @@
+import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import { jumpIndex } from '../jump-table.ts';
 import {
@@ -40,8 +41,8 @@ export interface TranslationsOptions {
   readonly translator: Translator | undefined;
   /** The engine's functions that regions import. */
   readonly engine: () => WebAssembly.Exports;
-  /** (pc) -> decoded block of the page that it is on now; below `MIN_BLOCK`: none */
-  readonly fetch: (pc: bigint) => number;
+  /** (pc) -> machine address of the instruction there now; 0: none */
+  readonly fetchAddress: (pc: bigint) => number;
   /** Empties the hart's jump tables, and has it leave the region that it is in. */
   readonly leave: () => void;
 }
@@ -70,9 +71,12 @@ const PAGE_BYTES = 4096;
 /** Places after which all are given up, so that what is no longer used does not stay for ever. */
 const MOST_PLACES = 12_000;
 const TABLE_STEP = 1024;
+/** Translations that may be waited for: while the translator is behind, places have to get hotter still. */
+const MOST_WAITING = 16;
 /** Counter of a place that can't be translated: it is looked at again after as many jumps. */
 const SELDOM = 0xffff;
-const MIN_BLOCK = 4096;
+/** Value of `fetchGranted` when the PMP grants all of the page. */
+const WHOLE_PAGE = 1;
 
 /** The translated regions of one hart: finds them, has them translated, and knows when they may be entered. */
 export class Translations {
@@ -121,6 +125,7 @@ export class Translations {
       }
       this.#drop(known);
     }
+    if (this.#waiting.size >= MOST_WAITING) return;
     const pages = new Map<bigint, Page>();
     const region = discover((offset) => this.#instruction(pages, address, pc, offset));
     if (region === undefined) {
@@ -157,7 +162,8 @@ export class Translations {
     const entry = this.#get32('jumpTable') + (jumpIndex(pc) << JUMP_ENTRY_SHIFT);
     this.#i64[entry / 8] = BigInt.asIntN(64, pc | 1n);
     this.#i32[(entry + 8) >>> 2] = place.index;
-    this.#i32[(this.#o.area + offset32('jumpTableUsed')) >>> 2] = 1;
+    this.#i32[(entry + 12) >>> 2] = this.#get32('jumpSpace');
+    this.#set32('jumpTableUsed', 1);
     for (const { delta } of place.pages) {
       const page = Number(((pc >> PAGE_SHIFT) + delta) & BigInt(JUMP_PAGES - 1));
       this.#u8[this.#o.area + JUMP_PAGES_OFFSET + (page >>> 3)]! |= 1 << (page & 7);
@@ -263,12 +269,15 @@ export class Translations {
     return pages.every(({ mfn, generation }) => this.#o.code.frameGeneration(mfn) === generation);
   }
 
-  /** True if the other pages of a place at `pc` are mapped to the frames that it was found on. */
+  /** True if the pages of a place at `pc` are mapped to the frames that it was found on. */
   #isMapped({ pages }: Place, pc: bigint): boolean {
+    const supervisor = this.#get32('privilege') === PRIVILEGE.S;
     return pages.every(({ delta, mfn }) => {
-      if (delta === 0n) return true;
-      const block = this.#o.fetch(((pc >> PAGE_SHIFT) + delta) << PAGE_SHIFT);
-      return block >= MIN_BLOCK && this.#o.code.frameOfBlock(block) === mfn;
+      if (delta === 0n && !supervisor) return true;
+      const address = this.#o.fetchAddress(((pc >> PAGE_SHIFT) + delta) << PAGE_SHIFT);
+      if (Math.floor(address / PAGE_BYTES) !== mfn || this.#get32('fetchGranted') !== WHOLE_PAGE) return false;
+      if (supervisor && this.#get32('fetchGlobal') === 0) this.#set32('jumpTableLocal', 1);
+      return true;
     });
   }
 
@@ -308,6 +317,10 @@ export class Translations {
       }
     }
     return undefined;
+  }
+
+  #set32(field: Field32, value: number): void {
+    this.#i32[(this.#o.area + offset32(field)) >>> 2] = value;
   }
 
   #get32(field: Field32): number {
