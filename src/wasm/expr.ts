@@ -84,6 +84,28 @@ function loads<N extends string, R extends ValType>(result: R, opcodes: Record<N
   return table;
 }
 
+const SIMD_PREFIX = 0xfd;
+
+/**
+ * a * b + c by relaxed SIMD's multiply-add of vectors whose lanes are all alike. The engine decides, the same way each
+ * time, whether the product is rounded before it is added; where processors fuse, V8 does.
+ */
+function relaxedMultiplyAdd<T extends 'f32' | 'f64'>(type: T, splat: number, multiplyAdd: number, extract: number) {
+  return (a: Expr<T>, b: Expr<T>, c: Expr<T>): Expr<T> =>
+    new Expr(type, (sink) => {
+      for (const operand of [a, b, c]) {
+        operand.emit(sink);
+        sink.byte(SIMD_PREFIX);
+        sink.unsigned(splat);
+      }
+      sink.byte(SIMD_PREFIX);
+      sink.unsigned(multiplyAdd);
+      sink.byte(SIMD_PREFIX);
+      sink.unsigned(extract);
+      sink.byte(0);
+    });
+}
+
 const ATOMIC_PREFIX = 0xfe;
 
 /** An atomic access (threads proposal): the address has to be a multiple of the access' size. */
@@ -328,13 +350,19 @@ export const i64 = {
 };
 
 export const f32 = {
-  ...binaries<'add' | 'sub' | 'mul' | 'div' | 'min' | 'max', 'f32', 'f32'>('f32', {
+  const: (value: number): F32 =>
+    new Expr('f32', (sink) => {
+      sink.byte(0x43);
+      sink.append(new Uint8Array(new Float32Array([value]).buffer));
+    }),
+  ...binaries<'add' | 'sub' | 'mul' | 'div' | 'min' | 'max' | 'copysign', 'f32', 'f32'>('f32', {
     add: 0x92,
     sub: 0x93,
     mul: 0x94,
     div: 0x95,
     min: 0x96,
     max: 0x97,
+    copysign: 0x98,
   }),
   ...binaries<'eq' | 'ne' | 'lt' | 'gt' | 'le' | 'ge', 'f32', 'i32'>('i32', {
     eq: 0x5b,
@@ -344,7 +372,16 @@ export const f32 = {
     le: 0x5f,
     ge: 0x60,
   }),
-  ...unaries<'sqrt' | 'abs', 'f32', 'f32'>('f32', { sqrt: [0x91], abs: [0x8b] }),
+  ...unaries<'abs' | 'neg' | 'ceil' | 'floor' | 'trunc' | 'nearest' | 'sqrt', 'f32', 'f32'>('f32', {
+    abs: [0x8b],
+    neg: [0x8c],
+    ceil: [0x8d],
+    floor: [0x8e],
+    trunc: [0x8f],
+    nearest: [0x90],
+    sqrt: [0x91],
+  }),
+  relaxedMultiplyAdd: relaxedMultiplyAdd('f32', 0x13, 0x105, 0x1f),
   ...unaries<'reinterpret' | 'convert_i32_s' | 'convert_i32_u', 'i32', 'f32'>('f32', {
     reinterpret: [0xbe],
     convert_i32_s: [0xb2],
@@ -352,6 +389,7 @@ export const f32 = {
   }),
   ...unaries<'convert_i64_s' | 'convert_i64_u', 'i64', 'f32'>('f32', { convert_i64_s: [0xb4], convert_i64_u: [0xb5] }),
   ...unaries<'demote', 'f64', 'f32'>('f32', { demote: [0xb6] }),
+  ...loads<'load', 'f32'>('f32', { load: [0x2a, 2] }),
 };
 
 export const f64 = {
@@ -360,13 +398,14 @@ export const f64 = {
       sink.byte(0x44);
       sink.append(new Uint8Array(new Float64Array([value]).buffer));
     }),
-  ...binaries<'add' | 'sub' | 'mul' | 'div' | 'min' | 'max', 'f64', 'f64'>('f64', {
+  ...binaries<'add' | 'sub' | 'mul' | 'div' | 'min' | 'max' | 'copysign', 'f64', 'f64'>('f64', {
     add: 0xa0,
     sub: 0xa1,
     mul: 0xa2,
     div: 0xa3,
     min: 0xa4,
     max: 0xa5,
+    copysign: 0xa6,
   }),
   ...binaries<'eq' | 'ne' | 'lt' | 'gt' | 'le' | 'ge', 'f64', 'i32'>('i32', {
     eq: 0x61,
@@ -376,7 +415,16 @@ export const f64 = {
     le: 0x65,
     ge: 0x66,
   }),
-  ...unaries<'sqrt' | 'abs', 'f64', 'f64'>('f64', { sqrt: [0x9f], abs: [0x99] }),
+  ...unaries<'abs' | 'neg' | 'ceil' | 'floor' | 'trunc' | 'nearest' | 'sqrt', 'f64', 'f64'>('f64', {
+    abs: [0x99],
+    neg: [0x9a],
+    ceil: [0x9b],
+    floor: [0x9c],
+    trunc: [0x9d],
+    nearest: [0x9e],
+    sqrt: [0x9f],
+  }),
+  relaxedMultiplyAdd: relaxedMultiplyAdd('f64', 0x14, 0x107, 0x21),
   ...unaries<'reinterpret' | 'convert_i64_s' | 'convert_i64_u', 'i64', 'f64'>('f64', {
     reinterpret: [0xbf],
     convert_i64_s: [0xb9],
