@@ -1,3 +1,4 @@
+import type { FloatFormat } from '../../isa/context.ts';
 import { f32, f64, type I32, type I64, i32, i64, select } from '../../wasm/index.ts';
 import { FloatFlag } from '../softfloat/index.ts';
 import type { NativeFunction } from './native.ts';
@@ -44,12 +45,12 @@ export function compare(n: NativeFunction, operation: 'eq' | 'lt' | 'le'): void 
   code.return(i64.const(0));
 }
 
-/** The one-hot class; bits as in the unprivileged specification, F, floating-point classify. */
 export function classify({ code, format, a }: NativeFunction): void {
   code.return(classOf(format, a));
 }
 
-function classOf(format: 'S' | 'D', a: I64): I64 {
+/** The one-hot class; bits as in the unprivileged specification, F, floating-point classify. */
+export function classOf(format: FloatFormat, a: I64): I64 {
   // Zero, subnormal, normal and infinite are 4 to 7; negative numbers have the same backwards from 3.
   const atLeastSubnormal = i32.eqz(isZero(format, a));
   const steps = i32.add(i32.add(atLeastSubnormal, isNormalOrAbove(format, a)), isInfinite(format, a));
