@@ -38,6 +38,8 @@ export interface BareOptions {
   readonly pages?: number;
   readonly decodedBlocks?: number;
   readonly environment?: Partial<HartEnvironment>;
+  /** Jumps to a place after which it is translated. */
+  readonly threshold?: number;
   /** Harts of the guest; those behind the first are made by `sibling`. */
   readonly harts?: number;
 }
@@ -79,7 +81,8 @@ export class BareMachine {
   readonly #nextTable = { address: TABLES };
   readonly #hartOptions: Omit<HartOptions, 'id' | 'area' | 'environment'>;
 
-  constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1 }: BareOptions = {}) {
+  constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1, threshold }: BareOptions = {}) {
+    const jumps = threshold ?? Number(process.env['T'] ?? 0);
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
     engine ??= new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
@@ -103,7 +106,7 @@ export class BareMachine {
       ramPages: this.guest.pages,
       frameTable: this.machineMemory.frameTable * 4,
       zeroFrame: this.machineMemory.zeroFrame,
-      translator: process.env['T'] ? new SynchronousTranslator(WASM_PAGES, Number(process.env['T'])) : undefined,
+      translator: jumps > 0 ? new SynchronousTranslator(WASM_PAGES, jumps) : undefined,
     };
     this.hart = new Hart({
       ...this.#hartOptions,

@@ -7,7 +7,7 @@ import { type Assembler, R } from './assembler.ts';
 import { type BareMachine, CODE, DATA, PageTables, PTE, RAM, RWX } from './bare-machine.ts';
 import { dataMode, load, MPP_S, MPP_U, MPRV, MXR, paged, SUM } from './supervisor.ts';
 
-const { zero, ra, a0, a1, a2, a3, t0, t1 } = R;
+const { ra, a0, a1, a2, a3, t0, t1 } = R;
 const HERE = 0x1000;
 const NEAR = 0x3000;
 const WINDOW = 0x5000_0000;
@@ -73,6 +73,32 @@ describe('second level', () => {
       },
     );
     machine.expectTrap(12, HERE, HERE);
+  });
+
+  test('what one entry allowed U-mode, and another one to write, does not allow U-mode to write', () => {
+    const { machine, tables } = paged();
+    const entry = tables.map(HERE, DATA, RWX);
+    tables.map(WINDOW, entry - (entry % 4096), RWX);
+    let at = 0;
+    machine.execute(
+      (a) => {
+        a.li(a0, HERE);
+        dataMode(a, MPRV | MPP_S);
+        a.i('sd', { rs1: a0, rs2: a0 });
+        // No fence: either entry may be used for what comes, but not something of both.
+        a.li(t0, WINDOW + (entry % 4096)).li(
+          t1,
+          ((BigInt(DATA) >> 12n) << 10n) | BigInt(PTE.V | PTE.R | PTE.U | PTE.A),
+        );
+        a.i('sd', { rs1: t0, rs2: t1 });
+        dataMode(a, MPRV | MPP_U);
+        a.i(...load(a1));
+        at = a.length;
+        a.i('sd', { rs1: a0, rs2: a1 });
+      },
+      { csrs: { satp: tables.satp } },
+    );
+    machine.expectTrap(15, CODE + at, HERE);
   });
 
   test('a store to a page that was read only finds out whether it may, and sets D', () => {
@@ -315,8 +341,8 @@ describe('walk cache', () => {
     assert.equal(machine.hart.field('scause'), 13n);
   });
 
-  test('a table that is exchanged for another: a fence of everything, or of the address space, and it is gone', () => {
-    for (const rs2 of [zero, t1]) {
+  test('a table that is exchanged for another is gone with any fence that means its addresses', () => {
+    for (const operands of [{}, { rs2: t1 }, { rs1: a0 }, { rs1: a0, rs2: t1 }]) {
       const { machine, tables } = paged();
       const other = new PageTables(machine);
       tables.map(HERE, DATA, RWX);
@@ -331,7 +357,7 @@ describe('walk cache', () => {
         (a) => {
           a.li(a0, HERE).i(...load(a1));
           a.li(t0, WINDOW).li(t1, ((BigInt(moved) >> 12n) << 10n) | 1n);
-          a.i('sd', { rs1: t0, rs2: t1 }).li(t1, 0).i('sfence.vma', { rs2 });
+          a.i('sd', { rs1: t0, rs2: t1 }).li(t1, 0).i('sfence.vma', operands);
           a.li(a0, NEAR).i(...load(a2));
         },
         { privilege: 1, csrs: { satp: tables.satp } },

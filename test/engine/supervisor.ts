@@ -1,7 +1,7 @@
 /** What tests of address translation begin with. */
 
 import { type Assembler, R } from './assembler.ts';
-import { BareMachine, PageTables, RAM, RWX } from './bare-machine.ts';
+import { BareMachine, type BareOptions, PageTables, RAM, RWX } from './bare-machine.ts';
 
 const { a0, t1 } = R;
 export const MPRV = 1 << 17;
@@ -13,8 +13,8 @@ export const [MPP_U, MPP_S] = [0, 1 << 11];
 export const load = (rd: number, rs1: number = a0) => ['ld', { rd, rs1 }] as const;
 
 /** A machine with page tables that map the first pages of RAM to themselves, for S-mode. */
-export function paged(levels: 3 | 4 = 3): { machine: BareMachine; tables: PageTables } {
-  const machine = new BareMachine();
+export function paged(levels: 3 | 4 = 3, options: BareOptions = {}): { machine: BareMachine; tables: PageTables } {
+  const machine = new BareMachine(options);
   const tables = new PageTables(machine, levels);
   for (let page = 0; page < 8; page++) tables.map(RAM + page * 4096, RAM + page * 4096, RWX);
   return { machine, tables };
