@@ -15,7 +15,7 @@ import {
 import { HartFields, type Imports } from './emit.ts';
 import { BLOCK_SHIFT, CROSSING_OFFSET, type MemoryConstants, offset32, offset64, TLB_WRITE_OFFSET } from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
-import { fillData, fillFetch, pageOf } from './tlb-first.ts';
+import { fillData, fillFetch, pageOf, tlbIndex } from './tlb-first.ts';
 import { PTE } from './tlb-second.ts';
 import { ACCESS, isPaged, NO_TRANSLATION, type WalkFunctions } from './walk.ts';
 
@@ -41,6 +41,8 @@ export interface AccessFunctions {
   readonly fetchAddress: FunctionReference;
   /** (hart, gva, last, access) -> machine address of gva, if RAM up to the byte at `last` is there; 0: not this way */
   readonly reach: FunctionReference;
+  /** The same, after a look at the first level of the TLB. */
+  readonly look: FunctionReference;
   /** (hart, pc) -> decoded block of pc; IN_CROSSING_SLOT; 0: trap */
   readonly fetch: FunctionReference;
   /** (hart, pc) -> IN_CROSSING_SLOT; 0: trap */
@@ -53,6 +55,7 @@ export function declareAccess(module: ModuleBuilder): AccessFunctions {
     load: module.declare(['i32', 'i64', 'i32'], 'i32'),
     store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32'),
     reach: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'reach'),
+    look: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'look'),
     atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32', 'atomic'),
     fetchAddress: module.declare(['i32', 'i64'], 'i32', 'fetchAddress'),
     fetch: module.declare(['i32', 'i64'], 'i32'),
@@ -331,6 +334,17 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));
     code.if(i32.or(h.get32('refetch'), h.get32('codeFrame')), () => code.return(none));
     code.return(address);
+    code.unreachable();
+  });
+  module.define(f.look, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const last = code.parameter(2, 'i64').get;
+    const access = code.parameter(3, 'i32').get;
+    const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
+    const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
+    code.if(i64.eq(i64.load(entry), pageOf(last)), () => code.return(i32.add(i32.load(entry, 8), i32.wrap(gva))));
+    code.return(call('i32', f.reach, h.hart, gva, last, access));
     code.unreachable();
   });
 }

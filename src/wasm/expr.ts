@@ -12,13 +12,21 @@ export class Expr<T extends ValType> {
   readonly emit: (sink: ByteSink) => void;
   /** The value, when it is known while the code is built. */
   readonly constant: bigint | undefined;
-  /** What a binary operation is applied to. */
+  /** Of a binary operation: its name, and what it is applied to. */
+  readonly operator: string | undefined;
   readonly operands: readonly Expr<ValType>[] | undefined;
 
-  constructor(type: T, emit: (sink: ByteSink) => void, constant?: bigint, operands?: readonly Expr<ValType>[]) {
+  constructor(
+    type: T,
+    emit: (sink: ByteSink) => void,
+    constant?: bigint,
+    operator?: string,
+    operands?: readonly Expr<ValType>[],
+  ) {
     this.type = type;
     this.emit = emit;
     this.constant = constant;
+    this.operator = operator;
     this.operands = operands;
   }
 }
@@ -45,6 +53,7 @@ function binaries<N extends string, T extends ValType, R extends ValType>(result
           sink.byte(opcode);
         },
         undefined,
+        name,
         [a, b],
       );
   }

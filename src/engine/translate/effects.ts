@@ -37,9 +37,12 @@ export interface Effects {
   readonly floatOperations: readonly string[];
   /** What it does in memory, when that is one access at rs1 + imm. */
   readonly access: MemoryAccess | undefined;
+  /** True if rd becomes rs1 + imm and nothing else happens. */
+  readonly addsImmediate: boolean;
 }
 
 interface Record {
+  addsImmediate: boolean;
   access: MemoryAccess | undefined;
   control: Control;
   readsRs1: boolean;
@@ -57,6 +60,7 @@ interface Record {
 function observe(instruction: Instruction): Effects {
   const seen: Record = {
     access: undefined,
+    addsImmediate: false,
     control: 'next',
     readsRs1: false,
     readsRs2: false,
@@ -70,9 +74,12 @@ function observe(instruction: Instruction): Effects {
   const wide = i64.const(0);
   const base = i64.const(0);
   const offset = i64.const(0);
+  const isSum = (value: I64): boolean => {
+    const { operator, operands } = value;
+    return operator === 'add' && operands?.[0] === base && operands[1] === offset;
+  };
   const access = (kind: MemoryAccess['kind'], bytes: number, address: I64): void => {
-    const [a, b] = address.operands ?? [];
-    if (a === base && b === offset) seen.access = { kind, bytes };
+    if (isSum(address)) seen.access = { kind, bytes };
   };
   const control = (kind: Control) => (): void => {
     seen.control = kind;
@@ -92,8 +99,9 @@ function observe(instruction: Instruction): Effects {
     pc: wide,
     nextPc: wide,
     temporary: <T extends 'i32' | 'i64'>(type: T, value: Expr<T>): Local<T> => code.local(type, value),
-    setRd: () => {
+    setRd: (value) => {
       seen.writesRd = true;
+      seen.addsImmediate = isSum(value);
     },
     readable: (bytes, address) => {
       access('read', bytes, address);

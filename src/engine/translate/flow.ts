@@ -10,6 +10,10 @@ export interface Flow {
   /** Blocks that a block dominates immediately and that several edges lead to, last in order first. */
   readonly merges: readonly (readonly number[])[];
   readonly isLoopHeader: readonly boolean[];
+  /** By start of a loop: the blocks in it. */
+  readonly loops: ReadonlyMap<number, ReadonlySet<number>>;
+  /** By block: the start of the smallest loop that it is in; OUTSIDE if it is in none. */
+  readonly innermostLoop: readonly number[];
   /** True if several edges, not counting those back to a loop's start, lead to the block. */
   readonly isMerge: readonly boolean[];
   /** An edge that leads back to the start of a loop that the block is in. */
@@ -40,12 +44,18 @@ export function analyseFlow(region: Region): Flow {
     return block === above;
   };
 
+  const loops = new Map<number, Set<number>>();
   const isLoopHeader = new Array<boolean>(count).fill(false);
   const forwardEdges = new Array<number>(count).fill(0);
   for (const from of sequence) {
     for (const to of successors[from]!) {
       if (!isRetreating(from, to)) forwardEdges[to]!++;
-      else if (dominates(to, from)) isLoopHeader[to] = true;
+      else if (dominates(to, from)) {
+        isLoopHeader[to] = true;
+        const loop = loops.get(to) ?? new Set([to]);
+        loops.set(to, loop);
+        collectLoop(loop, from, predecessors);
+      }
     }
   }
   const isMerge = forwardEdges.map((edges) => edges > 1);
@@ -58,10 +68,30 @@ export function analyseFlow(region: Region): Flow {
     order,
     merges,
     isLoopHeader,
+    loops,
+    innermostLoop: region.blocks.map((_, block) => innermost(loops, block)),
     isMerge,
     isBackEdge: (from, to) => isRetreating(from, to) && dominates(to, from),
     isIrreducible: (from, to) => isRetreating(from, to) && !dominates(to, from),
   };
+}
+
+/** Adds the blocks from which an edge back to the loop's start can be reached without passing that. */
+function collectLoop(loop: Set<number>, from: number, predecessors: readonly (readonly number[])[]): void {
+  const queue = [from];
+  for (let block = queue.pop(); block !== undefined; block = queue.pop()) {
+    if (loop.has(block)) continue;
+    loop.add(block);
+    queue.push(...predecessors[block]!);
+  }
+}
+
+function innermost(loops: ReadonlyMap<number, ReadonlySet<number>>, block: number): number {
+  let smallest = OUTSIDE;
+  for (const [header, loop] of loops) {
+    if (loop.has(block) && (smallest === OUTSIDE || loop.size < loops.get(smallest)!.size)) smallest = header;
+  }
+  return smallest;
 }
 
 function reversePostorder(successors: readonly (readonly number[])[]): number[] {

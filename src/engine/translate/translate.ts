@@ -25,6 +25,7 @@ import {
   union,
 } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
+import { findStreams, type Stream } from './streams.ts';
 import { type RegionImports, type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
 
 /** Name of the function of the region at an index of the module. */
@@ -61,6 +62,7 @@ function importFunctions(module: ModuleBuilder, regions: readonly Region[]): Reg
   }
   return {
     reach: module.import('reach', ['i32', 'i64', 'i64', 'i32'], 'i32'),
+    look: module.import('look', ['i32', 'i64', 'i64', 'i32'], 'i32'),
     atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
     csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
     float: (operation: FloatOperation, format: FloatFormat) => float.get(operation + format)!,
@@ -75,6 +77,7 @@ class RegionWriter {
   readonly #type: TypeReference;
   readonly #flow: Flow;
   readonly #use: RegisterUse;
+  readonly #streams: readonly ReadonlyMap<string, Stream>[];
   readonly #h: HartFields;
   readonly #locals: RegionLocals;
   readonly #target: Local<'i64'>;
@@ -90,6 +93,7 @@ class RegionWriter {
     this.#type = type;
     this.#flow = analyseFlow(region);
     this.#use = analyseRegisters(region);
+    this.#streams = findStreams(region, this.#flow);
     this.#h = new HartFields(code, code.parameter(0, 'i32').get);
     let all: RegisterSet = { x: 0, f: 0 };
     for (const block of region.blocks) {
@@ -126,7 +130,7 @@ class RegionWriter {
     code.block((link) => {
       this.#link = link;
       code.block((leave) => {
-        this.#context = new TranslatorContext(code, this.#h, this.#locals, this.#imports, leave);
+        this.#context = new TranslatorContext(code, this.#h, this.#locals, this.#imports, leave, this.#streams);
         if (f.size > 0) this.#context.readFloatState();
         this.#tree(0);
         code.unreachable();
@@ -197,7 +201,7 @@ class RegionWriter {
     const block = this.#region.blocks[number]!;
     const count = block.code.length;
     code.set(remaining, i32.sub(remaining.get, i32.const(count)));
-    this.#context.beginBlock(this.#use.changed[number]!);
+    this.#context.beginBlock(this.#use.changed[number]!, this.#streams[number]!);
     let offset = block.offset;
     let last = offset;
     let terminator: Terminator | undefined;

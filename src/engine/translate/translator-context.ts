@@ -24,10 +24,12 @@ import { EFFECTS } from './effects.ts';
 import type { AccessGroup } from './groups.ts';
 import { type RegisterSet, union } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
+import { type Stream, streamName } from './streams.ts';
 
 /** Functions of the engine that translated code calls. */
 export interface RegionImports {
   readonly reach: FunctionReference;
+  readonly look: FunctionReference;
   readonly atomic: FunctionReference;
   readonly csr: FunctionReference;
   float(operation: FloatOperation, format: FloatFormat): FunctionReference;
@@ -50,6 +52,18 @@ export interface RegionLocals {
    */
   readonly exit: Local<'i64'>;
 }
+
+/** The page that a stream's last access was on. */
+interface StreamLocals {
+  /** Its guest-virtual address, and the machine address of its frame. */
+  readonly page: Local<'i64'>;
+  readonly frame: Local<'i32'>;
+  /** An access that begins at less than this from the start of the page is on it as a whole; 0: there is no page. */
+  readonly limit: Local<'i64'>;
+}
+
+/** Bytes of the longest access or group of a stream. */
+const STREAM_SPAN = 64;
 
 /** How a block ends, when not by going on to the next one. */
 export type Terminator =
@@ -81,20 +95,36 @@ export class TranslatorContext implements Context {
   #group: AccessGroup | undefined;
   /** Machine address of the first byte of a group, 0 if it has none. */
   readonly #reached = new Map<AccessGroup, Local<'i32'>>();
+  #streams: ReadonlyMap<string, Stream> = new Map();
+  readonly #streamLocals = new Map<string, StreamLocals>();
   #terminator: Terminator | undefined;
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
 
-  constructor(code: FunctionBuilder, h: HartFields, locals: RegionLocals, imports: RegionImports, leave: Label) {
+  /** @param streams by block */
+  constructor(
+    code: FunctionBuilder,
+    h: HartFields,
+    locals: RegionLocals,
+    imports: RegionImports,
+    leave: Label,
+    streams: readonly ReadonlyMap<string, Stream>[],
+  ) {
     this.code = code;
     this.#h = h;
     this.#l = locals;
     this.#imports = imports;
     this.#leave = leave;
+    for (const name of streams.flatMap((ofBlock) => [...ofBlock.keys()])) {
+      if (this.#streamLocals.has(name)) continue;
+      const stream = { page: code.local('i64'), frame: code.local('i32'), limit: code.local('i64') };
+      this.#streamLocals.set(name, stream);
+    }
   }
 
-  beginBlock(changed: RegisterSet): void {
+  beginBlock(changed: RegisterSet, streams: ReadonlyMap<string, Stream>): void {
     this.changed = changed;
+    this.#streams = streams;
     this.#floatChecked = false;
     this.#reached.clear();
   }
@@ -261,7 +291,10 @@ export class TranslatorContext implements Context {
     );
     this.code.set(this.#l.dataTlb, this.#h.get32('dataTlb'));
     this.readFloatState();
+    // What may be accessed may have changed.
     this.#floatChecked = false;
+    this.#reached.clear();
+    for (const { limit } of this.#streamLocals.values()) this.code.set(limit, i64.const(0));
   }
 
   get rs1FieldIsNonzero(): I32 {
@@ -403,6 +436,8 @@ export class TranslatorContext implements Context {
    * with that in the entry for the first one: both have to be there, aligned or not.
    */
   #look(access: number, gva: I64, distance: number): Local<'i32'> {
+    const stream = this.#stream(access);
+    if (stream !== undefined && distance < STREAM_SPAN) return this.#lookAtStream(stream, access, gva, distance);
     const machine = this.temporary('i32', this.#entry(gva, access));
     const lastPage = i64.and(i64.add(gva, i64.const(distance)), i64.const(-4096));
     this.code.unlikely(
@@ -410,6 +445,29 @@ export class TranslatorContext implements Context {
       () => this.code.set(machine, this.#reach(access, gva, distance)),
       () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
     );
+    return machine;
+  }
+
+  /** The stream that the access of the instruction belongs to. */
+  #stream(access: number): StreamLocals | undefined {
+    const kind = access === ACCESS.write ? 'write' : 'read';
+    const name = streamName({ kind, base: this.#decoded.operands.rs1 });
+    return this.#group !== undefined && this.#streams.has(name) ? this.#streamLocals.get(name) : undefined;
+  }
+
+  #lookAtStream({ page, frame, limit }: StreamLocals, access: number, gva: I64, distance: number): Local<'i32'> {
+    const { code } = this;
+    const offset = this.temporary('i64', i64.sub(gva, page.get)).get;
+    const machine = this.temporary('i32', i32.add(frame.get, i32.wrap(offset)));
+    code.unlikely(i64.ge_u(offset, limit.get), () => {
+      const last = i64.add(gva, i64.const(distance));
+      code.set(machine, call('i32', this.#imports.look, this.#h.hart, gva, last, i32.const(access)));
+      code.if(machine.get, () => {
+        code.set(page, i64.and(gva, i64.const(-4096)));
+        code.set(frame, i32.and(machine.get, i32.const(-4096)));
+        code.set(limit, i64.const(4096 - STREAM_SPAN + 1));
+      });
+    });
     return machine;
   }
 
