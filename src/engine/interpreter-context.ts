@@ -306,12 +306,14 @@ export class InterpreterContext implements Context {
   }
 
   /**
-   * Stores of this hart to code take effect at once. Other harts' stores, and a page that has got another frame while
-   * it was being executed, are found when the page is fetched again.
+   * Stores of this hart and its devices to code take effect at once, and so does a change of a page's frame. Other harts'
+   * stores are found when the page is fetched again.
    */
   fenceI(): void {
-    this.code.callVoid(this.#runtime.tlb.flushFetch, this.#h.hart);
-    this.code.callVoid(this.#runtime.tlb.forgetJumps, this.#h.hart);
+    this.code.if(this.#h.get32('fences'), () => {
+      this.code.callVoid(this.#runtime.tlb.flushFetch, this.#h.hart);
+      this.code.callVoid(this.#runtime.tlb.forgetJumps, this.#h.hart);
+    });
     this.#fetchAtNext();
   }
 
