@@ -140,6 +140,16 @@ describe('expressions', () => {
     assert.equal(binary('f64', 'i32', f64.lt)(1, Number.NaN), 0);
     assert.equal(build([], 'f64', (code) => code.return(f64.const(0.1))).f(), 0.1);
     assert.equal(binary('f64', 'f64', (a, b) => f64.sub(f64.sqrt(a), b))(9, 1), 2);
+    assert.equal(build([], 'f32', (code) => code.return(f32.const(0.1))).f(), Math.fround(0.1));
+    assert.equal(binary('f32', 'f32', (a, b) => f32.copysign(f32.neg(a), f32.abs(b)))(2, -1), 2);
+    const wholes = { ceil: -2, floor: -3, trunc: -2, nearest: -2, neg: 2.5, abs: 2.5 } as const;
+    for (const [name, expected] of Object.entries(wholes)) {
+      const f = binary('f64', 'f64', (a) => f64[name as keyof typeof wholes](a));
+      assert.equal(f(-2.5, 0), expected, name);
+    }
+    assert.equal(binary('f64', 'f64', f64.copysign)(1, -3), -1);
+    assert.equal(binary('f64', 'f64', (a, b) => f64.relaxedMultiplyAdd(a, b, f64.const(0.5)))(3, 7), 21.5);
+    assert.equal(binary('f32', 'f32', (a, b) => f32.relaxedMultiplyAdd(a, b, f32.const(0.5)))(3, 7), 21.5);
   });
 
   test('select takes the first when the condition is not 0', () => {

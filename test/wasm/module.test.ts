@@ -4,6 +4,7 @@ import {
   call,
   type Expr,
   FunctionBuilder,
+  f32,
   f64,
   type I32,
   i32,
@@ -54,6 +55,16 @@ describe('memory', () => {
     });
     memory.setUint16(8, 0xfffe, true);
     assert.equal(f(8), 0xfe + 2);
+  });
+
+  test('loads of floats', () => {
+    const { f, memory } = build(['i32'], 'f64', (code) => {
+      const address = code.parameter(0, 'i32').get;
+      code.return(f64.add(f64.promote(f32.load(address)), f64.load(address, 4)));
+    });
+    memory.setFloat32(5, 1.5, true);
+    memory.setFloat64(9, 0.1, true);
+    assert.equal(f(5), 1.5 + 0.1);
   });
 
   test('fill', () => {
