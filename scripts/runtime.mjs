@@ -28,11 +28,10 @@ import { fileURLToPath } from 'node:url';
 const REQUIRED_MAJOR = 26;
 
 /**
- * How WebAssembly is compiled: optimized, and before it is first run. V8 replaces a first draft of a function when that is
- * called the next time, so that a guest's hart which has come into a loop, the interpreter's own above all, would stay in
- * the slow one; and the translator's thread is there so that harts need not compile.
+ * WebAssembly is optimized before it is first run. V8 would replace a first draft of a function when that is called the
+ * next time, so that a guest's hart which has come into a loop, the interpreter's own above all, would stay in the slow one.
  */
-export const RUNTIME_FLAGS = ['--no-liftoff', '--no-wasm-lazy-compilation'];
+export const RUNTIME_FLAGS = ['--no-liftoff'];
 
 /** The folder that holds package.json: the clone, or the installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));

@@ -229,7 +229,7 @@ export class Host {
 }
 
 function startTranslator(memory: WebAssembly.Memory): Worker {
-  const workerData: TranslatorWorkerData = { memoryPages: memory.buffer.byteLength / WASM_PAGE };
+  const workerData: TranslatorWorkerData = { memory };
   const worker = new Worker(workerUrl('translator-worker'), { workerData, name: 'ballonet translator' });
   worker.unref();
   return worker;

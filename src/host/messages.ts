@@ -96,8 +96,7 @@ export type FromManager = { readonly kind: 'log'; readonly message: string };
 
 /** What the translator's worker is started with. */
 export interface TranslatorWorkerData {
-  /** The size of the machine memory in WebAssembly pages. */
-  readonly memoryPages: number;
+  readonly memory: WebAssembly.Memory;
 }
 
 /** To the translator's worker: a guest's port, by which its requests come. */

@@ -4,7 +4,7 @@ import type { Translation, Translator } from '../engine/translate/translations.t
 import type { ToTranslator, Translated } from './messages.ts';
 
 /** Jumps to a place after which it is worth a translation: some milliseconds of the translator's thread. */
-const THRESHOLD = 1000;
+const THRESHOLD = 4000;
 
 /** A hart's way to the host's translator: the hart goes on interpreting until the translation comes. */
 export class RemoteTranslator implements Translator {

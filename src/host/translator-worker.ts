@@ -4,16 +4,18 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { Region } from '../engine/translate/region.ts';
-import { regionName, translate } from '../engine/translate/translate.ts';
+import { compileRegions, regionName, translate } from '../engine/translate/translate.ts';
 import type { Translation } from '../engine/translate/translations.ts';
 import type { AttachGuest, ToTranslator, Translated, TranslatorWorkerData } from './messages.ts';
 
 /** Regions of one module: few, so that the first one that is waited for is not held up by many others. */
 const BATCH = 8;
+/** Pages of a WebAssembly memory, bytes. */
+const WASM_PAGE = 65536;
 /** Translations after which all are forgotten; guests keep what they use. */
 const MOST_KNOWN = 30_000;
 
-const { memoryPages } = workerData as TranslatorWorkerData;
+const { memory } = workerData as TranslatorWorkerData;
 
 interface Job {
   readonly key: string;
@@ -48,9 +50,9 @@ function work(): void {
   const batch = [...jobs.values()].slice(0, BATCH);
   const bytes = translate(
     batch.map((job) => job.region),
-    memoryPages,
+    memory.buffer.byteLength / WASM_PAGE,
   );
-  const module = new WebAssembly.Module(bytes);
+  const module = compileRegions(bytes, memory);
   if (known.size > MOST_KNOWN) known.clear();
   const answers = new Map<MessagePort, [string, string][]>();
   for (const [index, { key, ports }] of batch.entries()) {

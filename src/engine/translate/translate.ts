@@ -28,6 +28,29 @@ import { REGION_STATUS } from './status.ts';
 import { findStreams, type Stream } from './streams.ts';
 import { type RegionImports, type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
 
+/** A call with this for pc does nothing. */
+const NO_PC = 1;
+
+/**
+ * Compiles translated regions. V8 compiles a function when it is first called: that is done here, so that it is done in
+ * this thread.
+ * @param memory of the harts that the regions are for
+ */
+export function compileRegions(bytes: Uint8Array<ArrayBuffer>, memory: WebAssembly.Memory): WebAssembly.Module {
+  const module = new WebAssembly.Module(bytes);
+  const env: Record<string, WebAssembly.ImportValue> = {};
+  for (const { name, kind } of WebAssembly.Module.imports(module)) {
+    if (kind === 'function') env[name] = () => 0n;
+  }
+  env['memory'] = memory;
+  env['table'] = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+  const { exports } = new WebAssembly.Instance(module, { env });
+  for (const region of Object.values(exports)) {
+    (region as (hart: number, pc: bigint) => number)(0, BigInt(NO_PC));
+  }
+  return module;
+}
+
 /** Name of the function of the region at an index of the module. */
 export const regionName = (index: number): string => `r${index}`;
 
@@ -119,6 +142,9 @@ class RegionWriter {
   write(): void {
     const { remaining, dataTlb, x, f } = this.#locals;
     const code = this.#code;
+    code.unlikely(i32.and(i32.wrap(this.#locals.entry.get), i32.const(NO_PC)), () =>
+      code.return(i32.const(REGION_STATUS.continue)),
+    );
     code.set(remaining, this.#h.get32('remaining'));
     code.set(dataTlb, this.#h.get32('dataTlb'));
     for (const [n, local] of x) {
