@@ -2,6 +2,7 @@ import type { FloatFormat, FloatOperation } from '../../isa/context.ts';
 import {
   type FunctionBuilder,
   type FunctionReference,
+  f64,
   i32,
   i64,
   type Label,
@@ -92,6 +93,8 @@ function importFunctions(module: ModuleBuilder, regions: readonly Region[]): Reg
   };
 }
 
+const REGISTERS = Array.from({ length: 32 }, (_, n) => n);
+
 /** Writes one region's function. */
 class RegionWriter {
   readonly #code: FunctionBuilder;
@@ -125,15 +128,16 @@ class RegionWriter {
         all = union(all, union(registersRead(decoded), registersWritten(decoded)));
       }
     }
-    const file = (set: number): Map<number, Local<'i64'>> =>
-      new Map(Array.from({ length: 32 }, (_, n) => n).flatMap((n) => (set & (1 << n) ? [[n, code.local('i64')]] : [])));
+    const file = <T extends 'i64' | 'f64'>(type: T, set: number): Map<number, Local<T>> =>
+      new Map(REGISTERS.filter((n) => set & (1 << n)).map((n) => [n, code.local(type)]));
     this.#locals = {
       entry: code.parameter(1, 'i64'),
       remaining: code.local('i32'),
       dataTlb: code.local('i32'),
       floatOn: code.local('i32'),
-      x: file(all.x),
-      f: file(all.f),
+      x: file('i64', all.x),
+      f: file('f64', all.f),
+      floatLimit: code.local('i64'),
       exit: code.local('i64'),
     };
     this.#target = code.local('i64');
@@ -151,7 +155,7 @@ class RegionWriter {
       if (this.#use.loaded.x & (1 << n)) code.set(local, i64.load(this.#h.hart, X_OFFSET + n * 8));
     }
     for (const [n, local] of f) {
-      if (this.#use.loaded.f & (1 << n)) code.set(local, i64.load(this.#h.hart, F_OFFSET + n * 8));
+      if (this.#use.loaded.f & (1 << n)) code.set(local, f64.load(this.#h.hart, F_OFFSET + n * 8));
     }
     code.block((link) => {
       this.#link = link;

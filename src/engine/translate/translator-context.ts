@@ -4,8 +4,12 @@ import { type Decoded, INSTRUCTIONS } from '../../isa/decode.ts';
 import {
   call,
   type Expr,
+  type F32,
+  type F64,
   type FunctionBuilder,
   type FunctionReference,
+  f32,
+  f64,
   type I32,
   type I64,
   i32,
@@ -13,9 +17,11 @@ import {
   type Label,
   type Local,
   select,
+  type ValType,
 } from '../../wasm/index.ts';
 import { CSR_OPERATION, CSR_STATUS } from '../csr-access.ts';
 import type { HartFields } from '../emit.ts';
+import { floatLimit, inlineFloat } from '../float/inline.ts';
 import { UNROUNDED } from '../float.ts';
 import { F_OFFSET, offset64, TLB_WRITE_OFFSET, X_OFFSET } from '../state.ts';
 import { tlbIndex } from '../tlb-first.ts';
@@ -42,10 +48,12 @@ export interface RegionLocals {
   /** Instructions left until the next poll; at the start of a block the whole block is taken off. */
   readonly remaining: Local<'i32'>;
   readonly dataTlb: Local<'i32'>;
-  /** 1: floating-point registers may be used and count as changed (mstatus.FS is Dirty). */
+  /** 1: floating-point registers may be used and count as changed (mstatus.FS is Dirty), and frm is not reserved. */
   readonly floatOn: Local<'i32'>;
   readonly x: ReadonlyMap<number, Local<'i64'>>;
-  readonly f: ReadonlyMap<number, Local<'i64'>>;
+  readonly f: ReadonlyMap<number, Local<'f64'>>;
+  /** `floatLimit` of fcsr. */
+  readonly floatLimit: Local<'i64'>;
   /**
    * How and where the region is left through `leave`: bits 0..7 status, 8..31 instructions of the block that were not
    * executed, 32..63 offset of pc from the entry.
@@ -77,6 +85,14 @@ const FS_MASK = 0x60;
 const NAN_BOX = 0xffffffffn << 32n;
 const CANONICAL_NAN = 0x7fc00000;
 const DYNAMIC_ROUNDING = 7;
+/** The last rounding mode that is not reserved. */
+const MOST_ROUNDING = 4;
+
+const bitsOf = (value: Expr<ValType>): I64 => {
+  if (value.type === 'f64') return i64.reinterpret(value as F64);
+  if (value.type === 'f32') return i64.extend_i32_u(i32.reinterpret(value as F32));
+  return value as I64;
+};
 
 /** The semantics' context in the translator: operands are constants, and locals that hold the registers. */
 export class TranslatorContext implements Context {
@@ -148,7 +164,10 @@ export class TranslatorContext implements Context {
   /** The FS field of mstatus says what the region may do with floating-point registers. */
   readFloatState(): void {
     const fs = i32.and(i32.load8_u(this.#h.hart, FS_BYTE_OFFSET), i32.const(FS_MASK));
-    this.code.set(this.#l.floatOn, i32.eq(fs, i32.const(FS_MASK)));
+    const frm = i32.and(this.#h.get32('fcsr'), i32.const(0xe0));
+    const isMode = i32.le_u(frm, i32.const(MOST_ROUNDING << 5));
+    this.code.set(this.#l.floatOn, i32.and(i32.eq(fs, i32.const(FS_MASK)), isMode));
+    this.#readFloatLimit();
   }
 
   /** Guest-virtual address of a place in the region. */
@@ -239,7 +258,7 @@ export class TranslatorContext implements Context {
 
   floatBits(source: 1 | 2 | 3): I64 {
     const { rs1, rs2, rs3 } = this.#decoded.operands;
-    return this.#l.f.get([rs1, rs2, rs3][source - 1]!)!.get;
+    return i64.reinterpret(this.#l.f.get([rs1, rs2, rs3][source - 1]!)!.get);
   }
 
   singleBits(source: 1 | 2 | 3): I32 {
@@ -249,7 +268,7 @@ export class TranslatorContext implements Context {
 
   setFloat64(bits: I64): void {
     const { rd } = this.#decoded.operands;
-    this.code.set(this.#l.f.get(rd)!, bits);
+    this.code.set(this.#l.f.get(rd)!, f64.reinterpret(bits));
     this.changed = union(this.changed, { x: 0, f: 1 << rd });
   }
 
@@ -258,11 +277,41 @@ export class TranslatorContext implements Context {
   }
 
   float(operation: FloatOperation, format: FloatFormat, ...operands: I64[]): I64 {
+    const { rm } = this.#decoded.operands;
+    const isRounded = !UNROUNDED.has(operation);
+    if (isRounded && rm > MOST_ROUNDING && rm !== DYNAMIC_ROUNDING) this.#interpret();
     const zero = i64.const(0);
-    const [a = zero, b = zero, c = zero] = operands;
-    const callee = this.#imports.float(operation, format);
-    const mode = UNROUNDED.has(operation) ? i32.const(0) : this.#roundingMode();
-    return this.temporary('i64', call('i64', callee, this.#h.hart, mode, a, b, c)).get;
+    const [a = zero, b = zero, c = zero] = operands.map((operand) => this.temporary('i64', operand).get);
+    const callOut = (): I64 => {
+      const mode = isRounded ? this.#roundingMode() : i32.const(0);
+      return call('i64', this.#imports.float(operation, format), this.#h.hart, mode, a, b, c);
+    };
+    const given = [a, b, c].slice(0, operands.length).map((bits) => this.#typed(operation, format, bits));
+    const options = { mode: rm, limit: this.#l.floatLimit.get };
+    const inlined = inlineFloat(this.code, operation, format, given, options);
+    if (inlined === undefined) {
+      const result = this.temporary('i64', callOut()).get;
+      this.#readFloatLimit();
+      return result;
+    }
+    const bits = bitsOf(inlined.result);
+    if (inlined.usable.constant === 1n) return bits;
+    // A double stays one: it is not moved to an integer register and back.
+    const isDouble = inlined.result.type === 'f64';
+    const local = isDouble ? this.code.local('f64') : this.code.local('i64');
+    const set = (value: I64): void => {
+      if (isDouble) this.code.set(local as Local<'f64'>, f64.reinterpret(value));
+      else this.code.set(local as Local<'i64'>, value);
+    };
+    this.code.unlikely(
+      i32.eqz(inlined.usable),
+      () => {
+        set(callOut());
+        this.#readFloatLimit();
+      },
+      () => set(bits),
+    );
+    return bitsOf(local.get);
   }
 
   csr(operation: CsrOperation, operand: I64, writes: I32): void {
@@ -353,7 +402,7 @@ export class TranslatorContext implements Context {
       if (this.changed.x & (1 << n)) this.code.store(8, this.#h.hart, local.get, X_OFFSET + n * 8);
     }
     for (const [n, local] of this.#l.f) {
-      if (this.changed.f & (1 << n)) this.code.store(8, this.#h.hart, local.get, F_OFFSET + n * 8);
+      if (this.changed.f & (1 << n)) this.code.store(8, this.#h.hart, i64.reinterpret(local.get), F_OFFSET + n * 8);
     }
   }
 
@@ -381,17 +430,21 @@ export class TranslatorContext implements Context {
     this.code.unlikely(i32.eqz(this.#l.floatOn.get), () => this.#interpret());
   }
 
+  #readFloatLimit(): void {
+    this.code.set(this.#l.floatLimit, floatLimit(this.#h.get32('fcsr')));
+  }
+
+  /** An operand as the operation takes it. */
+  #typed(operation: FloatOperation, format: FloatFormat, bits: I64): Expr<ValType> {
+    if (operation.startsWith('from_') && operation !== 'from_other') return bits;
+    const isDouble = operation === 'from_other' ? format === 'S' : format === 'D';
+    return isDouble ? f64.reinterpret(bits) : f32.reinterpret(i32.wrap(bits));
+  }
+
   #roundingMode(): I32 {
     const { rm } = this.#decoded.operands;
-    if (rm <= 4) return i32.const(rm);
-    if (rm !== DYNAMIC_ROUNDING) {
-      this.#interpret();
-      return i32.const(0);
-    }
-    const frm = i32.and(i32.shr_u(this.#h.get32('fcsr'), i32.const(5)), i32.const(7));
-    const mode = this.temporary('i32', frm).get;
-    this.code.unlikely(i32.gt_u(mode, i32.const(4)), () => this.#interpret());
-    return mode;
+    if (rm !== DYNAMIC_ROUNDING) return i32.const(rm);
+    return i32.and(i32.shr_u(this.#h.get32('fcsr'), i32.const(5)), i32.const(7));
   }
 
   #entry(gva: I64, access: number): I32 {
