@@ -13,7 +13,17 @@ import {
   select,
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
-import { BLOCK_SHIFT, CROSSING_OFFSET, type MemoryConstants, offset32, offset64, TLB_WRITE_OFFSET } from './state.ts';
+import {
+  BLOCK_ENTRIES,
+  BLOCK_ENTRIES_OFFSET,
+  BLOCK_ENTRY_BYTES,
+  BLOCK_SHIFT,
+  CROSSING_OFFSET,
+  type MemoryConstants,
+  offset32,
+  offset64,
+  TLB_WRITE_OFFSET,
+} from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import { fillData, fillFetch, pageOf, tlbIndex } from './tlb-first.ts';
 import { PTE } from './tlb-second.ts';
@@ -384,7 +394,23 @@ function defineFetchAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses):
   });
 }
 
-function defineFetch(module: ModuleBuilder, f: AccessFunctions, { imports }: Uses): void {
+/** The decoded block of a machine address: the embedder is asked for those that it has not told. */
+function decodedBlock(h: HartFields, m: MemoryConstants, imports: Imports, address: I32): I32 {
+  const { code } = h;
+  const number = code.local('i32', i32.shr_u(address, i32.const(BLOCK_SHIFT))).get;
+  const index = i32.mul(i32.and(number, i32.const(BLOCK_ENTRIES - 1)), i32.const(BLOCK_ENTRY_BYTES));
+  const entry = code.local('i32', i32.add(i32.add(h.hart, i32.const(BLOCK_ENTRIES_OFFSET)), index)).get;
+  const block = code.local('i32', i32.load(entry, 4));
+  const frame = i32.mul(i32.shr_u(address, i32.const(12)), i32.const(m.frameBytes));
+  const info = i32.atomicLoad(i32.add(h.get32('frameTable'), frame), m.frameInfoOffset);
+  const isOther = i32.ne(i32.load(entry), i32.add(number, i32.const(1)));
+  code.if(i32.or(isOther, i32.ne(i32.load(entry, 8), info)), () =>
+    code.set(block, call('i32', imports.codeBlock, number)),
+  );
+  return block.get;
+}
+
+function defineFetch(module: ModuleBuilder, f: AccessFunctions, { imports, m }: Uses): void {
   module.define(f.fetch, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.parameter(1, 'i64').get;
@@ -394,7 +420,7 @@ function defineFetch(module: ModuleBuilder, f: AccessFunctions, { imports }: Use
     code.if(i32.eqz(address), () => code.return(i32.const(0)));
     code.if(i32.eq(h.get32('fetchGranted'), i32.const(2)), () => code.return(call('i32', f.crossing, h.hart, pc)));
     const isLocal = code.local('i32', i32.eqz(h.get32('fetchGlobal'))).get;
-    const block = code.local('i32', call('i32', imports.codeBlock, i32.shr_u(address, i32.const(BLOCK_SHIFT)))).get;
+    const block = decodedBlock(h, m, imports, address);
     // As for data: what was translated before a flush is looked at again.
     code.if(i32.ne(h.get32('flushes'), flushes), () => code.return(call('i32', f.fetch, h.hart, pc)));
     fillFetch(h, pc, block, isLocal);

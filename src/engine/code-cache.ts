@@ -3,6 +3,8 @@ import { decode, INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
 import { operationOf, SLOT } from './interpreter.ts';
 import {
   BLOCK_BYTES,
+  BLOCK_ENTRIES,
+  BLOCK_ENTRY_BYTES,
   BLOCK_SHIFT,
   DECODED_BLOCK_BYTES,
   DECODED_CODE_OFFSET,
@@ -26,6 +28,8 @@ export interface CodeCacheOptions {
   /** Byte address and number of the decoded blocks. */
   readonly address: number;
   readonly blocks: number;
+  /** Byte address of the entries that the generated code looks for decoded blocks in. */
+  readonly entries: number;
   readonly frameTable: number;
   readonly zeroFrame: number;
   readonly constants: MemoryConstants;
@@ -102,6 +106,7 @@ export class CodeCache {
     this.#writes[index] = 0;
     this.#referenced[index] = 1;
     this.#flag(mfn, generation);
+    this.#tell(number, index);
     return this.#address(index);
   }
 
@@ -294,6 +299,29 @@ export class CodeCache {
     }
   }
 
+  /** Lets the generated code find a decoded block by itself, for as long as the frame's word stays the same. */
+  #tell(number: number, index: number): void {
+    const { constants, flushSiblings, zeroFrame } = this.#o;
+    const mfn = Math.floor(number / BLOCKS_PER_FRAME);
+    const info = Atomics.load(this.#i32, this.#infoIndex(mfn));
+    const flag = flushSiblings === undefined ? constants.frameCode : constants.frameCodeKnown;
+    if (info >>> 8 !== this.#generation[index] || ((info & flag) === 0 && mfn !== zeroFrame)) return;
+    const entry = this.#entry(number);
+    this.#i32[entry] = number + 1;
+    this.#i32[entry + 1] = this.#address(index);
+    this.#i32[entry + 2] = info;
+  }
+
+  /** The next fetch from a block is to be seen here. */
+  #takeBack(number: number): void {
+    const entry = this.#entry(number);
+    if (this.#i32[entry] === number + 1) this.#i32[entry] = 0;
+  }
+
+  #entry(number: number): number {
+    return (this.#o.entries + (number & (BLOCK_ENTRIES - 1)) * BLOCK_ENTRY_BYTES) >>> 2;
+  }
+
   /** A free decoded block; if there is none, one that was not fetched from since the hand came by last. */
   #take(): number {
     for (;;) {
@@ -306,10 +334,12 @@ export class CodeCache {
         return index;
       }
       this.#referenced[index] = 0;
+      this.#takeBack(this.#block[index]!);
     }
   }
 
   #drop(index: number): void {
+    this.#takeBack(this.#block[index]!);
     this.#index.delete(this.#block[index]!);
     this.#block[index] = NONE;
     this.#clear(index);

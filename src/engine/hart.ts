@@ -5,6 +5,7 @@ import { SLOT } from './interpreter.ts';
 import { pmpRanges } from './pmp.ts';
 import { floatOp, lastFlags } from './softfloat/index.ts';
 import {
+  BLOCK_ENTRIES_OFFSET,
   CHUNK,
   CROSSING_OFFSET,
   DECODED_OFFSET,
@@ -103,6 +104,7 @@ export class Hart {
       buffer,
       address: area + DECODED_OFFSET,
       blocks: options.decodedBlocks,
+      entries: area + BLOCK_ENTRIES_OFFSET,
       frameTable: options.frameTable,
       zeroFrame: options.zeroFrame,
       constants,

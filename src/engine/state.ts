@@ -221,6 +221,18 @@ export const COUNTERS = 8192;
 const COUNTERS_END = COUNTERS_OFFSET + COUNTERS * 2;
 
 /**
+ * Where decoded blocks are, by the block of machine memory, several sharing an entry of 16 bytes:
+ *   0..3   number of the block (machine address >>> BLOCK_SHIFT) + 1; 0 when the entry is empty
+ *   4..7   machine address of the decoded block
+ *   8..11  the frame's word with flags and generation, which has to be the same still
+ *   12..15 unused
+ */
+export const BLOCK_ENTRIES_OFFSET = align(COUNTERS_END, 16);
+export const BLOCK_ENTRIES = 2048;
+export const BLOCK_ENTRY_BYTES = 16;
+const BLOCK_ENTRIES_END = BLOCK_ENTRIES_OFFSET + BLOCK_ENTRIES * BLOCK_ENTRY_BYTES;
+
+/**
  * Decoded blocks. A block is a quarter of a page of guest code; for each halfword of it there is a slot of 8 bytes:
  *   byte 0    operation: index into the interpreter's handlers (0: not decoded yet)
  *   byte 1..3 rd, rs1, rs2, each times 8
@@ -235,7 +247,7 @@ export const SLOT_BYTES = 8;
 export const SLOTS_BYTES = (BLOCK_BYTES / 2) * SLOT_BYTES;
 export const DECODED_CODE_OFFSET = SLOTS_BYTES + 2 * SLOT_BYTES;
 export const DECODED_BLOCK_BYTES = SLOTS_BYTES + 3 * SLOT_BYTES;
-export const DECODED_OFFSET = align(COUNTERS_END, 4096);
+export const DECODED_OFFSET = align(BLOCK_ENTRIES_END, 4096);
 
 /** Bytes of a hart area with room for `blocks` decoded blocks. */
 export const hartAreaBytes = (blocks: number): number => align(DECODED_OFFSET + blocks * DECODED_BLOCK_BYTES, 4096);
