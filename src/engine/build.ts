@@ -26,7 +26,7 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
     decodeBits: module.import('decodeBits', ['i32', 'i32']),
     hot: module.import('hot', ['i32']),
     enterRegion: module.import('enterRegion', ['i32'], 'i32'),
-    unmarkSlot: module.import('unmarkSlot', ['i32']),
+    stepSlot: module.import('stepSlot', ['i32']),
     codeWritten: module.import('codeWritten', ['i32', 'i32', 'i32']),
     deviceRead: module.import('deviceRead', ['i64', 'i32'], 'i64'),
     deviceWrite: module.import('deviceWrite', ['i64', 'i32', 'i64']),

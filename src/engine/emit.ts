@@ -89,8 +89,8 @@ export interface Imports {
   readonly hot: FunctionReference;
   /** The translated region at a slot, whose address pc is: (slot) -> index in the table; 0: the slot is no entry now */
   readonly enterRegion: FunctionReference;
-  /** Makes a slot that enters a region the instruction that it stands for: (slot) */
-  readonly unmarkSlot: FunctionReference;
+  /** Puts the instruction of a slot that enters a region into the crossing slot: (slot) */
+  readonly stepSlot: FunctionReference;
   /**
    * A store to a frame with decoded code: (machine address, bytes, ahead). Announced behind the store, or ahead of it
    * where what is stored comes out of the operation.

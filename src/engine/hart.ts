@@ -136,7 +136,7 @@ export class Hart {
         table: this.#translations.table,
         hot: (slot: number) => this.#translations.hot(slot >>> 0, this.#get64('pc')),
         enterRegion: (slot: number) => this.#translations.enter(slot >>> 0, this.#get64('pc')),
-        unmarkSlot: (slot: number) => this.#translations.unmark(slot >>> 0),
+        stepSlot: (slot: number) => this.#translations.step(slot >>> 0, area + CROSSING_OFFSET),
         now: () => environment.now(),
         nestedFault: (gfn: number, write: number) => environment.nestedFault(gfn, write !== 0),
         codeBlock: (number: number) => this.#code.block(number),

@@ -35,7 +35,7 @@ export interface Registers {
   readonly remaining: Local<'i32'>;
   readonly dataTlb: Local<'i32'>;
   readonly fetchTlb: Local<'i32'>;
-  /** 1: the next slot that enters a region is executed as the instruction that it stands for. */
+  /** 1: the slot that is jumped to is executed as the instruction that it stands for, also when it enters a region. */
   readonly once: Local<'i32'>;
 }
 

@@ -146,6 +146,14 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
           });
           const offset = i32.and(i32.wrap(r.target.get), i32.const(BLOCK_BYTES - 2));
           code.set(r.slot, i32.add(r.block.get, i32.shl(offset, i32.const(2))));
+          code.unlikely(r.once.get, () => {
+            code.set(r.once, i32.const(0));
+            code.if(i32.eq(i32.load8_u(r.slot.get), i32.const(SLOT.translated)), () => {
+              code.callVoid(runtime.imports.stepSlot, r.slot.get);
+              enterCrossingSlot(h, r);
+              code.br(ready);
+            });
+          });
           countJump(h, r.slot.get, runtime.imports, () => r.target.get);
         });
         code.loop((next) => {
@@ -182,11 +190,6 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   // The instruction was counted; the region counts its own.
   code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
   code.set(r.target, pcOf(r));
-  code.if(r.once.get, () => {
-    code.set(r.once, i32.const(0));
-    code.callVoid(imports.unmarkSlot, r.slot.get);
-    code.br(labels.next);
-  });
   code.set(entry, jumpEntry(h.get32('jumpTable'), r.target.get));
   code.if(
     jumpHits(h, entry.get, r.target.get),

@@ -1,5 +1,6 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
+import { SLOT } from '../interpreter.ts';
 import { jumpIndex } from '../jump-table.ts';
 import {
   BLOCK_BYTES,
@@ -154,7 +155,8 @@ export class Translations {
     const place = address === undefined ? undefined : this.#places.get(address);
     const flushes = this.#get32('flushes');
     if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
-      this.unmark(slot);
+      if (place === undefined) this.#o.code.forget(slot);
+      else this.#o.code.setOperation(slot, place.operation);
       return 0;
     }
     // The hart has waited meanwhile: what was looked at before need not hold any more, and is looked at again.
@@ -171,12 +173,19 @@ export class Translations {
     return place.index;
   }
 
-  /** Makes a slot what it was before its place was translated; it is counted again. */
-  unmark(slot: number): void {
+  /** Puts the instruction that a slot stands for into another slot, which stands for no place. */
+  step(slot: number, into: number): void {
     const address = this.#o.code.codeAddress(slot);
     const place = address === undefined ? undefined : this.#places.get(address);
-    if (place === undefined) this.#o.code.forget(slot);
-    else this.#o.code.setOperation(slot, place.operation);
+    this.#i32[(into + 4) >>> 2] = this.#i32[(slot + 4) >>> 2]!;
+    this.#i32[into >>> 2] = this.#i32[slot >>> 2]!;
+    if (place === undefined) {
+      // Given up in the meantime: the slot is decoded anew when it is jumped to the next time.
+      this.#o.code.forget(slot);
+      this.#o.code.setOperation(into, SLOT.blockEnd);
+    } else this.#o.code.setOperation(into, place.operation);
+    // The crossing slot is known by the bits that it holds.
+    this.#set32('crossingBits', address === undefined ? 0 : this.#bitsOnPage(address));
   }
 
   /** A slot has been decoded: if a translation is known there, the slot says so. */
@@ -290,6 +299,13 @@ export class Translations {
     if ((low & 3) !== 3) return low;
     const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(pages, entry, pc, offset + 2) : first + 2;
     return second === undefined ? undefined : (low | (this.#u16[second >>> 1]! << 16)) >>> 0;
+  }
+
+  /** The bits of an instruction; 0 if it goes on on the next page. */
+  #bitsOnPage(address: number): number {
+    const low = this.#u16[address >>> 1]!;
+    if ((low & 3) !== 3) return low;
+    return address % PAGE_BYTES === PAGE_BYTES - 2 ? 0 : low | (this.#u16[(address + 2) >>> 1]! << 16);
   }
 
   /** Machine address of code. */
