@@ -65,7 +65,17 @@ export async function compareMachines(
   options: { verbose?: boolean; timeout?: number } = {},
 ): Promise<Outcome> {
   const theirs = await runBatch(expected, programs, options);
-  const ours = await runBatch(actual, programs, options);
+  return compareSignatureSets([expected, theirs], [actual, await runBatch(actual, programs, options)], programs);
+}
+
+type Told = readonly [machine: TestMachine, signatures: ReadonlyMap<number, Signature>];
+
+/** Compares what two machines have said of the programs. */
+export function compareSignatureSets(
+  [expected, theirs]: Told,
+  [actual, ours]: Told,
+  programs: readonly Program[],
+): Outcome {
   const outcome: Outcome = { total: programs.length, agreed: 0, categories: new Map(), mismatches: [] };
   for (const { number, category } of programs) {
     const counts = outcome.categories.get(category) ?? { total: 0, agreed: 0 };

@@ -3,12 +3,13 @@
  * registers, CSRs, traps and memory compared.
  */
 import { parseArgs } from 'node:util';
+import { TIERS, type Tier } from '../engine/tiers.ts';
 import { generateProgram } from './generate/index.ts';
-import { compareMachines, type Mismatch, type Outcome, type TestMachine } from './harness.ts';
+import { compareMachines, compareSignatureSets, type Mismatch, type Outcome, runBatch } from './harness.ts';
 import { listProgram } from './listing.ts';
 import { minimize } from './minimize.ts';
 import { CATEGORIES, type Category, type Program } from './program.ts';
-import { BALLONET } from './run-ballonet.ts';
+import { type BallonetMachine, ballonet } from './run-ballonet.ts';
 import { QEMU } from './run-qemu.ts';
 import { formatWord } from './signature.ts';
 
@@ -17,6 +18,7 @@ const USAGE = `Usage: npm run test:differential -- [options]
   --seed S       seed of the programs (1)
   --only K       only program K, with its listing and every difference
   --category C   only programs of this category (${CATEGORIES.join(', ')})
+  --tier T       how they are executed here: ${TIERS.join(', ')}, or all of these in turn (all)
   --minimize     with --only: make the program smaller as long as the machines disagree
   --json         one JSON object instead of a table`;
 
@@ -28,6 +30,7 @@ interface Options {
   seed: number;
   only: number | undefined;
   category: Category | undefined;
+  tiers: readonly Tier[];
   minimize: boolean;
   json: boolean;
 }
@@ -44,6 +47,7 @@ function readOptions(): Options | undefined {
       seed: { type: 'string', default: '1' },
       only: { type: 'string' },
       category: { type: 'string' },
+      tier: { type: 'string', default: 'all' },
       minimize: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -54,11 +58,14 @@ function readOptions(): Options | undefined {
   if (values.category !== undefined && category === undefined) {
     throw new Error(`--category ${values.category}: one of ${CATEGORIES.join(', ')} is wanted`);
   }
+  const tiers = values.tier === 'all' ? TIERS : TIERS.filter((name) => name === values.tier);
+  if (tiers.length === 0) throw new Error(`--tier ${values.tier}: one of ${TIERS.join(', ')}, all is wanted`);
   return {
     programs: wholeNumber('programs', values.programs),
     seed: wholeNumber('seed', values.seed),
     only: values.only === undefined ? undefined : wholeNumber('only', values.only),
     category,
+    tiers,
     minimize: values.minimize,
     json: values.json,
   };
@@ -71,29 +78,73 @@ function choosePrograms(options: Options): Program[] {
   return category === undefined ? programs : programs.filter((program) => program.category === category);
 }
 
-function describe(mismatch: Mismatch, seed: number, all: boolean): string {
-  const lines = [`program ${mismatch.number} of seed ${seed} (${mismatch.category}):`];
+/** What a tier has come to. */
+interface TierResult {
+  machine: BallonetMachine;
+  outcome: Outcome;
+}
+
+function describe(mismatch: Mismatch, machine: BallonetMachine, options: Options): string {
+  const all = options.only !== undefined;
+  const lines = [`program ${mismatch.number} of seed ${options.seed} (${mismatch.category}):`];
   if (mismatch.missing !== undefined) lines.push(`  ${mismatch.missing}`);
   const shown = all ? mismatch.differences : mismatch.differences.slice(0, 3);
   for (const { name, expected, actual } of shown) {
-    lines.push(`  ${name}: ${QEMU.name} ${formatWord(expected)}, ${BALLONET.name} ${formatWord(actual)}`);
+    lines.push(`  ${name}: ${QEMU.name} ${formatWord(expected)}, ${machine.name} ${formatWord(actual)}`);
   }
   if (shown.length < mismatch.differences.length) {
-    lines.push(`  and ${mismatch.differences.length - shown.length} more; --only ${mismatch.number} shows all`);
+    const how = `--only ${mismatch.number} --tier ${machine.tier}`;
+    lines.push(`  and ${mismatch.differences.length - shown.length} more; ${how} shows all`);
   }
   return lines.join('\n');
 }
 
-function printTable(outcome: Outcome, seconds: number): void {
-  console.log('category        programs   agreed');
-  for (const [category, { total, agreed }] of outcome.categories) {
-    console.log(`${category.padEnd(14)} ${String(total).padStart(9)} ${String(agreed).padStart(8)}`);
+/** Share of the instructions of some programs that were translated, 0 to 1. */
+function translatedShare({ executed }: BallonetMachine, programs: readonly Program[]): number {
+  let instructions = 0;
+  let translated = 0;
+  for (const { number } of programs) {
+    instructions += executed.get(number)?.instructions ?? 0;
+    translated += executed.get(number)?.translated ?? 0;
   }
-  console.log(`${'all'.padEnd(14)} ${String(outcome.total).padStart(9)} ${String(outcome.agreed).padStart(8)}`);
-  console.log(`${outcome.agreed} of ${outcome.total} programs agree with ${QEMU.name}, ${seconds.toFixed(1)} s`);
+  return instructions === 0 ? 0 : translated / instructions;
 }
 
-function printJson(outcome: Outcome, options: Options, seconds: number): void {
+function printTable({ machine, outcome }: TierResult, programs: readonly Program[]): void {
+  const line = (
+    name: string,
+    { total, agreed }: { total: number; agreed: number },
+    which: readonly Program[],
+  ): string => {
+    const share = `${(100 * translatedShare(machine, which)).toFixed(1)}%`;
+    return `${name.padEnd(14)} ${String(total).padStart(9)} ${String(agreed).padStart(8)} ${share.padStart(11)}`;
+  };
+  console.log(`${'category'.padEnd(14)}  programs   agreed  translated`);
+  for (const [category, counts] of outcome.categories) {
+    console.log(
+      line(
+        category,
+        counts,
+        programs.filter((program) => program.category === category),
+      ),
+    );
+  }
+  console.log(line('all', outcome, programs));
+}
+
+function report(result: TierResult, programs: readonly Program[], options: Options): void {
+  const { machine, outcome } = result;
+  const byNumber = new Map(programs.map((program) => [program.number, program]));
+  for (const [index, mismatch] of outcome.mismatches.slice(0, SHOWN).entries()) {
+    console.log(describe(mismatch, machine, options));
+    if (index === 0) console.log(listProgram(byNumber.get(mismatch.number)!, mismatch).join('\n'));
+  }
+  if (outcome.mismatches.length > SHOWN) console.log(`... and ${outcome.mismatches.length - SHOWN} more programs`);
+  printTable(result, programs);
+  console.log(`${outcome.agreed} of ${outcome.total} programs agree with ${QEMU.name}, tier ${machine.tier}`);
+}
+
+function toJson({ machine, outcome }: TierResult, programs: readonly Program[]): object {
   const mismatches = outcome.mismatches.map(({ number, category, missing, differences }) => ({
     number,
     category,
@@ -106,31 +157,40 @@ function printJson(outcome: Outcome, options: Options, seconds: number): void {
   }));
   const { total, agreed } = outcome;
   const categories = Object.fromEntries(outcome.categories);
-  console.log(JSON.stringify({ seed: options.seed, programs: total, agreed, seconds, categories, mismatches }));
+  const translated = translatedShare(machine, programs);
+  return { tier: machine.tier, programs: total, agreed, translated, categories, mismatches };
 }
 
+/** QEMU is asked for each program once, and each tier compared with what it said. */
 async function run(options: Options): Promise<number> {
-  const machines: [TestMachine, TestMachine] = [QEMU, BALLONET];
   const start = performance.now();
-  let programs = choosePrograms(options);
-  let outcome = await compareMachines(...machines, programs, { verbose: options.only !== undefined });
-  if (options.minimize && options.only !== undefined && outcome.mismatches.length > 0) {
-    programs = [await minimize(...machines, programs[0]!)];
-    outcome = await compareMachines(...machines, programs, { verbose: true });
+  const programs = choosePrograms(options);
+  const verbose = { verbose: options.only !== undefined };
+  const expected = await runBatch(QEMU, programs, verbose);
+  const results: [TierResult, readonly Program[]][] = [];
+  for (const tier of options.tiers) {
+    const machine = ballonet(tier, options.seed);
+    const outcome = compareSignatureSets(
+      [QEMU, expected],
+      [machine, await runBatch(machine, programs, verbose)],
+      programs,
+    );
+    if (options.minimize && options.only !== undefined && outcome.mismatches.length > 0) {
+      const small = [await minimize(QEMU, machine, programs[0]!)];
+      results.push([{ machine, outcome: await compareMachines(QEMU, machine, small, verbose) }, small]);
+    } else {
+      results.push([{ machine, outcome }, programs]);
+    }
   }
   const seconds = (performance.now() - start) / 1000;
   if (options.json) {
-    printJson(outcome, options, seconds);
+    const tiers = results.map(([result, its]) => toJson(result, its));
+    console.log(JSON.stringify({ seed: options.seed, seconds, tiers }));
   } else {
-    const byNumber = new Map(programs.map((program) => [program.number, program]));
-    for (const [index, mismatch] of outcome.mismatches.slice(0, SHOWN).entries()) {
-      console.log(describe(mismatch, options.seed, options.only !== undefined));
-      if (index === 0) console.log(listProgram(byNumber.get(mismatch.number)!, mismatch).join('\n'));
-    }
-    if (outcome.mismatches.length > SHOWN) console.log(`... and ${outcome.mismatches.length - SHOWN} more programs`);
-    printTable(outcome, seconds);
+    for (const [result, its] of results) report(result, its, options);
+    console.log(`${seconds.toFixed(1)} s`);
   }
-  return outcome.agreed === outcome.total ? 0 : 1;
+  return results.every(([{ outcome }]) => outcome.agreed === outcome.total) ? 0 : 1;
 }
 
 try {

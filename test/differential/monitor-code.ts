@@ -1,6 +1,7 @@
 /** Registers, variables and idioms of the monitor's code. */
 import type { Assembler } from './assembler.ts';
 import { CSR_NUMBER, type CsrName } from './csr.ts';
+import { MTIMECMP } from './layout.ts';
 
 /** Byte offsets of the monitor's variables from VARIABLES; the saved x registers stand at the start. */
 export const PROGRAM = 0x100;
@@ -21,3 +22,11 @@ export function writeCsr(a: Assembler, name: CsrName, rs1: number): void {
 
 /** Word offset in the header as byte offset. */
 export const header = (word: number): number => word * 8;
+
+/** Raises and lowers the timer's line, while its interrupt is disabled: who looks at the machine sees a program's border. */
+export function markBorder(a: Assembler): void {
+  a.li(T0, MTIMECMP);
+  a.op('sd', { rs1: T0, rs2: 0, imm: 0 });
+  a.li(T1, -1n);
+  a.op('sd', { rs1: T0, rs2: T1, imm: 0 });
+}

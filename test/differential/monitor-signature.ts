@@ -5,6 +5,7 @@ import { CODE, DATA, DATA_SIZE, PAGE, SIGNATURE, TRAP_LOG, UART } from './layout
 import {
   header,
   LOG_END,
+  markBorder,
   PROGRAM,
   readCsr,
   S0,
@@ -46,6 +47,7 @@ export function finishProgram(a: Assembler): void {
     }
     put(T0);
   }
+  markBorder(a);
   for (let n = 1; n < 32; n++) {
     a.op('ld', { rd: T0, rs1: VARS, imm: n * 8 });
     put(T0);

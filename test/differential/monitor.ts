@@ -30,6 +30,7 @@ import {
 import {
   header,
   LOG_END,
+  markBorder,
   PROGRAM,
   RA,
   RESUMED,
@@ -181,6 +182,7 @@ function runNextProgram(a: Assembler): void {
   a.li(T0, TRAP_LOG);
   a.op('sd', { rs1: VARS, rs2: T0, imm: LOG_END });
 
+  markBorder(a);
   a.li(T0, 0x6000);
   writeCsr(a, 'mstatus', T0);
   for (let n = 0; n < 32; n++) a.op('fld', { rd: n, rs1: S0, imm: header(HEADER.f + n) });

@@ -1,11 +1,15 @@
 /** Runs firmware on a Ballonet machine, in this thread. */
-import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
+import { MIP } from '../../src/devices/hart-lines.ts';
+import type { Hart } from '../../src/engine/hart.ts';
 import { compileEngine, hartEngineBytes } from '../../src/machine/engine.ts';
 import { Machine, type MachineExit } from '../../src/machine/machine.ts';
 import { createGuest } from '../../src/memory/guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { type Tier, translatorOf } from '../engine/tiers.ts';
 import type { TestMachine } from './harness.ts';
-import { MEMORY_MIB } from './layout.ts';
+import { MEMORY_MIB, RAM_BASE } from './layout.ts';
+import { S0 } from './monitor-code.ts';
+import { HEADER } from './program.ts';
 
 const MIB = 2 ** 20;
 const WASM_PAGES = ((MEMORY_MIB + 64) * MIB) / 65536;
@@ -23,12 +27,21 @@ export interface Run {
   exit: MachineExit | undefined;
 }
 
+export interface FirmwareOptions {
+  readonly tier?: Tier;
+  /** Chooses among the ways of the tier `mixed`. */
+  readonly seed?: number;
+  /** Called with the hart before it starts. */
+  readonly prepare?: (hart: Hart) => void;
+}
+
 /**
  * Runs firmware on a machine without devices until it ends.
  * @param firmware a flat image or an ELF file
  * @param timeout milliseconds after which to give up
  */
-export function runFirmware(firmware: Uint8Array, timeout: number): Run {
+export function runFirmware(firmware: Uint8Array, timeout: number, options: FirmwareOptions = {}): Run {
+  const { tier = 'interpreter', seed = 1, prepare } = options;
   const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
   engine ??= compileEngine(wasmMemory);
   const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
@@ -38,10 +51,10 @@ export function runFirmware(firmware: Uint8Array, timeout: number): Run {
     hartBytes: hartEngineBytes(MEMORY_MIB * MIB),
   });
   const output: Uint8Array[] = [];
-  const machine = new Machine({
+  const machine: Machine = new Machine({
     wasmMemory,
     engine,
-    translator: process.env['T'] ? new SynchronousTranslator(WASM_PAGES, Number(process.env['T'])) : undefined,
+    translator: translatorOf(tier, WASM_PAGES, seed, () => machine.install.bind(machine)),
     guest,
     now: () => performance.now(),
     wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
@@ -55,6 +68,7 @@ export function runFirmware(firmware: Uint8Array, timeout: number): Run {
       throw error;
     },
   });
+  prepare?.(machine.hart);
   const end = performance.now() + timeout;
   while (machine.exit === undefined && performance.now() < end) machine.run(performance.now() + SLICE_MS);
   return { output: concatenate(output), exit: machine.exit };
@@ -70,7 +84,56 @@ function concatenate(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-export const BALLONET: TestMachine = {
-  name: 'ballonet',
-  run: async (image, timeout) => runFirmware(image, timeout).output,
-};
+/** Instructions that a program and its trap handler executed, and those of them that were translated. */
+export interface Executed {
+  readonly instructions: number;
+  readonly translated: number;
+}
+
+/** A machine that says how programs were executed. */
+export interface BallonetMachine extends TestMachine {
+  readonly tier: Tier;
+  /** By number of the program, as it was run last. */
+  readonly executed: ReadonlyMap<number, Executed>;
+}
+
+/** @param seed chooses among the ways of the tier `mixed` */
+export function ballonet(tier: Tier, seed = 1): BallonetMachine {
+  const executed = new Map<number, Executed>();
+  return {
+    name: tier === 'interpreter' ? 'ballonet' : `ballonet (${tier})`,
+    tier,
+    executed,
+    run: async (image, timeout) => {
+      const prepare = (hart: Hart): void => watchPrograms(hart, image, executed);
+      return runFirmware(image, timeout, { tier, seed, prepare }).output;
+    },
+  };
+}
+
+/**
+ * Counts what programs execute. The monitor raises and lowers the machine timer's line before and behind each program, so
+ * that when it is lowered the hart's counts are those of when it was raised.
+ */
+function watchPrograms(hart: Hart, image: Uint8Array, executed: Map<number, Executed>): void {
+  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
+  const setPending = hart.setPending.bind(hart);
+  let begun: Executed | undefined;
+  hart.setPending = (bit, level) => {
+    setPending(bit, level);
+    if (bit !== MIP.MTIP || level) return;
+    const now = { instructions: hart.retired, translated: Number(hart.field('translatedInstructions')) };
+    if (begun === undefined) {
+      begun = now;
+      return;
+    }
+    const header = Number(BigInt.asUintN(64, hart.x(S0))) - RAM_BASE;
+    executed.set(Number(view.getBigUint64(header + HEADER.number * 8, true)), {
+      instructions: now.instructions - begun.instructions,
+      translated: now.translated - begun.translated,
+    });
+    begun = undefined;
+  };
+}
+
+export const BALLONET = ballonet('interpreter');

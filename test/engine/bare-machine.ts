@@ -11,6 +11,7 @@ import { HART_CONTROL_BYTES, PAGE_SIZE } from '../../src/memory/layout.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { HartControl } from '../../src/memory/shootdown.ts';
 import { Assembler, assemble } from './assembler.ts';
+import { defaultTier, type Tier, translatorOf } from './tiers.ts';
 
 /** Size of the machine memory of tests, in WebAssembly pages. */
 const WASM_PAGES = 224;
@@ -38,8 +39,12 @@ export interface BareOptions {
   readonly pages?: number;
   readonly decodedBlocks?: number;
   readonly environment?: Partial<HartEnvironment>;
-  /** Jumps to a place after which it is translated. */
+  /** How it executes; what BALLONET_TEST_TIER says, or interpreted, if it is not given. */
+  readonly tier?: Tier;
+  /** Jumps to a place after which it is translated, if it is not the tier that says so. */
   readonly threshold?: number;
+  /** Chooses among the ways of the tier `mixed`. */
+  readonly seed?: number;
   /** Harts of the guest; those behind the first are made by `sibling`. */
   readonly harts?: number;
 }
@@ -81,8 +86,8 @@ export class BareMachine {
   readonly #nextTable = { address: TABLES };
   readonly #hartOptions: Omit<HartOptions, 'id' | 'area' | 'environment'>;
 
-  constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1, threshold }: BareOptions = {}) {
-    const jumps = threshold ?? Number(process.env['T'] ?? 0);
+  constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1, ...how }: BareOptions = {}) {
+    const { tier = defaultTier(), threshold, seed = 1 } = how;
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
     engine ??= new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
@@ -106,7 +111,10 @@ export class BareMachine {
       ramPages: this.guest.pages,
       frameTable: this.machineMemory.frameTable * 4,
       zeroFrame: this.machineMemory.zeroFrame,
-      translator: jumps > 0 ? new SynchronousTranslator(WASM_PAGES, jumps) : undefined,
+      translator:
+        threshold === undefined
+          ? translatorOf(tier, WASM_PAGES, seed, () => this.hart.install.bind(this.hart))
+          : new SynchronousTranslator(WASM_PAGES, threshold),
     };
     this.hart = new Hart({
       ...this.#hartOptions,
