@@ -312,7 +312,7 @@ export class CodeCache {
     this.#i32[entry + 2] = info;
   }
 
-  /** The next fetch from a block is to be seen here. */
+  /** The next fetch from a block is to be seen here; until then nothing leads to it but the fetch TLBs. */
   #takeBack(number: number): void {
     const entry = this.#entry(number);
     if (this.#i32[entry] === number + 1) this.#i32[entry] = 0;
@@ -339,7 +339,6 @@ export class CodeCache {
   }
 
   #drop(index: number): void {
-    this.#takeBack(this.#block[index]!);
     this.#index.delete(this.#block[index]!);
     this.#block[index] = NONE;
     this.#clear(index);
