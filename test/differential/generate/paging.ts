@@ -7,6 +7,8 @@ import { ADDRESS, Builder, SCRATCH } from './builder.ts';
 import { emitAccess, emitDataAccess } from './memory.ts';
 import { IdentityTables, type Levels, leaf, type PageTables, PTE } from './page-tables.ts';
 
+const ASID_SHIFT = 44n;
+
 /** A place that a program may try to reach. */
 interface Place {
   virtual: bigint;
@@ -23,6 +25,8 @@ interface Place {
   jumpOnly: boolean;
   /** address of its page table entry */
   entry: number;
+  /** its entry has G */
+  global: boolean;
 }
 
 /** Random permissions: usually sensible ones. */
@@ -52,6 +56,7 @@ function freeAddress(random: Random, levels: Levels): bigint {
 function randomPlace(random: Random, tables: PageTables, viewer: 'S' | 'U'): Place {
   const virtual = freeAddress(random, tables.levels);
   const flags = permissions(random);
+  const global = (flags & PTE.G) !== 0n;
   const kind = random.below(10);
   if (kind < 6) {
     const page = random.below((DATA_SIZE + CODE_SIZE) / PAGE);
@@ -66,6 +71,7 @@ function randomPlace(random: Random, tables: PageTables, viewer: 'S' | 'U'): Pla
       memory: true,
       jumpOnly: !inData && viewer === 'S' && (flags & PTE.U) !== 0n,
       entry,
+      global,
     };
   }
   if (kind < 8) {
@@ -80,6 +86,7 @@ function randomPlace(random: Random, tables: PageTables, viewer: 'S' | 'U'): Pla
       memory: true,
       jumpOnly: false,
       entry,
+      global,
     };
   }
   if (kind === 8) {
@@ -93,6 +100,7 @@ function randomPlace(random: Random, tables: PageTables, viewer: 'S' | 'U'): Pla
       memory: true,
       jumpOnly: false,
       entry,
+      global,
     };
   }
   // Entries that point nowhere or have reserved bits.
@@ -103,7 +111,7 @@ function randomPlace(random: Random, tables: PageTables, viewer: 'S' | 'U'): Pla
     leaf(DATA, PTE.V | PTE.U),
   ]);
   const entry = tables.set(virtual, random.chance(4) ? 1 : 0, bad);
-  return { virtual, size: PAGE, code: false, memory: false, jumpOnly: false, entry };
+  return { virtual, size: PAGE, code: false, memory: false, jumpOnly: false, entry, global };
 }
 
 function emitPlaceAccess(b: Builder, place: Place): void {
@@ -154,8 +162,11 @@ function emitJump(b: Builder, place: Place): void {
   b.resumeHere();
 }
 
-/** Changes the entry of a place through the mapping of the table pages, then fences. */
-function emitRemap(b: Builder, place: Place, window: bigint, tablesBase: number): void {
+/**
+ * Changes the entry of a place through the mapping of the table pages, then fences: by the address space alone only
+ * where it is the only one that has seen the page.
+ */
+function emitRemap(b: Builder, place: Place, { window, tablesBase, satp, changesSpace }: Scene): void {
   const { random, a } = b;
   a.li(ADDRESS, window + BigInt(place.entry - tablesBase));
   a.op('ld', { rd: SCRATCH, rs1: ADDRESS, imm: 0 });
@@ -167,12 +178,25 @@ function emitRemap(b: Builder, place: Place, window: bigint, tablesBase: number)
     imm: Number(random.pick(changes)),
   });
   a.op('sd', { rs1: ADDRESS, rs2: SCRATCH, imm: 0 });
+  let rs2 = 0;
+  if (!changesSpace && !place.global && random.chance(2)) {
+    rs2 = SCRATCH;
+    a.li(SCRATCH, (satp >> ASID_SHIFT) & 0xffffn);
+  }
   if (random.chance(2)) {
-    a.op('sfence.vma', { rs1: 0, rs2: 0 });
+    a.op('sfence.vma', { rs1: 0, rs2 });
   } else {
     a.li(ADDRESS, place.virtual);
-    a.op('sfence.vma', { rs1: ADDRESS, rs2: 0 });
+    a.op('sfence.vma', { rs1: ADDRESS, rs2 });
   }
+}
+
+/** The same page tables under another ASID: what another one has cached need not be forgotten, but nothing else changes. */
+function emitSpaceChange(b: Builder, satp: bigint): void {
+  const { random, a } = b;
+  const asid = BigInt(random.pick([0, 1, 2, 3, 0x101, 0xffff]));
+  a.li(SCRATCH, (satp & ~(0xffffn << ASID_SHIFT)) | (asid << ASID_SHIFT));
+  a.op('csrrw', { rd: 0, rs1: SCRATCH, imm: CSR_NUMBER.satp });
 }
 
 export function paging(random: Random, number: number): Program {
@@ -206,15 +230,19 @@ export function paging(random: Random, number: number): Program {
       tables.map(window + BigInt(page * PAGE), tablesBase + page * PAGE, PTE.V | PTE.R | PTE.W | PTE.A | PTE.D);
     }
   }
-  b.program.satp = tables.satp | (BigInt(random.below(4)) << 44n);
+  b.program.satp = tables.satp | (BigInt(random.below(4)) << ASID_SHIFT);
   b.program.pokes.push(...tables.pokes());
   if (random.chance(2)) b.program.mstatus |= random.bits64() & (MSTATUS.SUM | MSTATUS.MXR);
   if (random.chance(8)) b.program.mstatus |= MSTATUS.TVM;
 
   // With TVM the fence behind a change would trap.
   const hasWindow = b.mode === 'S' && mapsWindow && (b.program.mstatus & MSTATUS.TVM) === 0n;
-  for (let n = random.between(15, 40); n > 0; n--)
-    emitStep(b, { levels, viewer, places, window, hasWindow, tablesBase });
+  const changesSpace = hasWindow && random.chance(2);
+  const scene = { levels, viewer, places, window, hasWindow, tablesBase, satp: b.program.satp, changesSpace };
+  for (let n = random.between(15, 40); n > 0; n--) {
+    if (changesSpace && random.chance(6)) emitSpaceChange(b, scene.satp);
+    emitStep(b, scene);
+  }
   return b.build();
 }
 
@@ -225,6 +253,9 @@ interface Scene {
   window: bigint;
   hasWindow: boolean;
   tablesBase: number;
+  satp: bigint;
+  /** whether satp is changed on the way */
+  changesSpace: boolean;
 }
 
 function emitStep(b: Builder, scene: Scene): void {
@@ -256,7 +287,7 @@ function emitStep(b: Builder, scene: Scene): void {
       break;
     }
     case 5:
-      if (scene.hasWindow) emitRemap(b, place, scene.window, scene.tablesBase);
+      if (scene.hasWindow) emitRemap(b, place, scene);
       else if (b.mode === 'M') emitModifiedPrivilege(b, scene, place);
       break;
     default:
