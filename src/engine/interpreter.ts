@@ -17,7 +17,7 @@ import { type AccessFunctions, IN_CROSSING_SLOT } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
-import { jumpEntry, jumpHits } from './jump-table.ts';
+import { findJump } from './jump-table.ts';
 import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import { blockOf, fetchTlbIndex } from './tlb-first.ts';
@@ -184,16 +184,15 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
 /** Runs the translated region at `slot`, and goes on where it ends. */
 function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
   const { imports, region } = runtime;
-  const entry = code.local('i32');
   const index = code.local('i32', i32.const(0));
   const status = code.local('i32');
   // The instruction was counted; the region counts its own.
   code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
   code.set(r.target, pcOf(r));
-  code.set(entry, jumpEntry(h.get32('jumpTable'), r.target.get));
+  const { entry, found } = findJump(h, r.target.get);
   code.if(
-    jumpHits(h, entry.get, r.target.get),
-    () => code.set(index, i32.load(entry.get, 8)),
+    found,
+    () => code.set(index, i32.load(entry, 8)),
     () => {
       h.set('pc', r.target.get);
       code.set(index, call('i32', imports.enterRegion, r.slot.get));

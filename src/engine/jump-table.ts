@@ -1,10 +1,11 @@
 import { type FunctionType, type I32, type I64, i32, i64 } from '../wasm/index.ts';
 import type { HartFields } from './emit.ts';
 import {
-  JUMP_ENTRIES,
-  JUMP_ENTRY_SHIFT,
+  JUMP_ENTRY_BYTES,
   JUMP_PAGES,
   JUMP_PAGES_OFFSET,
+  JUMP_SET_BYTES,
+  JUMP_SETS,
   JUMP_TABLE_OFFSET,
   JUMP_TABLES_END,
 } from './state.ts';
@@ -12,21 +13,32 @@ import {
 /** A translated region's function: (hart, pc) -> REGION_STATUS. */
 export const REGION_TYPE = { parameters: ['i32', 'i64'], result: 'i32' } as const satisfies FunctionType;
 
-/** Address of the entry of a jump table that a guest-virtual address may be in. */
-export function jumpEntry(table: I32, gva: I64): I32 {
-  const low = i32.wrap(gva);
-  const hash = i32.xor(i32.shr_u(low, i32.const(1)), i32.shr_u(low, i32.const(12)));
-  return i32.add(table, i32.shl(i32.and(hash, i32.const(JUMP_ENTRIES - 1)), i32.const(JUMP_ENTRY_SHIFT)));
+/** Number of the set of a jump table that an address may be in. */
+export function jumpSet(gva: bigint): number {
+  const low = Number(BigInt.asUintN(32, gva));
+  return ((low >>> 1) ^ (low >>> 12)) & (JUMP_SETS - 1);
 }
 
-/** Number of that entry. */
-export function jumpIndex(gva: bigint): number {
-  const low = Number(BigInt.asUintN(32, gva));
-  return ((low >>> 1) ^ (low >>> 12)) & (JUMP_ENTRIES - 1);
+/**
+ * Looks an address up in the jump table.
+ * @returns the address of its entry, and whether it is there
+ */
+export function findJump(h: HartFields, gva: I64): { entry: I32; found: I32 } {
+  const { code } = h;
+  const low = i32.wrap(gva);
+  const hash = i32.xor(i32.shr_u(low, i32.const(1)), i32.shr_u(low, i32.const(12)));
+  const set = i32.mul(i32.and(hash, i32.const(JUMP_SETS - 1)), i32.const(JUMP_SET_BYTES));
+  const entry = code.local('i32', i32.add(h.get32('jumpTable'), set));
+  const found = code.local('i32', isJumpOf(h, entry.get, gva));
+  code.if(i32.eqz(found.get), () => {
+    code.set(entry, i32.add(entry.get, i32.const(JUMP_ENTRY_BYTES)));
+    code.set(found, isJumpOf(h, entry.get, gva));
+  });
+  return { entry: entry.get, found: found.get };
 }
 
 /** True if an entry is for an address in the present address space. */
-export function jumpHits(h: HartFields, entry: I32, gva: I64): I32 {
+function isJumpOf(h: HartFields, entry: I32, gva: I64): I32 {
   const isAddress = i64.eq(i64.load(entry), i64.or(gva, i64.const(1)));
   return i32.and(isAddress, i32.eq(i32.load(entry, 12), h.get32('jumpSpace')));
 }

@@ -195,7 +195,8 @@ export const LARGE_MARKS_OFFSET = SPACES_OFFSET + SPACES * SPACE_BYTES;
 export const TLB_END = LARGE_MARKS_OFFSET + 2 * LARGE_MARKS_BYTES;
 
 /**
- * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address. An entry has 16 bytes:
+ * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address, in sets of two entries
+ * of which the first was used later. An entry has 16 bytes:
  *   0..7   address of the region's entry, with bit 0 set; 0 when the entry is empty
  *   8..11  index of its function in the hart's table
  *   12..15 number of the address space that it is for, or 0 (`jumpSpace`)
@@ -204,9 +205,10 @@ export const TLB_END = LARGE_MARKS_OFFSET + 2 * LARGE_MARKS_BYTES;
  * another one is not found, and supervisor code is usually global.
  */
 export const JUMP_TABLE_OFFSET = align(TLB_END, 4096);
-export const JUMP_ENTRIES = 2048;
-export const JUMP_ENTRY_SHIFT = 4;
-export const JUMP_TABLE_BYTES = JUMP_ENTRIES << JUMP_ENTRY_SHIFT;
+export const JUMP_SETS = 2048;
+export const JUMP_ENTRY_BYTES = 16;
+export const JUMP_SET_BYTES = 2 * JUMP_ENTRY_BYTES;
+export const JUMP_TABLE_BYTES = JUMP_SETS * JUMP_SET_BYTES;
 /** Behind the tables a bit for each page, several sharing one, that a region in them has code on: bit 0 is page 0. */
 export const JUMP_PAGES_OFFSET = JUMP_TABLE_OFFSET + 3 * JUMP_TABLE_BYTES;
 export const JUMP_PAGES = 65536;

@@ -11,7 +11,7 @@ import {
   type TypeReference,
 } from '../../wasm/index.ts';
 import { HartFields } from '../emit.ts';
-import { jumpEntry, jumpHits, REGION_TYPE } from '../jump-table.ts';
+import { findJump, REGION_TYPE } from '../jump-table.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { EFFECTS } from './effects.ts';
 import { analyseFlow, type Flow } from './flow.ts';
@@ -135,6 +135,7 @@ class RegionWriter {
       remaining: code.local('i32'),
       dataTlb: code.local('i32'),
       floatOn: code.local('i32'),
+      floatDirty: code.local('i32'),
       x: file('i64', all.x),
       f: file('f64', all.f),
       floatLimit: code.local('i64'),
@@ -176,9 +177,9 @@ class RegionWriter {
     const code = this.#code;
     const target = this.#target.get;
     this.#h.set32('remaining', this.#locals.remaining.get);
-    const entry = code.local('i32', jumpEntry(this.#h.get32('jumpTable'), target)).get;
+    const { entry, found } = findJump(this.#h, target);
     const isLeft = i32.ge_s(this.#locals.remaining.get, i32.const(0));
-    code.if(i32.and(jumpHits(this.#h, entry, target), isLeft), () =>
+    code.if(i32.and(found, isLeft), () =>
       code.returnCallIndirect(this.#type, i32.load(entry, 8), this.#h.hart, target),
     );
     this.#h.set('pc', target);

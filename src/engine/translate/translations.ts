@@ -1,15 +1,16 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import { SLOT } from '../interpreter.ts';
-import { jumpIndex } from '../jump-table.ts';
+import { jumpSet } from '../jump-table.ts';
 import {
   BLOCK_BYTES,
   COUNTERS,
   COUNTERS_OFFSET,
   type Field32,
-  JUMP_ENTRY_SHIFT,
+  JUMP_ENTRY_BYTES,
   JUMP_PAGES,
   JUMP_PAGES_OFFSET,
+  JUMP_SET_BYTES,
   offset32,
 } from '../state.ts';
 import { fetchTlbOffset } from '../tlb-first.ts';
@@ -161,7 +162,8 @@ export class Translations {
     }
     // The hart has waited meanwhile: what was looked at before need not hold any more, and is looked at again.
     if (this.#get32('flushes') !== flushes) return 0;
-    const entry = this.#get32('jumpTable') + (jumpIndex(pc) << JUMP_ENTRY_SHIFT);
+    const entry = this.#get32('jumpTable') + jumpSet(pc) * JUMP_SET_BYTES;
+    this.#u8.copyWithin(entry + JUMP_ENTRY_BYTES, entry, entry + JUMP_ENTRY_BYTES);
     this.#i64[entry / 8] = BigInt.asIntN(64, pc | 1n);
     this.#i32[(entry + 8) >>> 2] = place.index;
     this.#i32[(entry + 12) >>> 2] = this.#get32('jumpSpace');

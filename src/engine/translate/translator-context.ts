@@ -48,8 +48,10 @@ export interface RegionLocals {
   /** Instructions left until the next poll; at the start of a block the whole block is taken off. */
   readonly remaining: Local<'i32'>;
   readonly dataTlb: Local<'i32'>;
-  /** 1: floating-point registers may be used and count as changed (mstatus.FS is Dirty), and frm is not reserved. */
+  /** 1: floating-point registers may be used (mstatus.FS is not Off), and frm is not reserved. */
   readonly floatOn: Local<'i32'>;
+  /** 1: mstatus.FS is Dirty. */
+  readonly floatDirty: Local<'i32'>;
   readonly x: ReadonlyMap<number, Local<'i64'>>;
   readonly f: ReadonlyMap<number, Local<'f64'>>;
   /** `floatLimit` of fcsr. */
@@ -107,7 +109,9 @@ export class TranslatorContext implements Context {
   #decoded!: Decoded;
   #offset = 0;
   #behind = 0;
+  /** FS was looked at in this block: that it is on; that it is Dirty. */
   #floatChecked = false;
+  #floatMarked = false;
   #group: AccessGroup | undefined;
   /** Machine address of the first byte of a group, 0 if it has none. */
   readonly #reached = new Map<AccessGroup, Local<'i32'>>();
@@ -142,6 +146,7 @@ export class TranslatorContext implements Context {
     this.changed = changed;
     this.#streams = streams;
     this.#floatChecked = false;
+    this.#floatMarked = false;
     this.#reached.clear();
   }
 
@@ -166,7 +171,10 @@ export class TranslatorContext implements Context {
     const fs = i32.and(i32.load8_u(this.#h.hart, FS_BYTE_OFFSET), i32.const(FS_MASK));
     const frm = i32.and(this.#h.get32('fcsr'), i32.const(0xe0));
     const isMode = i32.le_u(frm, i32.const(MOST_ROUNDING << 5));
-    this.code.set(this.#l.floatOn, i32.and(i32.eq(fs, i32.const(FS_MASK)), isMode));
+    const { floatOn, floatDirty } = this.#l;
+    const state = this.temporary('i32', fs).get;
+    this.code.set(floatDirty, i32.eq(state, i32.const(FS_MASK)));
+    this.code.set(floatOn, i32.and(i32.ne(state, i32.const(0)), isMode));
     this.#readFloatLimit();
   }
 
@@ -269,6 +277,14 @@ export class TranslatorContext implements Context {
   setFloat64(bits: I64): void {
     const { rd } = this.#decoded.operands;
     this.code.set(this.#l.f.get(rd)!, f64.reinterpret(bits));
+    if (!this.#floatMarked) {
+      this.#floatMarked = true;
+      this.code.unlikely(i32.eqz(this.#l.floatDirty.get), () => {
+        const byte = i32.load8_u(this.#h.hart, FS_BYTE_OFFSET);
+        this.code.store(1, this.#h.hart, i32.or(byte, i32.const(FS_MASK)), FS_BYTE_OFFSET);
+        this.code.set(this.#l.floatDirty, i32.const(1));
+      });
+    }
     this.changed = union(this.changed, { x: 0, f: 1 << rd });
   }
 
@@ -342,6 +358,7 @@ export class TranslatorContext implements Context {
     this.readFloatState();
     // What may be accessed may have changed.
     this.#floatChecked = false;
+    this.#floatMarked = false;
     this.#reached.clear();
     for (const { limit } of this.#streamLocals.values()) this.code.set(limit, i64.const(0));
   }
@@ -423,7 +440,6 @@ export class TranslatorContext implements Context {
     throw new Error(`${INSTRUCTIONS[this.#decoded.number]!.name} is for the interpreter`);
   }
 
-  /** Registers are written without a look at FS, so that it has to be Dirty already; else the interpreter sees to it. */
   #needFloat(): void {
     if (this.#floatChecked) return;
     this.#floatChecked = true;
