@@ -24,7 +24,7 @@ import {
   TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
-import { type Translation, Translations, type Translator } from './translate/translations.ts';
+import { type Translation, type TranslationCounts, Translations, type Translator } from './translate/translations.ts';
 
 /** What a hart needs of the machine around it. */
 export interface HartEnvironment {
@@ -305,6 +305,10 @@ export class Hart {
   flush(): void {
     this.#emptyTlbs();
     if (this.#running && this.#siblings !== undefined) this.#code.dropStale();
+  }
+
+  get translationCounts(): TranslationCounts {
+    return this.#translations.counts;
   }
 
   /** A translation that the translator had put off. */

@@ -189,7 +189,7 @@ export class InterpreterContext implements Context {
   /** A target in the same block is a slot at a distance of four times the offset. */
   jumpRelative(): void {
     const { slot, block, remaining } = this.#r;
-    const offset = i32.load(slot.get, 4);
+    const offset = this.temporary('i32', i32.load(slot.get, 4)).get;
     const destination = this.temporary('i32', i32.add(slot.get, i32.shl(offset, i32.const(2)))).get;
     const sameBlock = i32.lt_u(i32.sub(destination, block.get), i32.const(SLOTS_BYTES));
     this.code.if(i32.and(sameBlock, i32.ge_s(remaining.get, i32.const(0))), () => {

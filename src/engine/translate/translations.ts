@@ -70,22 +70,32 @@ interface Place {
 
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
-/** Places after which all are given up, so that what is no longer used does not stay for ever. */
+/** Places, and translations, after which all are given up, so that what is no longer used does not stay for ever. */
 const MOST_PLACES = 12_000;
 const TABLE_STEP = 1024;
 /** Translations that may be waited for: while the translator is behind, places have to get hotter still. */
 const MOST_WAITING = 16;
-/** Counter of a place that can't be translated: it is looked at again after as many jumps. */
-const SELDOM = 0xffff;
+/** Counter while there is no translator. */
+const MOST_JUMPS = 0xffff;
+/** A place that can't be translated is looked at again after so many times the jumps. */
+const SELDOM = 16;
 /** Value of `fetchGranted` when the PMP grants all of the page. */
 const WHOLE_PAGE = 1;
+
+/** What a hart has of translations now, and what it has had. */
+export interface TranslationCounts {
+  /** Places where regions were found, functions in the table, and modules that these are of. */
+  readonly places: number;
+  readonly functions: number;
+  readonly modules: number;
+  /** Functions entered into the table so far; places given up, as their code changed or there were too many. */
+  readonly installed: number;
+  readonly dropped: number;
+}
 
 /** The translated regions of one hart: finds them, has them translated, and knows when they may be entered. */
 export class Translations {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
-  /** Regions translated and entered into the table so far; translations given up because their code changed. */
-  installed = 0;
-  dropped = 0;
   readonly #o: TranslationsOptions;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
@@ -99,6 +109,8 @@ export class Translations {
   readonly #translated = new Map<string, number>();
   readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
   #next = 1;
+  #installed = 0;
+  #dropped = 0;
 
   constructor(options: TranslationsOptions) {
     const buffer = options.memory.buffer;
@@ -108,17 +120,27 @@ export class Translations {
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     const first = (options.area + COUNTERS_OFFSET) >>> 1;
-    this.#u16.fill(options.translator?.threshold ?? SELDOM, first, first + COUNTERS);
+    this.#u16.fill(options.translator?.threshold ?? MOST_JUMPS, first, first + COUNTERS);
+  }
+
+  get counts(): TranslationCounts {
+    return {
+      places: this.#places.size,
+      functions: this.#next - 1,
+      modules: this.#instances.size,
+      installed: this.#installed,
+      dropped: this.#dropped,
+    };
   }
 
   /** A slot's counter has come to 0; pc is that of the slot. */
   hot(slot: number, pc: bigint): void {
     const { translator, code } = this.#o;
     const counter = (this.#o.area + COUNTERS_OFFSET + ((slot >>> 2) & (COUNTERS * 2 - 2))) >>> 1;
-    this.#u16[counter] = translator?.threshold ?? SELDOM;
+    this.#u16[counter] = translator?.threshold ?? MOST_JUMPS;
     if (translator === undefined) return;
     const address = code.codeAddress(slot);
-    if (address === undefined) return;
+    if (address === undefined || !code.wasExecuted(address)) return;
     const known = this.#places.get(address);
     if (known !== undefined) {
       if (this.#isCurrent(known)) {
@@ -131,7 +153,7 @@ export class Translations {
     const pages = new Map<bigint, Page>();
     const region = discover((offset) => this.#instruction(pages, address, pc, offset));
     if (region === undefined) {
-      this.#u16[counter] = SELDOM;
+      this.#u16[counter] = Math.min(SELDOM * translator.threshold, MOST_JUMPS);
       return;
     }
     const key = regionKey(region);
@@ -206,7 +228,7 @@ export class Translations {
   }
 
   #add(place: Place, region: Region, translator: Translator): void {
-    if (this.#places.size >= MOST_PLACES) this.#reset();
+    if (this.#places.size >= MOST_PLACES || this.#next > MOST_PLACES) this.#reset();
     this.#places.set(place.address, place);
     for (const { mfn } of place.pages) {
       const places = this.#byFrame.get(mfn) ?? new Set();
@@ -239,7 +261,7 @@ export class Translations {
     const index = this.#next++;
     this.table.set(index, exports[name]);
     this.#translated.set(key, index);
-    this.installed++;
+    this.#installed++;
     return index;
   }
 
@@ -256,7 +278,7 @@ export class Translations {
 
   #drop(place: Place): void {
     this.#places.delete(place.address);
-    this.dropped++;
+    this.#dropped++;
     const slot = this.#o.code.slotAt(place.address);
     if (slot !== undefined && place.index !== 0) this.#o.code.forget(slot);
     for (const { mfn } of place.pages) {
