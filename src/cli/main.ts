@@ -32,6 +32,7 @@ program
   .command('run')
   .description('runs one guest; the terminal is its console (Ctrl-A x ends it, Ctrl-A c asks the monitor)')
   .addOption(option.memory(512 * MIB))
+  .addOption(option.harts())
   .addOption(option.machineMemory())
   .addOption(option.kernel())
   .addOption(option.initrd())

@@ -1,6 +1,7 @@
 /** Every option of the command, defined once: its flags, its meaning, how its value is read. */
 import { InvalidArgumentError, Option } from 'commander';
 import { messageOf } from '../host/errors.ts';
+import { MAX_GUEST_HARTS } from '../host/options.ts';
 import { parseSize } from '../host/size.ts';
 
 /** An option whose value is read by `parse`; what it throws becomes the command's error. */
@@ -47,6 +48,9 @@ export const memory = (value: number): Option =>
     value,
     `${value / MIB}M`,
   );
+/** Harts of a guest. */
+export const harts = (): Option =>
+  option('--harts <number>', 'harts (virtual CPUs) of a guest', whole(1, MAX_GUEST_HARTS), 1);
 /** Machine memory of the host, bytes. */
 export const machineMemory = (value?: number): Option => {
   const made = option(

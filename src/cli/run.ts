@@ -8,6 +8,7 @@ import { EscapeKeys, takeTerminal } from './terminal.ts';
 /** Options of the command, as commander gives them. */
 export interface RunOptions {
   readonly memory: number;
+  readonly harts: number;
   readonly machineMemory?: number;
   readonly swapFile?: string;
   readonly swapSize?: number;
@@ -77,6 +78,7 @@ async function guestOptionsOf(options: RunOptions): Promise<GuestOptions> {
   return {
     name: 'guest',
     memory: options.memory,
+    harts: options.harts,
     ...files,
     ...(append === undefined ? {} : { append }),
     ...(firmware === undefined ? {} : { firmware }),

@@ -14,26 +14,36 @@ const TICKS_PER_MS = TIMEBASE_HZ / 1000;
 export class HostClock implements Clock {
   #now: () => number;
   /** Host time, in whole ticks, at which the guest's were 0: integers, so that no rounding takes a tick back. */
-  #origin: number;
+  #origin: Float64Array;
   /** Ticks at which the clock was halted. */
   #halted: number | undefined;
 
-  /** `now`: a monotonic clock in milliseconds with fractions, for example `performance.now`. */
-  constructor(now: () => number) {
+  /**
+   * @param now a monotonic clock in milliseconds with fractions, for example `performance.now`
+   * @param origin one number, shared by the threads that see the same time
+   */
+  constructor(now: () => number, origin: Float64Array = new Float64Array(1)) {
     this.#now = now;
-    this.#origin = this.#hostTicks();
+    this.#origin = origin;
+  }
+
+  /** A clock that starts now. */
+  static start(now: () => number, origin?: Float64Array): HostClock {
+    const clock = new HostClock(now, origin);
+    clock.setTicks(0);
+    return clock;
   }
 
   ticks(): number {
-    return this.#halted ?? this.#hostTicks() - this.#origin;
+    return this.#halted ?? this.#hostTicks() - this.#origin[0]!;
   }
 
   setTicks(ticks: number): void {
-    if (this.#halted === undefined) this.#origin = this.#hostTicks() - ticks;
+    if (this.#halted === undefined) this.#origin[0] = this.#hostTicks() - ticks;
     else this.#halted = ticks;
   }
 
-  /** Stops time; the guest will not see the pause. */
+  /** Stops time for this thread, which has to be the only one that looks at it; the guest will not see the pause. */
   halt(): void {
     this.#halted ??= this.ticks();
   }

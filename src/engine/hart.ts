@@ -194,9 +194,15 @@ export class Hart {
     this.#engine.context(this.#area);
   }
 
-  /** Starts in S-mode as a firmware would leave the hart; environment calls from S-mode end `run`. */
+  /**
+   * Starts in S-mode as a firmware would leave the hart, translation and interrupts off (SBI 2.0, 9.1); environment calls
+   * from S-mode end `run`.
+   */
   resetSupervisorMode(pc: bigint): void {
     this.#set32('privilege', PRIVILEGE.S);
+    this.#set64('mstatus', 0n);
+    this.#set64('satp', 0n);
+    this.flush();
     this.#set32('hypercalls', 1);
     this.#set32('sstc', 1);
     this.#set64('medeleg', DELEGATED);
@@ -263,9 +269,17 @@ export class Hart {
     return BigInt.asUintN(64, this.#get64(name));
   }
 
-  /** Drives a line of mip. May be called from any thread that has the hart. */
+  /** Byte offset in a hart area of the word with the lines of mip that are driven from outside, changed with Atomics. */
+  static readonly linesOffset = offset32('lines');
+
+  /** A line of mip. */
+  isPending(bit: number): boolean {
+    return (Atomics.load(this.#i32, (this.#area + Hart.linesOffset) >>> 2) & (1 << bit)) !== 0;
+  }
+
+  /** Drives a line of mip. */
   setPending(bit: number, level: boolean): void {
-    const index = (this.#area + offset32('lines')) >>> 2;
+    const index = (this.#area + Hart.linesOffset) >>> 2;
     if (level) Atomics.or(this.#i32, index, 1 << bit);
     else Atomics.and(this.#i32, index, ~(1 << bit));
   }

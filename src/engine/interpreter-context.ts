@@ -18,7 +18,7 @@ import { CSR_OPERATION, CSR_STATUS } from './csr-access.ts';
 import type { HartFields } from './emit.ts';
 import { floatFunction, UNROUNDED } from './float.ts';
 import { countJump, type Runtime } from './interpreter.ts';
-import { EXIT, F_OFFSET, offset64, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
+import { EXIT, F_OFFSET, MOST_PAUSES, offset64, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
 import { tlbIndex } from './tlb-first.ts';
 import { ACCESS } from './walk.ts';
 
@@ -303,6 +303,18 @@ export class InterpreterContext implements Context {
 
   fence(): void {
     this.#h.fence(i32.load(this.#r.slot.get, 4));
+  }
+
+  /** Where there are other harts, one that spins for long is better not executed for a while. */
+  pause(): void {
+    this.code.if(this.#h.get32('fences'), () => {
+      const pauses = this.temporary('i32', i32.add(this.#h.get32('pauses'), i32.const(1))).get;
+      this.#h.set32('pauses', pauses);
+      this.code.if(i32.eq(pauses, i32.const(MOST_PAUSES)), () => {
+        this.#h.set32('pauses', i32.const(0));
+        this.#exit(EXIT.pause, this.nextPc);
+      });
+    });
   }
 
   /**

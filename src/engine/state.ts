@@ -107,6 +107,8 @@ const ENGINE_FIELDS_32 = [
   'flushes',
   /** What a fence has to order: a value of FENCES. */
   'fences',
+  /** PAUSE instructions since the last poll, where there are other harts. */
+  'pauses',
 ] as const;
 
 export type Field64 = StateField64 | (typeof ENGINE_FIELDS_64)[number];
@@ -276,10 +278,15 @@ export const EXIT = {
   request: 4,
   /** The time in `deadline` has come. */
   deadline: 5,
+  /** The hart spins: see MOST_PAUSES. */
+  pause: 6,
 } as const;
 
 /** Instructions between two looks at requests, timers and the budget. */
 export const CHUNK = 20_000;
+
+/** PAUSE instructions between two polls after which a hart counts as spinning: a fifth or so of what fits in between. */
+export const MOST_PAUSES = 500;
 
 /** Constants of the memory manager's tables that the generated code needs; the memory layout defines them. */
 export interface MemoryConstants {

@@ -241,6 +241,7 @@ function defineTimer(module: ModuleBuilder, f: TrapFunctions, imports: Imports):
     h.set('retired', i64.add(h.get('retired'), executed));
     h.set('budget', i64.sub(h.get('budget'), executed));
     h.set32('remaining', i32.const(CHUNK));
+    h.set32('pauses', i32.const(0));
     code.if(i32.atomicLoad(h.hart, REQUEST_OFFSET), () => code.return(i32.const(EXIT.request)));
     code.if(i64.le_s(h.get('budget'), i64.const(0)), () => code.return(i32.const(EXIT.budget)));
     const time = code.local('i64', now()).get;

@@ -12,6 +12,7 @@ export const EXTENSIONS: Extensions = [
   'zicntr',
   'zicsr',
   'zifencei',
+  'zihintpause',
   'zba',
   'zbb',
   'zbs',

@@ -1,5 +1,5 @@
 /**
- * A guest's thread: its hart and its devices. It never returns to the event loop before the guest's end; messages are
+ * A guest's thread: its first hart and its devices. It never returns to the event loop before the guest's end; messages are
  * looked for between two slices, and whoever sends one raises the hart's WAKE word, on which a waiting hart sleeps.
  */
 import { randomFillSync } from 'node:crypto';
@@ -8,19 +8,13 @@ import { type BlockBackend, RawBlock } from '../devices/block/backend.ts';
 import { openOverlay } from '../devices/block/overlay.ts';
 import { Machine } from '../machine/index.ts';
 import { GuestStoppedError } from '../memory/errors.ts';
-import { Guest } from '../memory/guest.ts';
-import { HART_WAKE_BYTE } from '../memory/layout.ts';
-import { MachineMemory } from '../memory/machine-memory.ts';
 import { messageOf } from './errors.ts';
 import { RandomAccessFile } from './files.ts';
-import type { EngineCounts, FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest } from './messages.ts';
-import { RemoteTranslator } from './remote-translator.ts';
-import { SwapFile } from './swap-file.ts';
+import { HartThread, processMs, SLICE_MS } from './hart-thread.ts';
+import type { FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest } from './messages.ts';
 
-/** Longest time that the hart runs before messages are looked for and output is handed on, milliseconds. */
-const SLICE_MS = 5;
-/** Time between two reports of the engine's counts, milliseconds. */
-const COUNTS_MS = 250;
+/** Time between two looks at whether the other harts stand still, milliseconds; they wake this thread when they do. */
+const HALT_LOOK_MS = 20;
 /** Output that is handed on before the slice ends, bytes. */
 const MAX_OUTPUT = 65536;
 
@@ -61,36 +55,20 @@ function openDisk({ path, descriptor, readOnly, overlay }: OpenDisk): BlockBacke
 /** Runs one guest from its start to its end. */
 class GuestLoop {
   readonly #machine: Machine;
-  readonly #translator = new RemoteTranslator(data.translator);
+  readonly #thread = new HartThread(data);
   readonly #output = new OutputBatch();
   readonly #disks: readonly BlockBackend[] = data.disks.map(openDisk);
-  readonly #words: Int32Array;
-  /** Position of the hart's WAKE word. */
-  readonly #wake: number;
+  #started = false;
+  /** The guest is to be paused; all of its harts stand still. */
   #paused = false;
+  #standing = false;
   #killed = false;
-  #busyMs = 0;
-  #countsDue = 0;
 
   constructor() {
-    const buffer = data.memory.buffer as unknown as SharedArrayBuffer;
-    const memory = MachineMemory.attach(buffer, data.slot + 1);
-    const guest = Guest.attach(memory, data.slot);
-    this.#words = memory.i32;
-    this.#wake = (guest.hartArea(0) + HART_WAKE_BYTE) >>> 2;
     const image = (name: string, bytes: Uint8Array | undefined) =>
       bytes === undefined ? {} : { [name]: { name: data.config[name as 'kernel'] ?? name, bytes } };
     this.#machine = new Machine({
-      wasmMemory: data.memory,
-      engine: data.engine,
-      translator: this.#translator,
-      guest,
-      ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
-      now: () => performance.now(),
-      processorTime: () => {
-        const { user, system } = process.threadCpuUsage();
-        return (user + system) / 1000;
-      },
+      ...this.#thread.options,
       wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
       random: (target) => void randomFillSync(target),
       ...image('kernel', data.kernel),
@@ -106,33 +84,41 @@ class GuestLoop {
 
   /** Returns how the guest ended. */
   run(): GuestExit {
-    say({ kind: 'started' });
+    const thread = this.#thread;
     for (;;) {
-      // Loaded before anything is looked at: what comes after raises it, and the sleep below then ends at once.
-      const seen = Atomics.load(this.#words, this.#wake);
+      const { wakeups } = thread;
       this.#receive();
-      this.#translator.receive((key, translation) => this.#machine.install(key, translation));
+      thread.translator.receive((key, translation) => this.#machine.install(key, translation));
       if (this.#killed) return { reason: 'killed', status: 1 };
-      if (this.#paused) {
-        Atomics.wait(this.#words, this.#wake, seen);
+      if (this.#paused || !this.#started) {
+        this.#stand(wakeups);
         continue;
       }
-      const start = performance.now();
-      const state = this.#machine.run(start + SLICE_MS);
-      const end = performance.now();
-      this.#busyMs += end - start;
+      const state = this.#machine.run(processMs() + SLICE_MS);
       this.#output.flush();
-      if (end >= this.#countsDue) {
-        this.#countsDue = end + COUNTS_MS;
-        say({ kind: 'counts', counts: this.counts });
-      }
       if (state === 'stopped') return this.#exit();
-      if (state === 'wait') Atomics.wait(this.#words, this.#wake, seen, this.#machine.waitMs);
+      if (state === 'wait') thread.sleep(wakeups, this.#machine.waitMs);
     }
   }
 
-  get counts(): EngineCounts {
-    return { instructions: this.#machine.instructions, busyMs: this.#busyMs };
+  /** One step towards all harts standing still, which they do before the start and while the guest is paused. */
+  #stand(wakeups: number): void {
+    if (!this.#standing) {
+      this.#standing = this.#machine.halt();
+      if (!this.#standing) {
+        this.#thread.sleep(wakeups, HALT_LOOK_MS);
+        return;
+      }
+      if (this.#started) say({ kind: 'paused' });
+    }
+    if (this.#started) {
+      this.#thread.sleep(wakeups);
+      return;
+    }
+    this.#started = true;
+    this.#standing = false;
+    this.#machine.start();
+    say({ kind: 'started' });
   }
 
   /** Hands on what the guest printed last, and writes down what its disks still hold. */
@@ -183,19 +169,25 @@ class GuestLoop {
         this.#read(message.id, message.address, message.length);
         break;
       case 'pause':
-        if (!this.#paused) this.#machine.haltClock();
+        if (this.#standing) say({ kind: 'paused' });
         this.#paused = true;
-        say({ kind: 'paused' });
         break;
       case 'resume':
-        if (this.#paused) this.#machine.resumeClock();
-        this.#paused = false;
+        if (this.#paused) this.#resume();
         say({ kind: 'resumed' });
         break;
       case 'kill':
         this.#killed = true;
         break;
     }
+  }
+
+  #resume(): void {
+    // One that was not paused yet has been now.
+    if (!this.#standing) say({ kind: 'paused' });
+    this.#paused = false;
+    this.#standing = false;
+    if (this.#started) this.#machine.resume();
   }
 
   #read(id: number, address: number, length: number): void {
@@ -210,7 +202,7 @@ class GuestLoop {
   }
 }
 
-function runToEnd(): { exit: GuestExit; counts: EngineCounts } {
+function runToEnd(): GuestExit {
   let loop: GuestLoop | undefined;
   let exit: GuestExit;
   try {
@@ -223,9 +215,9 @@ function runToEnd(): { exit: GuestExit; counts: EngineCounts } {
         : { reason: 'error', status: 1, message: messageOf(error) };
   }
   loop?.finish();
-  return { exit, counts: loop?.counts ?? { instructions: 0, busyMs: 0 } };
+  return exit;
 }
 
-say({ kind: 'ended', ...runToEnd() });
+say({ kind: 'ended', exit: runToEnd() });
 data.port.close();
 data.translator.close();

@@ -2,6 +2,7 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { type HartCounts, hartCounts } from '../machine/index.ts';
 import type { Guest as GuestMemoryHandle } from '../memory/guest.ts';
 import {
   HART_PARKED,
@@ -15,7 +16,7 @@ import { GUEST_BALLOON_MANUAL } from '../memory/layout-guest.ts';
 import { abandonMutex } from '../memory/repair.ts';
 import { GuestConsole } from './console.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
-import type { EngineCounts, FromGuest, GuestExit, GuestWorkerData, ToGuest } from './messages.ts';
+import type { FromGuest, FromHart, GuestExit, GuestWorkerData, HartThreadData, ToGuest } from './messages.ts';
 import { parseSize, type Size } from './size.ts';
 import { type GuestMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { workerUrl } from './worker-url.ts';
@@ -30,7 +31,8 @@ export interface GuestStatistics {
   readonly exit: GuestExit | undefined;
   /** While it runs; the last ones once it has ended. */
   readonly memory: GuestMemoryStatistics;
-  readonly engine: EngineCounts;
+  /** Instructions, and time in which they were executed, of all harts together. */
+  readonly engine: HartCounts;
 }
 
 /** Time that a guest's thread has to come to its end by itself, milliseconds. */
@@ -52,14 +54,18 @@ export class Guest {
   /** Messages of the VMM about this guest, such as a device that it has misused; set it to get them. */
   onLog: ((message: string) => void) | undefined;
   readonly #memory: GuestMemoryHandle;
-  readonly #worker: Worker;
+  /** The threads of its harts; the first one has the devices, too. */
+  readonly #workers: readonly Worker[];
+  #running: number;
   readonly #port: MessagePort;
   #state: GuestState = 'starting';
   #exit: GuestExit | undefined;
   #lastMemory: GuestMemoryStatistics | undefined;
-  #engine: EngineCounts = { instructions: 0, busyMs: 0 };
-  /** What the thread died of, when it did not end by itself. */
+  #lastEngine: HartCounts | undefined;
+  /** What one of its threads died of, when it did not end by itself. */
   #crash: string | undefined;
+  /** Set once its threads have been told to end. */
+  #stopping: NodeJS.Timeout | undefined;
   readonly #started = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<GuestExit>();
   #pausing: PromiseWithResolvers<void> | undefined;
@@ -67,8 +73,16 @@ export class Guest {
   readonly #reads = new Map<number, PromiseWithResolvers<Uint8Array>>();
   #nextRead = 0;
 
-  /** For the host; users call {@link Host.start}. */
-  constructor(memory: GuestMemoryHandle, data: Omit<GuestWorkerData, 'port'>, onEnd: (guest: Guest) => void) {
+  /**
+   * For the host; users call {@link Host.start}.
+   * @param translators a way to the translator for each hart
+   */
+  constructor(
+    memory: GuestMemoryHandle,
+    data: Omit<GuestWorkerData, 'hart' | 'port' | 'translator'>,
+    translators: readonly MessagePort[],
+    onEnd: (guest: Guest) => void,
+  ) {
     this.name = data.config.name;
     this.#memory = memory;
     this.console = new GuestConsole((input) => {
@@ -79,23 +93,34 @@ export class Guest {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.unref();
-    const workerData: GuestWorkerData = { ...data, port: port2 };
-    this.#worker = new Worker(workerUrl('guest-worker'), {
-      workerData,
-      transferList: [port2, data.translator],
-      name: `ballonet ${this.name}`,
+    this.#workers = translators.map((translator, hart) => {
+      const thread: HartThreadData = {
+        memory: data.memory,
+        engine: data.engine,
+        slot: data.slot,
+        hart,
+        swap: data.swap,
+        translator,
+      };
+      if (hart > 0) return this.#startThread('hart-worker', thread, [translator]);
+      const first: GuestWorkerData = { ...data, ...thread, port: port2 };
+      return this.#startThread('guest-worker', first, [translator, port2]);
     });
-    this.#worker.on('message', (message: FromGuest) => this.#receive(message));
-    this.#worker.on('error', (error) => {
-      this.#crash = messageOf(error);
-    });
-    this.#worker.on('exit', () => {
-      for (const { descriptor, overlay } of data.disks) {
-        closeSync(descriptor);
-        if (overlay !== undefined) closeSync(overlay);
-      }
-      void this.#finish(onEnd);
-    });
+    this.#running = this.#workers.length;
+    for (const [hart, worker] of this.#workers.entries()) {
+      worker.on('message', (message: FromGuest | FromHart) => this.#receive(message));
+      worker.on('error', (error) => this.#fail(hart === 0 ? messageOf(error) : `hart ${hart}: ${messageOf(error)}`));
+      worker.on('exit', () => {
+        // The others have nothing to do without it.
+        this.#stop();
+        if (--this.#running > 0) return;
+        for (const { descriptor, overlay } of data.disks) {
+          closeSync(descriptor);
+          if (overlay !== undefined) closeSync(overlay);
+        }
+        void this.#finish(onEnd);
+      });
+    }
     // Whoever waits for these hears of a failure by the end as well.
     this.#started.promise.catch(() => {});
   }
@@ -170,15 +195,8 @@ export class Guest {
   /** Ends the guest at once, as pulling the plug does. */
   async kill(): Promise<GuestExit> {
     if (this.#state !== 'ended') {
-      // First the state, so that a hart that waits for memory gives up, then the message for all others.
-      this.#memory.stop();
-      this.#tell({ kind: 'kill' });
-      const timer = setTimeout(() => {
-        this.#crash = `its thread did not end within ${KILL_TIMEOUT_MS} ms and was stopped`;
-        void this.#worker.terminate();
-      }, KILL_TIMEOUT_MS);
+      this.#stop();
       await this.#ended.promise;
-      clearTimeout(timer);
     }
     return this.#ended.promise;
   }
@@ -189,7 +207,7 @@ export class Guest {
       state: this.#state,
       exit: this.#exit,
       memory: this.#lastMemory ?? this.#memoryNow(),
-      engine: this.#engine,
+      engine: this.#lastEngine ?? hartCounts(this.#memory),
     };
   }
 
@@ -197,12 +215,35 @@ export class Guest {
     return memoryStatistics(this.#memory.memory).guests.get(this.#memory.slot)!;
   }
 
+  #startThread(module: string, workerData: HartThreadData, transferList: MessagePort[]): Worker {
+    const name = workerData.hart === 0 ? `ballonet ${this.name}` : `ballonet ${this.name}/${workerData.hart}`;
+    return new Worker(workerUrl(module), { workerData, transferList, name });
+  }
+
+  /** A thread has failed, so that the guest can't go on. */
+  #fail(message: string): void {
+    this.#crash ??= message;
+    this.#stop();
+  }
+
+  /** Has all threads come to their end, by force if one does not. */
+  #stop(): void {
+    if (this.#stopping !== undefined || this.#running === 0) return;
+    this.#stopping = setTimeout(() => {
+      this.#crash ??= `its threads did not end within ${KILL_TIMEOUT_MS} ms and were stopped`;
+      for (const worker of this.#workers) void worker.terminate();
+    }, KILL_TIMEOUT_MS);
+    // First the state, so that a hart that waits for memory gives up, then the message for all others.
+    this.#memory.stop();
+    this.#tell({ kind: 'kill' });
+  }
+
   #tell(message: ToGuest): void {
     this.#port.postMessage(message);
     this.#memory.request(HART_REQUEST_CONTROL);
   }
 
-  #receive(message: FromGuest): void {
+  #receive(message: FromGuest | FromHart): void {
     switch (message.kind) {
       case 'started':
         this.#state = 'running';
@@ -229,26 +270,28 @@ export class Guest {
         this.#resuming?.resolve();
         this.#resuming = undefined;
         break;
-      case 'counts':
-        this.#engine = message.counts;
-        break;
       case 'log':
         this.onLog?.(message.message);
         break;
+      case 'failed':
+        this.#fail(message.message);
+        break;
       case 'ended':
-        this.#engine = message.counts;
         this.#exit = message.exit;
         break;
     }
   }
 
-  /** The thread is gone: takes the last figures, then gives the guest's memory back. */
+  /** The threads are gone: takes the last figures, then gives the guest's memory back. */
   async #finish(onEnd: (guest: Guest) => void): Promise<void> {
+    clearTimeout(this.#stopping);
     const panic = PANIC.exec(this.console.tail);
-    let exit = this.#exit ?? { reason: 'error', status: 1, message: this.#crash ?? 'its thread ended without a word' };
+    const failed: GuestExit = { reason: 'error', status: 1, message: this.#crash ?? 'its thread ended without a word' };
+    let exit = (this.#crash === undefined ? this.#exit : undefined) ?? failed;
     if (exit.reason === 'reset' && panic !== null) exit = { reason: 'panic', status: 1, message: panic[1]! };
     this.#exit = exit;
     this.#lastMemory = this.#memoryNow();
+    this.#lastEngine = hartCounts(this.#memory);
     this.#state = 'ended';
     this.#release();
     this.#port.close();

@@ -138,7 +138,8 @@ export class Host {
       const memory = createGuest(this.#memory, {
         name: config.name,
         memoryBytes: config.memory,
-        hartBytes: hartEngineBytes(config.memory),
+        harts: config.harts,
+        hartBytes: hartEngineBytes(config.memory, config.harts),
         shares: config.shares,
         minimumBytes: config.minimum,
         domain: config.domain,
@@ -153,9 +154,9 @@ export class Host {
         firmware,
         disks,
         swap: this.#swap,
-        translator: this.#attachTranslator(),
       };
-      guest = new Guest(memory, data, (ended) => this.#guests.delete(ended));
+      const translators = memory.allHarts.map(() => this.#attachTranslator());
+      guest = new Guest(memory, data, translators, (ended) => this.#guests.delete(ended));
     } catch (error) {
       closeDisks(disks);
       throw error;
@@ -188,7 +189,7 @@ export class Host {
         name: config.name,
         configured: config.memory / PAGE_SIZE,
         minimum: config.minimum / PAGE_SIZE,
-        overhead: guestOverhead(config.memory),
+        overhead: guestOverhead(config),
       },
     );
   }
@@ -244,12 +245,12 @@ function heapBytes({ machineMemory, swapSize }: HostConfig): number {
   return Math.max(MIN_HEAP, guests) + (swapSize / PAGE_SIZE) * SWAP_SLOT_BYTES;
 }
 
-/** Pages of the VMM heap that a guest takes: its block, the nested page table, the area of its hart. */
-function guestOverhead(memory: number): number {
+/** Pages of the VMM heap that a guest takes: its block, the nested page table, the areas of its harts. */
+function guestOverhead({ memory, harts }: GuestConfig): number {
   return (
     1 +
     Math.ceil(((memory / PAGE_SIZE) * 4) / PAGE_SIZE) +
-    Math.ceil((HART_CONTROL_BYTES + hartEngineBytes(memory)) / PAGE_SIZE)
+    harts * Math.ceil((HART_CONTROL_BYTES + hartEngineBytes(memory, harts)) / PAGE_SIZE)
   );
 }
 

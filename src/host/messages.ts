@@ -20,14 +20,6 @@ export interface GuestExit {
   readonly message?: string;
 }
 
-/** Counts of a guest's engine. */
-export interface EngineCounts {
-  /** Instructions retired by all of its harts. */
-  readonly instructions: number;
-  /** Time that its harts executed instructions, milliseconds. */
-  readonly busyMs: number;
-}
-
 /** An open disk: descriptors of this process. */
 export interface OpenDisk {
   readonly path: string;
@@ -38,24 +30,30 @@ export interface OpenDisk {
 
 type Bytes = Uint8Array;
 
-/** What a guest's worker is started with. */
-export interface GuestWorkerData {
+/** What the thread of a hart is started with. */
+export interface HartThreadData {
   readonly memory: WebAssembly.Memory;
   /** The execution engine, compiled for that memory. */
   readonly engine: WebAssembly.Module;
   /** Slot in the guest table of the machine memory. */
   readonly slot: number;
+  /** Number of the hart. */
+  readonly hart: number;
+  /** Descriptor of the swap file. */
+  readonly swap: number | undefined;
+  /** Where the hart asks for translations. */
+  readonly translator: MessagePort;
+}
+
+/** What a guest's worker is started with, which runs its first hart. */
+export interface GuestWorkerData extends HartThreadData {
   readonly config: GuestConfig;
   readonly kernel: Bytes | undefined;
   readonly initrd: Bytes | undefined;
   readonly firmware: Bytes | undefined;
   readonly disks: readonly OpenDisk[];
-  /** Descriptor of the swap file. */
-  readonly swap: number | undefined;
   /** Where messages to the guest come in; looked at when HART_REQUEST_CONTROL is set. */
   readonly port: MessagePort;
-  /** Where the guest's harts ask for translations. */
-  readonly translator: MessagePort;
 }
 
 /** To a guest's worker. */
@@ -75,9 +73,11 @@ export type FromGuest =
   | { readonly kind: 'memory-error'; readonly id: number; readonly message: string }
   | { readonly kind: 'paused' }
   | { readonly kind: 'resumed' }
-  | { readonly kind: 'counts'; readonly counts: EngineCounts }
   | { readonly kind: 'log'; readonly message: string }
-  | { readonly kind: 'ended'; readonly exit: GuestExit; readonly counts: EngineCounts };
+  | { readonly kind: 'ended'; readonly exit: GuestExit };
+
+/** From the worker of a hart behind the first one. */
+export type FromHart = { readonly kind: 'failed'; readonly message: string };
 
 /** What the memory manager's worker is started with. */
 export interface ManagerWorkerData {

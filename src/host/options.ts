@@ -29,6 +29,8 @@ export interface GuestOptions {
   readonly name?: string;
   /** Configured memory: what the guest is told that it has. */
   readonly memory: Size;
+  /** Number of harts (virtual CPUs), each with a thread of its own: 1 to 8. Default: 1. */
+  readonly harts?: number;
   /** Path of a flat Linux image, started in S-mode with the VMM as its firmware, or by `firmware` when that is given. */
   readonly kernel?: string;
   /** Path of an initial file system. */
@@ -60,6 +62,7 @@ export interface HostConfig {
 export interface GuestConfig {
   readonly name: string;
   readonly memory: number;
+  readonly harts: number;
   readonly kernel: string | undefined;
   readonly initrd: string | undefined;
   readonly append: string;
@@ -82,6 +85,8 @@ export const MAX_MACHINE_MEMORY = 2 ** 32;
 export const MIN_MACHINE_MEMORY = 16 * MIB;
 /** The smallest configured memory of a guest, bytes. */
 export const MIN_GUEST_MEMORY = MIB;
+/** The most harts of a guest. */
+export const MAX_GUEST_HARTS = 8;
 
 const pages = (bytes: number): number => Math.floor(bytes / PAGE) * PAGE;
 
@@ -115,6 +120,10 @@ export function guestConfig(options: GuestOptions, host: HostConfig, number: num
       `${options.memory} is more than the machine memory of ${host.machineMemory / MIB} MiB that the host has`,
     );
   }
+  const harts = options.harts ?? 1;
+  if (!Number.isInteger(harts) || harts < 1 || harts > MAX_GUEST_HARTS) {
+    throw new OptionError('harts', `${harts} is not a whole number from 1 to ${MAX_GUEST_HARTS}`);
+  }
   if (options.kernel === undefined && options.firmware === undefined) {
     throw new OptionError('kernel', 'neither a kernel nor firmware is given; a guest needs one of them');
   }
@@ -144,6 +153,7 @@ export function guestConfig(options: GuestOptions, host: HostConfig, number: num
   return {
     name,
     memory,
+    harts,
     kernel,
     initrd,
     append: options.append ?? DEFAULT_APPEND,

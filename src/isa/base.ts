@@ -133,6 +133,8 @@ export const BASE: readonly Instruction[] = [
   does('I', { name: 'fence', mask: MASK.funct3, match: word(0x0f, 0), format: 'I', syntax: 'pred, succ' }, (c) =>
     c.fence(),
   ),
+  // Zihintpause: the FENCE that orders nothing.
+  does('I', { name: 'pause', mask: MASK.all, match: 0x0100000f, format: 'none', syntax: '' }, (c) => c.pause()),
   does('Zifencei', { name: 'fence.i', mask: MASK.funct3, match: word(0x0f, 1), format: 'I', syntax: '' }, (c) =>
     c.fenceI(),
   ),

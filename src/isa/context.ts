@@ -86,6 +86,8 @@ export interface Context {
   wfi(): void;
   /** Orders memory accesses as the instruction's immediate says: predecessor and successor sets, mode. */
   fence(): void;
+  /** A hint that the hart spins: it waits for what another hart does. */
+  pause(): void;
   fenceI(): void;
   sfenceVma(): void;
 }

@@ -36,13 +36,18 @@ const MOST_DECODED_BLOCKS = 1536;
 const LEAST_DECODED_BLOCKS = 384;
 const DECODED_BLOCKS_PER_MIB = 6;
 
-/** Blocks of guest code that a hart keeps decoded, by the configured memory of its guest in bytes. */
-export const decodedBlocks = (memoryBytes: number): number =>
-  Math.max(LEAST_DECODED_BLOCKS, Math.min(MOST_DECODED_BLOCKS, Math.floor(memoryBytes / MIB) * DECODED_BLOCKS_PER_MIB));
+/**
+ * Blocks of guest code that a hart keeps decoded, by the configured memory of its guest in bytes. Several harts share the
+ * work: they get less each, and up to twice as much together.
+ */
+export function decodedBlocks(memoryBytes: number, harts = 1): number {
+  const blocks = Math.min(MOST_DECODED_BLOCKS, Math.floor(memoryBytes / MIB) * DECODED_BLOCKS_PER_MIB);
+  return Math.max(LEAST_DECODED_BLOCKS, Math.floor((2 * blocks) / (harts + 1)));
+}
 
 /** Bytes of a hart area behind its control block, by the configured memory of its guest in bytes. */
-export const hartEngineBytes = (memoryBytes: number): number =>
-  hartAreaBytes(decodedBlocks(memoryBytes)) - HART_CONTROL_BYTES;
+export const hartEngineBytes = (memoryBytes: number, harts = 1): number =>
+  hartAreaBytes(decodedBlocks(memoryBytes, harts)) - HART_CONTROL_BYTES;
 
 const WASM_PAGE = 65536;
 

@@ -1,3 +1,6 @@
 export { compileEngine, hartEngineBytes } from './engine.ts';
+export { type HartCounts, hartCounts } from './hart-block.ts';
 export { Machine, type MachineExit, type MachineOptions } from './machine.ts';
 export { type Disk, MAX_DISKS } from './platform.ts';
+export type { ThreadOptions } from './processor.ts';
+export { Sibling } from './sibling.ts';

@@ -2,33 +2,28 @@ import { HostClock } from '../devices/clock.ts';
 import { HostTarget } from '../devices/htif.ts';
 import type { Finish } from '../devices/test-finisher.ts';
 import { VIRTIO_BALLOON_F } from '../devices/virtio/balloon.ts';
-import { Hart } from '../engine/hart.ts';
-import { EXIT } from '../engine/state.ts';
-import type { Translation, Translator } from '../engine/translate/translations.ts';
+import type { Hart } from '../engine/hart.ts';
+import type { Translation } from '../engine/translate/translations.ts';
 import { type BootPlan, loadBoot, planBoot } from '../firmware/boot.ts';
 import type { ImageSource } from '../firmware/image-error.ts';
 import { EXTENSIONS, EXTENSIONS_WITHOUT_SSTC } from '../firmware/isa-string.ts';
-import { Sbi } from '../firmware/sbi/sbi.ts';
-import { StealTime } from '../firmware/sbi/sta.ts';
-import { HART_STATE, type HartState, type ResetType, type SbiPlatform } from '../firmware/sbi/types.ts';
 import { virtDeviceTree } from '../firmware/virt-tree.ts';
-import { FaultHandler } from '../memory/fault.ts';
-import type { Guest } from '../memory/guest.ts';
-import { GuestMemory } from '../memory/guest-memory.ts';
-import { HART_REQUEST_CONTROL, PAGE_SIZE } from '../memory/layout.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import { HART_REQUEST_CONTROL, HART_REQUEST_SERVICE } from '../memory/layout.ts';
 import {
   BALLOON_DEFLATE_ON_OOM,
   BALLOON_DRIVER,
   BALLOON_REPORTING,
   GUEST_BALLOON_ACTUAL,
   GUEST_BALLOON_FLAGS,
+  GUEST_SIBLINGS_HALT,
 } from '../memory/layout-guest.ts';
-import { HartControl } from '../memory/shootdown.ts';
-import type { SlotStore } from '../memory/swap.ts';
 import { GuestBalloon } from './balloon.ts';
-import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
+import { HartBlock, timeOrigin } from './hart-block.ts';
 import { InputQueue } from './input.ts';
-import { type Disk, Platform } from './platform.ts';
+import { MailboxServer, type Services } from './mailbox.ts';
+import { type Disk, deviceRead, deviceWrite, Platform } from './platform.ts';
+import { type Around, Processor, type ThreadOptions } from './processor.ts';
 
 /** How a guest ended its machine. */
 export type MachineExit =
@@ -36,20 +31,7 @@ export type MachineExit =
   | { readonly kind: 'reset'; readonly failure: boolean }
   | { readonly kind: 'status'; readonly status: number };
 
-export interface MachineOptions {
-  readonly wasmMemory: WebAssembly.Memory;
-  /** The engine for that memory (`compileEngine`). */
-  readonly engine: WebAssembly.Module;
-  /** Translates hot guest code; without it all is interpreted. */
-  readonly translator?: Translator | undefined;
-  /** The guest, attached by this thread. */
-  readonly guest: Guest;
-  /** This thread's access to the swap. */
-  readonly store?: SlotStore;
-  /** A monotonic clock in milliseconds. */
-  readonly now: () => number;
-  /** Processor time that this thread has had, milliseconds: what is missing of `now` is reported as steal time. */
-  readonly processorTime?: () => number;
+export interface MachineOptions extends ThreadOptions {
   /** Nanoseconds since 1970. */
   readonly wallClockNs: () => bigint;
   readonly random: (target: Uint8Array) => void;
@@ -66,64 +48,46 @@ export interface MachineOptions {
   readonly log: (error: Error) => void;
 }
 
-/** Instructions executed between two looks at the clock: a few milliseconds. */
-const BUDGET = 400_000;
 /** Time between two requests for balloon statistics, milliseconds. */
 const STATISTICS_MS = 1000;
 const RNG_SEED_BYTES = 48;
+/** Time between two looks at the host-target interface while the first hart waits and others may write there. */
+const HOST_TARGET_MS = 5;
 
 /**
- * One virtual machine: hart, memory, devices, firmware. It belongs to one thread, which calls `run` again and again and
- * sleeps as it likes in between; outside of `run` the hart is parked.
+ * One virtual machine: its first hart, memory, devices, firmware. It belongs to one thread, which calls `run` again and
+ * again and sleeps as it likes in between; outside of `run` the hart is parked. The other harts (`Sibling`) have threads of
+ * their own.
  */
 export class Machine {
   /** How the guest ended; undefined while it goes on. */
   exit: MachineExit | undefined;
   readonly #options: MachineOptions;
-  readonly #hart: Hart;
-  readonly #control: HartControl;
+  readonly #processor: Processor;
   readonly #memory: GuestMemory;
   readonly #clock: HostClock;
   readonly #platform: Platform;
-  readonly #sbi: Sbi;
-  readonly #stealTime: StealTime;
+  readonly #mailboxes: MailboxServer;
+  /** The parts of the other harts' control blocks that are the machine's. */
+  readonly #siblings: readonly HartBlock[];
+  readonly #siblingNumbers: readonly number[];
+  readonly #plan: BootPlan;
   readonly #hostTarget: HostTarget | undefined;
   readonly #input: InputQueue;
-  #hartState: HartState = HART_STATE.STARTED;
+  readonly #around: Around;
   #statisticsDue = 0;
 
   /** @throws ImageError and what the memory manager throws when the images don't fit. */
   constructor(options: MachineOptions) {
     this.#options = options;
     const { guest, now, output, log } = options;
-    const { memory } = guest;
-    this.#clock = new HostClock(now);
-    this.#control = new HartControl(guest, 0, () => this.#hart.flush());
-    const faults = new FaultHandler(this.#control, { store: options.store, now });
-    this.#hart = new Hart({
-      memory: options.wasmMemory,
-      engine: options.engine,
-      constants: MEMORY_CONSTANTS,
-      id: 0,
-      area: guest.hartArea(0),
-      decodedBlocks: decodedBlocks(guest.pages * PAGE_SIZE),
-      npt: guest.nptAddress,
-      ramPages: guest.pages,
-      frameTable: memory.frameTable * 4,
-      zeroFrame: memory.zeroFrame,
-      translator: options.translator,
-      environment: {
-        now: () => this.#clock.ticks(),
-        nestedFault: (gfn, write) => faults.fault(gfn, write),
-        deviceRead: (address, bytes) => this.#platform.read(address, bytes),
-        deviceWrite: (address, bytes, value) => this.#platform.write(address, bytes, value),
-      },
-    });
-    this.#memory = new GuestMemory(faults);
-    this.#memory.onWrite = (mfn, offset, length) => this.#hart.codeWritten(mfn, offset, length);
+    this.#clock = HostClock.start(now, timeOrigin(guest));
+    const services = this.#services();
+    this.#processor = new Processor({ ...options, hart: 0, clock: this.#clock, services });
+    this.#memory = this.#processor.memory;
     this.#platform = new Platform({
-      clock: this.#clock,
-      harts: [this.#hart],
+      aclint: this.#processor.aclint,
+      harts: this.#processor.lines,
       ram: this.#memory,
       wallClockNs: options.wallClockNs,
       random: options.random,
@@ -135,32 +99,80 @@ export class Machine {
       log,
     });
     this.#input = new InputQueue((bytes) => this.#platform.receive(bytes));
-    this.#stealTime = new StealTime(this.#memory, 1);
-    this.#sbi = new Sbi(this.#sbiPlatform());
-    this.#control.unpark();
-    const plan = this.#boot();
-    this.#control.park();
-    const { htif } = plan;
+    this.#mailboxes = new MailboxServer(guest, services);
+    this.#siblingNumbers = guest.allHarts.slice(1);
+    this.#siblings = this.#siblingNumbers.map((hart) => new HartBlock(guest, hart));
+    const { control } = this.#processor;
+    control.unpark();
+    this.#plan = this.#boot();
+    control.park();
+    const { htif } = this.#plan;
     if (htif !== undefined) {
       this.#hostTarget = new HostTarget({ ram: this.#memory, ...htif, output, input: () => this.#input.take(), log });
     }
+    this.#around = {
+      begin: () => {
+        this.#input.offer();
+        this.#everySecond();
+      },
+      before: (requests) => this.#before(requests),
+      after: () => this.#serveHostTarget(),
+      ended: () => this.exit !== undefined,
+    };
   }
 
-  /** Instructions executed so far. */
+  /** Instructions executed so far by the first hart. */
   get instructions(): number {
-    return this.#hart.retired;
+    return this.hart.retired;
   }
 
-  /** The hart, for debuggers and tests. */
+  /** The first hart, for debuggers and tests. */
   get hart(): Hart {
-    return this.#hart;
+    return this.#processor.hart;
   }
 
   /** Milliseconds until something happens by itself, after `run` has returned `wait`. Infinity: nothing will. */
   get waitMs(): number {
-    const ticks = Math.min(this.#platform.aclint.nextDeadline(), this.#hart.timer);
-    const untilStatistics = this.#platform.balloon?.attached ? this.#statisticsDue - this.#options.now() : Infinity;
-    return Math.max(0, Math.min(this.#clock.msUntil(ticks), this.#platform.rtc.msToAlarm(), untilStatistics));
+    const { balloon, rtc } = this.#platform;
+    const untilStatistics = balloon?.attached ? this.#statisticsDue - this.#options.now() : Infinity;
+    // A sibling that ends the machine by a word in its memory tells nobody.
+    const untilLook = this.#hostTarget !== undefined && this.#siblings.length > 0 ? HOST_TARGET_MS : Infinity;
+    const untilTimer = this.#clock.msUntil(this.#processor.nextTimer);
+    return Math.max(0, Math.min(untilTimer, rtc.msToAlarm(), untilStatistics, untilLook));
+  }
+
+  /**
+   * Has the other harts stand still and serves them until they do; then time stands still as well. Before the first `start`
+   * they do so by themselves as soon as their threads are ready.
+   * @returns false if one does not yet: call again, at the latest when the hart's WAKE word is raised
+   */
+  halt(): boolean {
+    const { guest } = this.#options;
+    if (guest.get(GUEST_SIBLINGS_HALT) === 0) {
+      guest.set(GUEST_SIBLINGS_HALT, 1);
+      guest.request(HART_REQUEST_CONTROL, this.#siblingNumbers);
+    }
+    this.#unparked(() => this.#mailboxes.serve());
+    if (!this.#siblings.every((sibling) => sibling.halted)) return false;
+    this.#clock.halt();
+    return true;
+  }
+
+  /** Lets the other harts and time go on after `halt`. */
+  resume(): void {
+    const { guest } = this.#options;
+    this.#clock.resume();
+    guest.set(GUEST_SIBLINGS_HALT, 0);
+    for (const hart of this.#siblingNumbers) guest.wake(hart);
+  }
+
+  /** Starts the harts that start together with the first one, once `halt` has said that all are there. */
+  start(): void {
+    const { mode, pc, a1, a2 } = this.#plan;
+    if (mode === 'M') {
+      for (const sibling of this.#siblings) sibling.start({ mode, pc: BigInt(pc), a1: BigInt(a1), a2: BigInt(a2) });
+    }
+    this.resume();
   }
 
   /**
@@ -170,22 +182,9 @@ export class Machine {
    * @throws GuestStoppedError and the errors of memory and swap
    */
   run(deadlineMs: number): 'slice' | 'wait' | 'stopped' {
-    this.#control.unpark();
-    try {
-      this.#input.offer();
-      this.#everySecond();
-      const { now, processorTime } = this.#options;
-      const start = now() - (processorTime?.() ?? 0);
-      const result = this.#loop(deadlineMs);
-      this.#platform.uart.flush();
-      if (processorTime !== undefined) {
-        const stolen = now() - processorTime() - start;
-        if (stolen > 0) this.#stealTime.add(0, BigInt(Math.round(stolen * 1e6)));
-      }
-      return result;
-    } finally {
-      this.#control.park();
-    }
+    const result = this.#processor.run(deadlineMs, this.#around);
+    this.#platform.uart.flush();
+    return result;
   }
 
   /** Console input; what the guest does not take yet is kept. */
@@ -195,61 +194,34 @@ export class Machine {
 
   /** A translation that the translator had put off. */
   install(key: string, translation: Translation): void {
-    this.#hart.install(key, translation);
+    this.hart.install(key, translation);
   }
 
   resize(columns: number, rows: number): void {
-    this.#control.unpark();
-    this.#platform.console?.resize(columns, rows);
-    this.#control.park();
+    this.#unparked(() => this.#platform.console?.resize(columns, rows));
   }
 
   /** Copies guest memory. @throws GuestAddressError */
   read(gpa: number, target: Uint8Array): void {
-    this.#control.unpark();
+    this.#unparked(() => this.#memory.read(gpa, target));
+  }
+
+  #unparked(action: () => void): void {
+    const { control } = this.#processor;
+    control.unpark();
     try {
-      this.#memory.read(gpa, target);
+      action();
     } finally {
-      this.#control.park();
+      control.park();
     }
   }
 
-  haltClock(): void {
-    this.#clock.halt();
-  }
-
-  resumeClock(): void {
-    this.#clock.resume();
-  }
-
-  #loop(deadlineMs: number): 'slice' | 'wait' | 'stopped' {
-    const { aclint, rtc } = this.#platform;
-    for (;;) {
-      aclint.update();
-      this.#hart.updateTimer();
-      rtc.update();
-      if ((this.#control.takeRequests() & HART_REQUEST_CONTROL) !== 0) this.#controlRequested();
-      const timers = Math.min(aclint.nextDeadline(), this.#clock.ticks() + rtc.msToAlarm() * 10_000);
-      let reason = this.#hart.run(BUDGET, timers);
-      // Hypercalls come in numbers: the guest goes on at once, within the same budget.
-      while (reason === EXIT.hypercall && this.#hypercall()) reason = this.#hart.resume();
-      this.#serveHostTarget();
-      if (this.exit !== undefined) return 'stopped';
-      if (reason === EXIT.wfi || this.#hartState !== HART_STATE.STARTED) {
-        aclint.update();
-        this.#hart.updateTimer();
-        if (this.#hartState === HART_STATE.STOPPED) return 'wait';
-        if (!this.#hart.hasPendingInterrupt) return 'wait';
-        this.#hartState = HART_STATE.STARTED;
-      }
-      if (this.#options.now() >= deadlineMs) return 'slice';
-    }
-  }
-
-  /** False if the hart does not go on behind the call. */
-  #hypercall(): boolean {
-    this.#hart.pc += 4n;
-    return this.#sbi.call(this.#hart) && this.#hartState === HART_STATE.STARTED;
+  #before(requests: number): number {
+    const { rtc } = this.#platform;
+    if ((requests & HART_REQUEST_CONTROL) !== 0) this.#controlRequested();
+    if ((requests & HART_REQUEST_SERVICE) !== 0) this.#mailboxes.serve();
+    rtc.update();
+    return this.#clock.ticks() + rtc.msToAlarm() * 10_000;
   }
 
   #serveHostTarget(): void {
@@ -262,7 +234,7 @@ export class Machine {
     else if (finish.kind === 'pass') this.exit = { kind: 'poweroff' };
     else this.exit = { kind: 'status', status: finish.code };
     // The device access that ended the machine is followed by a look at the request word.
-    this.#options.guest.request(HART_REQUEST_CONTROL);
+    this.#options.guest.request(HART_REQUEST_CONTROL, [0]);
   }
 
   /** Something in the guest block has changed, such as the balloon's target. */
@@ -301,7 +273,7 @@ export class Machine {
       deviceTree: (place) =>
         virtDeviceTree({
           memoryBytes: this.#memory.size,
-          harts: 1,
+          harts: this.#options.guest.harts,
           extensions,
           bootargs: append,
           initrd: place,
@@ -310,39 +282,17 @@ export class Machine {
         }),
     });
     loadBoot(this.#memory, plan);
-    if (plan.mode === 'M') this.#hart.resetMachineMode(BigInt(plan.pc));
-    else this.#hart.resetSupervisorMode(BigInt(plan.pc));
-    this.#hart.setX(10, BigInt(plan.a0));
-    this.#hart.setX(11, BigInt(plan.a1));
-    this.#hart.setX(12, BigInt(plan.a2));
+    const { mode, pc, a1, a2 } = plan;
+    this.#processor.start({ mode, pc: BigInt(pc), a1: BigInt(a1), a2: BigInt(a2) });
     return plan;
   }
 
-  #sbiPlatform(): SbiPlatform {
-    const hart = this.#hart;
+  /** What harts of other threads want as well. */
+  #services(): Services {
     return {
-      hartCount: 1,
-      ram: this.#memory,
-      stealTime: this.#stealTime,
-      setTimer: (_hart, deadline) => hart.setTimer(deadline),
-      sendIpi: () => hart.raiseSoftwareInterrupt(),
-      // Stores to code are seen at once, so that a remote fence.i has no more to do than the other kind.
-      remoteFence: () => hart.flush(),
-      hartState: () => this.#hartState,
-      startHart: () => {
-        this.#hartState = HART_STATE.STARTED;
-      },
-      stopHart: () => {
-        this.#hartState = HART_STATE.STOPPED;
-      },
-      suspendHart: (_hart, resume) => {
-        this.#hartState = HART_STATE.SUSPENDED;
-        if (resume === undefined) return;
-        hart.resetSupervisorMode(resume.pc);
-        hart.setX(10, BigInt(hart.id));
-        hart.setX(11, resume.opaque);
-      },
-      reset: (type: ResetType, failure: boolean) => {
+      deviceRead: (address, bytes) => deviceRead(this.#platform.bus, address, bytes),
+      deviceWrite: (address, bytes, value) => deviceWrite(this.#platform.bus, address, bytes, value),
+      reset: (type, failure) => {
         this.exit = type === 'shutdown' && !failure ? { kind: 'poweroff' } : { kind: 'reset', failure };
       },
       consoleWrite: (bytes) => {

@@ -1,7 +1,6 @@
-import { Aclint } from '../devices/aclint.ts';
+import type { Aclint } from '../devices/aclint.ts';
 import type { BlockBackend } from '../devices/block/backend.ts';
 import { Bus, BusError } from '../devices/bus.ts';
-import type { Clock } from '../devices/clock.ts';
 import { GoldfishRtc } from '../devices/goldfish-rtc.ts';
 import type { GuestRam } from '../devices/guest-ram.ts';
 import type { HartLines } from '../devices/hart-lines.ts';
@@ -23,7 +22,8 @@ export interface Disk {
 }
 
 export interface PlatformOptions {
-  readonly clock: Clock;
+  readonly aclint: Aclint;
+  /** The interrupt inputs of hart 0, 1, ... */
   readonly harts: readonly HartLines[];
   readonly ram: GuestRam;
   readonly wallClockNs: () => bigint;
@@ -44,7 +44,6 @@ export const MAX_DISKS = VIRTIO_SLOTS - FIXED_SLOTS;
 /** All devices of a virtual machine on one bus, at the places where QEMU's `virt` has them. */
 export class Platform {
   readonly bus = new Bus();
-  readonly aclint: Aclint;
   readonly uart: Uart16550;
   readonly rtc: GoldfishRtc;
   readonly console: VirtioConsole | undefined;
@@ -65,13 +64,12 @@ export class Platform {
       throw new RangeError(`${disks.length} disks: a guest can have ${MAX_DISKS} at most`);
     }
     const plic = new Plic(options.harts);
-    this.aclint = new Aclint({ clock: options.clock, harts: options.harts });
     this.uart = new Uart16550({ irq: plic.line(UART.irq), output: outputOf((bytes) => this.uart.receive(bytes)) });
     this.#receive = (bytes) => this.uart.receive(bytes);
     this.rtc = new GoldfishRtc(options.wallClockNs, plic.line(GOLDFISH_RTC.irq));
     bus.map(TEST_FINISHER.base, TEST_FINISHER.size, new TestFinisher(options.finish));
     bus.map(GOLDFISH_RTC.base, GOLDFISH_RTC.size, this.rtc);
-    bus.map(ACLINT.base, ACLINT.size, this.aclint);
+    bus.map(ACLINT.base, ACLINT.size, options.aclint);
     bus.map(PLIC.base, PLIC.size, plic);
     bus.map(UART.base, UART.size, this.uart);
     if (!options.virtio) return;
@@ -97,25 +95,25 @@ export class Platform {
   receive(bytes: Uint8Array): number {
     return this.#receive(bytes);
   }
+}
 
-  /** Undefined where no device answers. */
-  read(address: bigint, bytes: number): bigint | undefined {
-    try {
-      return this.bus.read(Number(address), bytes as 1 | 2 | 4 | 8);
-    } catch (error) {
-      if (error instanceof BusError) return undefined;
-      throw error;
-    }
+/** A load from a device; undefined where none answers. */
+export function deviceRead(bus: Bus, address: bigint, bytes: number): bigint | undefined {
+  try {
+    return bus.read(Number(address), bytes as 1 | 2 | 4 | 8);
+  } catch (error) {
+    if (error instanceof BusError) return undefined;
+    throw error;
   }
+}
 
-  /** False where no device answers. */
-  write(address: bigint, bytes: number, value: bigint): boolean {
-    try {
-      this.bus.write(Number(address), bytes as 1 | 2 | 4 | 8, value);
-      return true;
-    } catch (error) {
-      if (error instanceof BusError) return false;
-      throw error;
-    }
+/** A store to a device; false where none answers. */
+export function deviceWrite(bus: Bus, address: bigint, bytes: number, value: bigint): boolean {
+  try {
+    bus.write(Number(address), bytes as 1 | 2 | 4 | 8, value);
+    return true;
+  } catch (error) {
+    if (error instanceof BusError) return false;
+    throw error;
   }
 }

@@ -30,6 +30,7 @@ import {
   GUEST_PAGES,
   GUEST_RUNNING,
   GUEST_SHARES,
+  GUEST_SIBLINGS_HALT,
   GUEST_SLOT,
   GUEST_STATE,
   GUEST_STOPPING,
@@ -120,15 +121,20 @@ export class Guest {
     return this.npt * 4;
   }
 
-  /** Sets bits in the REQUEST word of each hart, and wakes those that sleep. */
-  request(bits: number): void {
-    const { i32 } = this.memory;
-    for (let hart = 0; hart < this.harts; hart++) {
-      const control = this.hartArea(hart) >>> 2;
-      Atomics.or(i32, control + HART_REQUEST_BYTE / 4, bits);
-      Atomics.add(i32, control + HART_WAKE_BYTE / 4, 1);
-      Atomics.notify(i32, control + HART_WAKE_BYTE / 4);
+  /** Sets bits in the REQUEST word of harts, by default of all, and wakes those that sleep. */
+  request(bits: number, harts: readonly number[] = this.allHarts): void {
+    for (const hart of harts) {
+      Atomics.or(this.memory.i32, (this.hartArea(hart) + HART_REQUEST_BYTE) >>> 2, bits);
+      this.wake(hart);
     }
+  }
+
+  /** Has a hart that sleeps look at everything again. */
+  wake(hart: number): void {
+    const { i32 } = this.memory;
+    const word = (this.hartArea(hart) + HART_WAKE_BYTE) >>> 2;
+    Atomics.add(i32, word, 1);
+    Atomics.notify(i32, word);
   }
 
   /** Tells the harts to come to an end; those that wait for memory throw GuestStoppedError. */
@@ -201,6 +207,7 @@ export function createGuest(memory: MachineMemory, options: GuestOptions): Guest
     i32[block + GUEST_OVERHEAD] = before - i32[HEADER_HEAP_FREE]!;
     i32[block + GUEST_DOMAIN] = options.domain ?? 0;
     i32[block + GUEST_BALLOON_MANUAL] = -1;
+    i32[block + GUEST_SIBLINGS_HALT] = 1;
     i32.fill(-1, block + GUEST_BALLOON_STATISTICS, block + GUEST_BALLOON_STATISTICS + BALLOON_STATISTICS);
     const encoded = new Uint8Array(GUEST_NAME_BYTES);
     new TextEncoder().encodeInto(name, encoded);

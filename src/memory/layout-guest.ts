@@ -37,6 +37,11 @@ export const GUEST_DOMAIN = 11;
 /** Number of its harts that wait because there is no frame for them. */
 export const GUEST_STARVED = 12;
 
+/** 1: the harts behind the first one are to stand still; so they do until the first one has seen that they are there. */
+export const GUEST_SIBLINGS_HALT = 13;
+/** Host time at which the guest's time was 0, a 64-bit floating-point number (see the machine's clock). */
+export const GUEST_TIME_ORIGIN = 14;
+
 /** GUEST_STATE: runs, or is paused. */
 export const GUEST_RUNNING = 1;
 /** GUEST_STATE: its harts are to come to an end; faults that would wait throw instead. */

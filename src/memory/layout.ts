@@ -185,12 +185,20 @@ export const HART_SHOOTDOWN_REQ_BYTE = 8;
 export const HART_SHOOTDOWN_ACK_BYTE = 12;
 /** WAKE: futex word that a sleeping hart waits on; raise it and notify. */
 export const HART_WAKE_BYTE = 16;
-/** REQUEST bit 0: look at the interrupt lines. */
+/** First byte of the part of the control block that is the machine's. */
+export const HART_MACHINE_BYTE = 24;
+/** REQUEST bit 0: look at the interrupt lines and timers. */
 export const HART_REQUEST_INTERRUPT = 1 << 0;
 /** REQUEST bit 1: flush the TLBs, then acknowledge SHOOTDOWN_REQ. */
 export const HART_REQUEST_SHOOTDOWN = 1 << 1;
 /** REQUEST bit 2: a message waits, or the guest block has changed (balloon target, state). */
 export const HART_REQUEST_CONTROL = 1 << 2;
+/** REQUEST bit 3: another hart has sent a supervisor software interrupt. */
+export const HART_REQUEST_IPI = 1 << 3;
+/** REQUEST bit 4: start at the place that stands in the control block. */
+export const HART_REQUEST_START = 1 << 4;
+/** REQUEST bit 5: (first hart) another hart waits for a device. */
+export const HART_REQUEST_SERVICE = 1 << 5;
 /** STATE: the hart executes instructions, or is inside of a fault; it acknowledges when it polls. */
 export const HART_RUNNING = 0;
 /** STATE: the hart uses no translation now, and looks for shootdowns before it uses one; it counts as acknowledged. */

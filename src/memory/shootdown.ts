@@ -17,6 +17,7 @@ import {
   HART_SHOOTDOWN_ACK_BYTE,
   HART_SHOOTDOWN_REQ_BYTE,
   HART_STATE_BYTE,
+  HART_WAKE_BYTE,
 } from './layout.ts';
 import { COUNT_SHOOTDOWNS, GUEST_ENDED, GUEST_STATE } from './layout-guest.ts';
 
@@ -24,6 +25,7 @@ const REQUEST = HART_REQUEST_BYTE / 4;
 const STATE = HART_STATE_BYTE / 4;
 const REQ = HART_SHOOTDOWN_REQ_BYTE / 4;
 const ACK = HART_SHOOTDOWN_ACK_BYTE / 4;
+const WAKE = HART_WAKE_BYTE / 4;
 
 /** Milliseconds after which a hart that does not answer is reported. */
 export const SHOOTDOWN_TIMEOUT_MS = 5000;
@@ -133,6 +135,18 @@ export class HartControl {
       Atomics.store(this.#i32, this.#control + STATE, HART_RUNNING);
       this.#acknowledge();
     }
+  }
+
+  /** The state of the WAKE word, for `doze`. */
+  get wakeups(): number {
+    return Atomics.load(this.#i32, this.#control + WAKE);
+  }
+
+  /** Parks until somebody wakes the hart (or has since `wakeups` was looked at), or for some milliseconds. */
+  doze(wakeups: number, ms: number): void {
+    this.park();
+    Atomics.wait(this.#i32, this.#control + WAKE, wakeups, ms);
+    this.unpark();
   }
 
   /** To be called where no translation is in use: serves a shootdown that waits. One atomic load when there is none. */

@@ -20,7 +20,7 @@ export class RecordedHart implements HartLines {
     this.mip = level ? this.mip | (1 << bit) : this.mip & ~(1 << bit);
   }
 
-  has(bit: number): boolean {
+  isPending(bit: number): boolean {
     return (this.mip & (1 << bit)) !== 0;
   }
 }

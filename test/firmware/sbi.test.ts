@@ -29,9 +29,12 @@ function setUp(options: { readonly harts?: number; readonly stealTime?: boolean 
     ram,
     setTimer: (hart: number, deadline: bigint) => done.push(['timer', hart, deadline]),
     sendIpi: (hart: number) => done.push(['ipi', hart]),
-    remoteFence: (hart: number, fence: RemoteFence) => done.push(['fence', hart, fence]),
+    remoteFence: (fenced: readonly number[], fence: RemoteFence) => done.push(['fence', fenced, fence]),
     hartState: (hart: number) => states[hart]!,
-    startHart: (hart: number, entry: HartEntry) => done.push(['start', hart, entry]),
+    startHart: (hart: number, entry: HartEntry) => {
+      done.push(['start', hart, entry]);
+      return true;
+    },
     stopHart: (hart: number) => done.push(['stop', hart]),
     suspendHart: (hart: number, resume?: HartEntry) => done.push(['suspend', hart, resume]),
     reset: (type, failure) => done.push(['reset', type, failure]),
@@ -132,10 +135,10 @@ test('RFENCE', () => {
   assert.deepEqual(call(EID.RFENCE!, 1, 1, 0, 0, 0), ok());
   assert.deepEqual(call(EID.RFENCE!, 2, 1, 0, 5, ALL_ONES, 7), ok());
   assert.deepEqual(done, [
-    ['fence', 0, { kind: 'fence.i' }],
-    ['fence', 1, { kind: 'sfence.vma', range: { start: 0x1000n, size: 0x2000n } }],
-    ['fence', 0, { kind: 'sfence.vma' }],
-    ['fence', 0, { kind: 'sfence.vma', asid: 7n }],
+    ['fence', [0], { kind: 'fence.i' }],
+    ['fence', [1], { kind: 'sfence.vma', range: { start: 0x1000n, size: 0x2000n } }],
+    ['fence', [0], { kind: 'sfence.vma' }],
+    ['fence', [0], { kind: 'sfence.vma', asid: 7n }],
   ]);
   assert.deepEqual(call(EID.RFENCE!, 1, 4, 0, 0, 0), error('INVALID_PARAM'));
   assert.deepEqual(call(EID.RFENCE!, 3, 1, 0, 0, 0), error('NOT_SUPPORTED'));

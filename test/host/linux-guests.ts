@@ -1,5 +1,5 @@
 /** Linux guests for tests: Debian's kernel, and a shell that is given commands. */
-import { prepareGuestImage, prepareInitramfs } from '../../src/guest/index.ts';
+import { type GuestFile, type InitramfsOptions, prepareGuestImage, prepareInitramfs } from '../../src/guest/index.ts';
 import type { Guest, GuestOptions, Host } from '../../src/index.ts';
 
 /** Time that a boot may take on a slow and busy machine, milliseconds. */
@@ -8,10 +8,12 @@ export const BOOT_MS = 240_000;
 /** The shell's prompt; it asks the terminal where its cursor is. */
 export const PROMPT = /# (?:\S\[6n)?$/;
 
-/** Paths of Debian's kernel and an initial file system with a shell, or a script, as its work. */
-export async function linuxFiles(script?: string): Promise<{ kernel: string; initrd: string }> {
+/** Paths of Debian's kernel and an initial file system with a shell, or a script, as its work, and with more files. */
+export async function linuxFiles(
+  options: Pick<InitramfsOptions, 'script' | 'files'> = {},
+): Promise<{ kernel: string; initrd: string }> {
   const image = await prepareGuestImage();
-  const initramfs = await prepareInitramfs(image, script === undefined ? {} : { script });
+  const initramfs = await prepareInitramfs(image, options);
   return { kernel: image.kernelPath, initrd: initramfs.path };
 }
 
@@ -25,10 +27,14 @@ export class ShellGuest {
   }
 
   /** Starts a guest and waits for its shell. */
-  static async start(host: Host, options: Omit<GuestOptions, 'kernel' | 'initrd'>): Promise<ShellGuest> {
+  static async start(
+    host: Host,
+    options: Omit<GuestOptions, 'kernel' | 'initrd'>,
+    files: readonly GuestFile[] = [],
+  ): Promise<ShellGuest> {
     const guest = await host.start({
       append: 'console=ttyS0 quiet panic=-1',
-      ...(await linuxFiles()),
+      ...(await linuxFiles({ files })),
       ...options,
     });
     await guest.console.until(PROMPT, BOOT_MS);

@@ -19,6 +19,8 @@ test('names are unique, and a match lies inside of its mask', () => {
 test('no word is two instructions', () => {
   for (const [index, a] of INSTRUCTIONS.entries()) {
     for (const b of INSTRUCTIONS.slice(index + 1)) {
+      // A hint is one word of another instruction.
+      if (a.name === 'fence' && b.name === 'pause') continue;
       assert.notEqual((a.match ^ b.match) & a.mask & b.mask, 0, `${a.name} and ${b.name} overlap`);
     }
   }

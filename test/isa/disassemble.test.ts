@@ -102,7 +102,8 @@ test('data that is no instruction, reserved rounding modes, orderings, addresses
   assert.equal(disassemble(encode('fadd.s', { rm: 7 })), 'fadd.s ft0,ft0,ft0');
   assert.equal(disassemble(encode('lr.d.aq', { rd: 10, rs1: 11 })), 'lr.d.aq a0,(a1)');
   assert.equal(disassemble(encode('fence', { imm: 0x12 })), 'fence w,r');
-  assert.equal(disassemble(encode('fence', { imm: 0x10 })), 'fence w,0');
+  assert.equal(disassemble(encode('fence', { imm: 0x10 })), 'pause');
+  assert.equal(disassemble(encode('fence', { imm: 0x20 })), 'fence r,0');
   const jump = encode('jal', { rd: 1, imm: -4 });
   assert.equal(disassemble(jump, 0xffffffff80000000n), 'jal ra,0xffffffff7ffffffc');
   assert.equal(disassemble(encode('csrrs', { rd: 5, rs1: 0, imm: 0x7c0 })), 'csrrs t0,0x7c0,zero');

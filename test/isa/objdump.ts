@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { requireDebian } from '../../scripts/debian.ts';
 import { isCompressed } from '../../src/isa/decode.ts';
 
-const ARCHITECTURE = 'rv64imafdc_zicsr_zifencei_zba_zbb_zbs_sstc';
+const ARCHITECTURE = 'rv64imafdc_zicsr_zifencei_zihintpause_zba_zbb_zbs_sstc';
 
 /** What binutils' objdump says of instructions that stand behind each other from address 0 on: one line each. */
 export function objdump(instructions: readonly number[]): string[] {

@@ -6,6 +6,7 @@ import { createGuest, Guest } from '../../src/memory/guest.ts';
 import { HART_REQUEST_CONTROL } from '../../src/memory/layout.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { Assembler, R } from '../engine/assembler.ts';
+import { kernelImage } from './kernel-image.ts';
 
 const MIB = 2 ** 20;
 const WASM_PAGE = 65536;
@@ -58,18 +59,6 @@ function setUp(program: Assembler, mode: 'M' | 'S', more: Partial<MachineOptions
     }
   };
   return { machine, guest, output: () => printed, settle };
-}
-
-/** A flat image with the header that Linux's have: 64 bytes, of which the first jumps behind it. */
-function kernelImage(code: Uint8Array): Uint8Array {
-  const image = new Uint8Array(64 + code.length);
-  const view = new DataView(image.buffer);
-  image.set(new Assembler().i('jal', { rd: 0, imm: 64 }).finish());
-  view.setBigUint64(8, 0x20_0000n, true);
-  view.setBigUint64(16, BigInt(image.length), true);
-  image.set(Buffer.from('RSC\x05', 'latin1'), 56);
-  image.set(code, 64);
-  return image;
 }
 
 const at = (a: Assembler, register: number, address: number): Assembler =>

@@ -145,6 +145,7 @@ function observe(instruction: Instruction): Effects {
     sret: leave,
     wfi: leave,
     fence: () => {},
+    pause: leave,
     fenceI: leave,
     sfenceVma: leave,
   };

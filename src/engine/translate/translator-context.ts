@@ -395,6 +395,10 @@ export class TranslatorContext implements Context {
     this.#h.fence(i32.const(this.#decoded.operands.imm));
   }
 
+  pause(): void {
+    this.#notHere();
+  }
+
   fenceI(): void {
     this.#notHere();
   }

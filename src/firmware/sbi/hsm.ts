@@ -18,8 +18,7 @@ export const HSM: SbiExtension = {
         if (state === HART_STATE.STARTED || state === HART_STATE.START_PENDING) return failure('ALREADY_AVAILABLE');
         if (state !== HART_STATE.STOPPED) return failure('INVALID_PARAM');
         if (ramAddress(platform, pc, 0n, 2) === undefined) return failure('INVALID_ADDRESS');
-        platform.startHart(Number(hart), { pc, opaque });
-        return SUCCESS;
+        return platform.startHart(Number(hart), { pc, opaque }) ? SUCCESS : failure('ALREADY_AVAILABLE');
       },
     },
     {

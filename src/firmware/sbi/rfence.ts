@@ -28,7 +28,7 @@ export const RFENCE: SbiExtension = {
 function fence({ args: [mask, base], platform }: SbiCall, what: RemoteFence): SbiResult {
   const harts = selectedHarts(platform, mask, base);
   if (harts === undefined) return failure('INVALID_PARAM');
-  for (const hart of harts) platform.remoteFence(hart, what);
+  platform.remoteFence(harts, what);
   return SUCCESS;
 }
 

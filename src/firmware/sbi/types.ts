@@ -58,11 +58,11 @@ export interface SbiPlatform {
   setTimer(hart: number, deadline: bigint): void;
   /** Makes the hart's supervisor software interrupt pending. */
   sendIpi(hart: number): void;
-  /** Returns when the fence has been made, or is sure to be made before the hart's next instruction. */
-  remoteFence(hart: number, fence: RemoteFence): void;
+  /** Returns when every one of the harts has made the fence, or is sure to make it before its next instruction. */
+  remoteFence(harts: readonly number[], fence: RemoteFence): void;
   hartState(hart: number): HartState;
-  /** Starts a stopped hart. */
-  startHart(hart: number, entry: HartEntry): void;
+  /** Starts a stopped hart; false if another one does so already. */
+  startHart(hart: number, entry: HartEntry): boolean;
   /** Stops the calling hart: it executes nothing until it is started. */
   stopHart(hart: number): void;
   /** Suspends the calling hart until an interrupt; then it goes on after the call, or at `resume` if that is given. */

@@ -1,0 +1,119 @@
+import { HART_STATE, type HartState } from '../firmware/sbi/types.ts';
+import type { Guest } from '../memory/guest.ts';
+import { HART_MACHINE_BYTE, HART_REQUEST_START } from '../memory/layout.ts';
+import { GUEST_TIME_ORIGIN } from '../memory/layout-guest.ts';
+
+/** Places in the machine's part of a hart's control block, in bytes from the start of the hart area. */
+const HALTED = HART_MACHINE_BYTE;
+const STATE = HALTED + 4;
+const COUNTS = STATE + 4;
+const COMPARE = COUNTS + 4 * 8;
+const ENTRY = COMPARE + 8;
+/** The mailbox' part, up to the end of the control block. */
+export const MAILBOX_BYTE = ENTRY + 4 * 8;
+
+/** Where a hart starts: in S-mode as a firmware leaves it, or in M-mode as after a reset. */
+export interface StartEntry {
+  readonly mode: 'M' | 'S';
+  readonly pc: bigint;
+  /** Contents of a1 and a2; a0 is the hart's number. */
+  readonly a1: bigint;
+  readonly a2: bigint;
+}
+
+/** Counts of a hart. */
+export interface HartCounts {
+  readonly instructions: number;
+  /** Time that it executed instructions, milliseconds. */
+  readonly busyMs: number;
+}
+
+/**
+ * What the threads of a guest's harts know of each other: the machine's part of a hart's control block, in shared memory.
+ */
+export class HartBlock {
+  readonly hart: number;
+  readonly #guest: Guest;
+  readonly #i32: Int32Array;
+  readonly #i64: BigInt64Array;
+  readonly #f64: Float64Array;
+  readonly #area: number;
+
+  constructor(guest: Guest, hart: number) {
+    this.hart = hart;
+    this.#guest = guest;
+    this.#i32 = guest.memory.i32;
+    this.#i64 = new BigInt64Array(guest.memory.buffer);
+    this.#f64 = guest.memory.f64;
+    this.#area = guest.hartArea(hart);
+  }
+
+  /** State of hart state management. */
+  get state(): HartState {
+    return Atomics.load(this.#i32, (this.#area + STATE) >>> 2) as HartState;
+  }
+
+  set state(state: HartState) {
+    Atomics.store(this.#i32, (this.#area + STATE) >>> 2, state);
+  }
+
+  /** Whether its thread has seen that the hart is to stand still. */
+  get halted(): boolean {
+    return Atomics.load(this.#i32, (this.#area + HALTED) >>> 2) !== 0;
+  }
+
+  set halted(halted: boolean) {
+    Atomics.store(this.#i32, (this.#area + HALTED) >>> 2, halted ? 1 : 0);
+  }
+
+  /**
+   * Has the hart's thread start it.
+   * @returns false if the hart was not stopped, or another one starts it
+   */
+  start(entry: StartEntry): boolean {
+    const { STOPPED, START_PENDING } = HART_STATE;
+    if (Atomics.compareExchange(this.#i32, (this.#area + STATE) >>> 2, STOPPED, START_PENDING) !== STOPPED)
+      return false;
+    const at = (this.#area + ENTRY) / 8;
+    this.#i64[at] = entry.mode === 'M' ? 1n : 0n;
+    for (const [i, value] of [entry.pc, entry.a1, entry.a2].entries()) this.#i64[at + 1 + i] = BigInt.asIntN(64, value);
+    this.#guest.request(HART_REQUEST_START, [this.hart]);
+    return true;
+  }
+
+  /** What `start` has left, for the hart's thread when it is asked to start. */
+  get entry(): StartEntry {
+    const at = (this.#area + ENTRY) / 8;
+    const [pc, a1, a2] = [1, 2, 3].map((i) => BigInt.asUintN(64, this.#i64[at + i]!));
+    return { mode: this.#i64[at] === 1n ? 'M' : 'S', pc: pc!, a1: a1!, a2: a2! };
+  }
+
+  get counts(): HartCounts {
+    const at = (this.#area + COUNTS) / 8;
+    return { instructions: this.#f64[at]!, busyMs: this.#f64[at + 1]! };
+  }
+
+  set counts({ instructions, busyMs }: HartCounts) {
+    const at = (this.#area + COUNTS) / 8;
+    this.#f64[at] = instructions;
+    this.#f64[at + 1] = busyMs;
+  }
+
+  /** MTIMECMP: position in words. */
+  get compare(): number {
+    return (this.#area + COMPARE) >>> 2;
+  }
+}
+
+/** The number that the clocks of a guest's threads share. */
+export const timeOrigin = (guest: Guest): Float64Array =>
+  new Float64Array(guest.memory.buffer, (guest.block + GUEST_TIME_ORIGIN) * 4, 1);
+
+/** Counts of all harts of a guest together; any thread may look. */
+export function hartCounts(guest: Guest): HartCounts {
+  const all = guest.allHarts.map((hart) => new HartBlock(guest, hart).counts);
+  return {
+    instructions: all.reduce((sum, { instructions }) => sum + instructions, 0),
+    busyMs: all.reduce((sum, { busyMs }) => sum + busyMs, 0),
+  };
+}

@@ -1,0 +1,267 @@
+import { Aclint } from '../devices/aclint.ts';
+import type { Clock } from '../devices/clock.ts';
+import type { HartLines } from '../devices/hart-lines.ts';
+import { Hart } from '../engine/hart.ts';
+import { EXIT } from '../engine/state.ts';
+import type { Translator } from '../engine/translate/translations.ts';
+import { Sbi } from '../firmware/sbi/sbi.ts';
+import { StealTime } from '../firmware/sbi/sta.ts';
+import { HART_STATE, type HartEntry, type SbiPlatform } from '../firmware/sbi/types.ts';
+import { FaultHandler } from '../memory/fault.ts';
+import type { Guest } from '../memory/guest.ts';
+import { GuestMemory } from '../memory/guest-memory.ts';
+import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START, PAGE_SIZE } from '../memory/layout.ts';
+import { HartControl } from '../memory/shootdown.ts';
+import type { SlotStore } from '../memory/swap.ts';
+import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
+import { HartBlock, type StartEntry } from './hart-block.ts';
+import type { Services } from './mailbox.ts';
+import { RemoteLines } from './remote-lines.ts';
+
+/** What the thread of each hart is given. */
+export interface ThreadOptions {
+  readonly wasmMemory: WebAssembly.Memory;
+  /** The engine for that memory (`compileEngine`). */
+  readonly engine: WebAssembly.Module;
+  /** Translates hot guest code; without it all is interpreted. */
+  readonly translator?: Translator | undefined;
+  /** The guest, attached by this thread. */
+  readonly guest: Guest;
+  /** This thread's access to the swap. */
+  readonly store?: SlotStore;
+  /** A monotonic clock in milliseconds: the same for the threads of all harts. */
+  readonly now: () => number;
+  /** Processor time that this thread has had, milliseconds: what is missing of `now` is reported as steal time. */
+  readonly processorTime?: () => number;
+  /** Whether the processor keeps all orders of accesses but that of a store before a load, as x86-64 does. Default: no. */
+  readonly totalStoreOrder?: boolean;
+}
+
+export interface ProcessorOptions extends ThreadOptions {
+  readonly hart: number;
+  readonly clock: Clock;
+  /** Devices and the like: of this thread, or of the first hart's. */
+  readonly services: Services;
+}
+
+/** What else a thread does between the instructions of its hart. */
+export interface Around {
+  /** At the start of `run`, unparked. */
+  begin(): void;
+  /**
+   * Before instructions are executed.
+   * @param requests HART_REQUEST bits that others have set
+   * @returns time in ticks at which the hart has to stop
+   */
+  before(requests: number): number;
+  /** Behind them. */
+  after(): void;
+  /** Whether the machine has come to its end. */
+  ended(): boolean;
+}
+
+/** Instructions executed between two looks at the clock: a few milliseconds. */
+const BUDGET = 400_000;
+
+/** Time that a spinning hart is not executed, milliseconds. */
+const DOZE_MS = 0.1;
+
+/** One hart with what belongs to its thread alone: faults, timer, hypercalls. Outside of `run` it is parked. */
+export class Processor {
+  readonly hart: Hart;
+  readonly control: HartControl;
+  /** The guest's memory as this thread accesses it. */
+  readonly memory: GuestMemory;
+  readonly aclint: Aclint;
+  /** The interrupt inputs of all harts. */
+  readonly lines: readonly HartLines[];
+  readonly #options: ProcessorOptions;
+  readonly #faults: FaultHandler;
+  readonly #block: HartBlock;
+  readonly #sbi: Sbi;
+  readonly #stealTime: StealTime;
+  /** It has executed WFI, and there was no interrupt yet. */
+  #waiting = false;
+  /** Time in the present `run` in which the hart was not executed because it was spinning, milliseconds. */
+  #dozedMs = 0;
+  /** Where a hart that is suspended goes on, if not behind the call. */
+  #resume: HartEntry | undefined;
+
+  constructor(options: ProcessorOptions) {
+    this.#options = options;
+    const { guest, now, clock, services, hart: id } = options;
+    const { memory } = guest;
+    this.control = new HartControl(guest, id, () => this.hart.flush());
+    this.#faults = new FaultHandler(this.control, { store: options.store, now });
+    this.hart = new Hart({
+      memory: options.wasmMemory,
+      engine: options.engine,
+      constants: MEMORY_CONSTANTS,
+      id,
+      area: guest.hartArea(id),
+      decodedBlocks: decodedBlocks(guest.pages * PAGE_SIZE, guest.harts),
+      npt: guest.nptAddress,
+      ramPages: guest.pages,
+      frameTable: memory.frameTable * 4,
+      zeroFrame: memory.zeroFrame,
+      translator: options.translator,
+      environment: {
+        now: () => clock.ticks(),
+        nestedFault: (gfn, write) => this.#faults.fault(gfn, write),
+        deviceRead: (address, bytes) => services.deviceRead(address, bytes),
+        deviceWrite: (address, bytes, value) => services.deviceWrite(address, bytes, value),
+      },
+      siblings:
+        guest.harts === 1
+          ? undefined
+          : { flush: () => this.#faults.flushOthers(), totalStoreOrder: options.totalStoreOrder ?? false },
+    });
+    this.memory = new GuestMemory(this.#faults);
+    this.memory.onWrite = (mfn, offset, length) => this.hart.codeWritten(mfn, offset, length);
+    const blocks = guest.allHarts.map((hart) => new HartBlock(guest, hart));
+    this.#block = blocks[id]!;
+    this.lines = guest.allHarts.map((hart) => (hart === id ? this.hart : new RemoteLines(guest, hart)));
+    this.aclint = new Aclint({
+      clock,
+      harts: this.lines,
+      compare: { words: memory.i32, at: blocks.map((block) => block.compare) },
+      watched: id,
+      deadlineChanged: (hart) => {
+        if (hart !== id) guest.request(HART_REQUEST_INTERRUPT, [hart]);
+      },
+    });
+    this.#stealTime = new StealTime(this.memory, guest.harts);
+    this.#sbi = new Sbi(this.#sbiPlatform(blocks));
+    const never = [this.#block.compare, this.#block.compare + 1];
+    for (const word of never) Atomics.store(memory.i32, word, -1);
+    this.#block.state = HART_STATE.STOPPED;
+  }
+
+  /** Ticks at which something happens by itself to a hart that waits. Infinity: nothing will. */
+  get nextTimer(): number {
+    if (this.#block.state === HART_STATE.STOPPED) return Infinity;
+    return Math.min(this.aclint.nextDeadline(), this.hart.timer);
+  }
+
+  /**
+   * Executes until a time, or until there is something else to do.
+   * @param deadlineMs by the clock that `now` shows
+   * @returns `slice`: call again; `wait`: sleep until the hart's WAKE word is raised, or until `nextTimer`; `stopped`
+   * @throws GuestStoppedError and the errors of memory and swap
+   */
+  run(deadlineMs: number, around: Around): 'slice' | 'wait' | 'stopped' {
+    const { now, processorTime } = this.#options;
+    const start = now();
+    this.#dozedMs = 0;
+    this.control.unpark();
+    try {
+      around.begin();
+      const before = processorTime?.() ?? 0;
+      const result = this.#loop(deadlineMs, around);
+      if (processorTime !== undefined) {
+        const stolen = now() - start - this.#dozedMs - (processorTime() - before);
+        if (stolen > 0) this.#stealTime.add(this.hart.id, BigInt(Math.round(stolen * 1e6)));
+      }
+      return result;
+    } finally {
+      this.control.park();
+      const busyMs = this.#block.counts.busyMs + now() - start - this.#dozedMs;
+      this.#block.counts = { instructions: this.hart.retired, busyMs };
+    }
+  }
+
+  /** Starts a hart that was not started. */
+  start({ mode, pc, a1, a2 }: StartEntry): void {
+    const { hart } = this;
+    if (mode === 'M') hart.resetMachineMode(pc);
+    else hart.resetSupervisorMode(pc);
+    hart.setX(10, BigInt(hart.id));
+    hart.setX(11, a1);
+    hart.setX(12, a2);
+    this.#waiting = false;
+    this.#block.state = HART_STATE.STARTED;
+  }
+
+  #loop(deadlineMs: number, around: Around): 'slice' | 'wait' | 'stopped' {
+    for (;;) {
+      const { wakeups } = this.control;
+      this.aclint.update();
+      this.hart.updateTimer();
+      const requests = this.control.takeRequests();
+      if ((requests & HART_REQUEST_START) !== 0) this.start(this.#block.entry);
+      if ((requests & HART_REQUEST_IPI) !== 0) this.hart.raiseSoftwareInterrupt();
+      const stop = around.before(requests);
+      if (around.ended()) return 'stopped';
+      if (!this.#executes()) return 'wait';
+      let reason = this.hart.run(BUDGET, Math.min(this.aclint.nextDeadline(), stop));
+      // Hypercalls come in numbers: the guest goes on at once, within the same budget.
+      while (reason === EXIT.hypercall && this.#hypercall()) reason = this.hart.resume();
+      this.#waiting = reason === EXIT.wfi;
+      // What it spins for may be done by a hart that needs this processor.
+      if (reason === EXIT.pause) this.#doze(wakeups);
+      around.after();
+      if (around.ended()) return 'stopped';
+      if (this.#options.now() >= deadlineMs) return 'slice';
+    }
+  }
+
+  #doze(wakeups: number): void {
+    const { now } = this.#options;
+    const start = now();
+    this.control.doze(wakeups, DOZE_MS);
+    this.#dozedMs += now() - start;
+  }
+
+  /** False while the hart is stopped, or waits for an interrupt. */
+  #executes(): boolean {
+    const { state } = this.#block;
+    if (state === HART_STATE.STOPPED) return false;
+    if (state === HART_STATE.STARTED && !this.#waiting) return true;
+    if (!this.hart.hasPendingInterrupt) return false;
+    const entry = this.#resume;
+    this.#resume = undefined;
+    if (entry !== undefined) this.start({ mode: 'S', pc: entry.pc, a1: entry.opaque, a2: 0n });
+    this.#waiting = false;
+    this.#block.state = HART_STATE.STARTED;
+    return true;
+  }
+
+  /** False if the hart does not go on behind the call. */
+  #hypercall(): boolean {
+    this.hart.pc += 4n;
+    return this.#sbi.call(this.hart) && this.#block.state === HART_STATE.STARTED;
+  }
+
+  #sbiPlatform(blocks: readonly HartBlock[]): SbiPlatform {
+    const { hart, memory } = this;
+    const { guest, services } = this.#options;
+    return {
+      hartCount: guest.harts,
+      ram: memory,
+      stealTime: this.#stealTime,
+      setTimer: (_hart, deadline) => hart.setTimer(deadline),
+      sendIpi: (target) => {
+        if (target === hart.id) hart.raiseSoftwareInterrupt();
+        else guest.request(HART_REQUEST_IPI, [target]);
+      },
+      // Each hart sees its own stores to code at once, and those of others when it fetches anew: a flush is all there is to
+      // do for either kind of fence.
+      remoteFence: (harts) => {
+        if (harts.includes(hart.id)) hart.flush();
+        this.#faults.flushOthers(harts.filter((other) => other !== hart.id));
+      },
+      hartState: (other) => blocks[other]!.state,
+      startHart: (other, { pc, opaque }) => blocks[other]!.start({ mode: 'S', pc, a1: opaque, a2: 0n }),
+      stopHart: () => {
+        this.#block.state = HART_STATE.STOPPED;
+      },
+      suspendHart: (_hart, resume) => {
+        this.#resume = resume;
+        this.#block.state = HART_STATE.SUSPENDED;
+      },
+      reset: (type, failure) => services.reset(type, failure),
+      consoleWrite: (bytes) => services.consoleWrite(bytes),
+      consoleRead: (length) => services.consoleRead(length),
+    };
+  }
+}
