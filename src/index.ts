@@ -1,4 +1,13 @@
 /** The library: a host, its guests, and what they can be asked. */
+export {
+  COUNTER_DEFINITIONS,
+  type CounterDefinition,
+  type CounterName,
+  type EngineCounters,
+  type EngineTotals,
+  FIGURES,
+  type Figure,
+} from './engine/counters.ts';
 export type { GuestConsole } from './host/console.ts';
 export { FileError, GuestError, OptionError } from './host/errors.ts';
 export type { Guest, GuestState, GuestStatistics } from './host/guest.ts';
@@ -7,5 +16,4 @@ export type { GuestExit } from './host/messages.ts';
 export type { DiskOptions, GuestOptions, HostOptions } from './host/options.ts';
 export { formatSize, parseSize, type Size } from './host/size.ts';
 export type { GuestCounts, GuestMemoryStatistics, HostMemoryStatistics, MemoryState } from './host/statistics.ts';
-export type { HartCounts } from './machine/index.ts';
 export { AdmissionError } from './policy/admission.ts';

@@ -69,6 +69,8 @@ export const rounds = (value: number): Option =>
 export const lines = (value: number): Option =>
   option('--lines <number>', 'lines of text that each guest works on in a round', whole(1, 1_000_000), value);
 export const json = (): Option => option('--json', 'prints one JSON object instead of tables');
+export const counters = (): Option =>
+  option('--counters', "prints at the end what the guest's harts have counted, to standard error");
 export const kernel = (): Option => option('--kernel <path>', "flat Linux image; default: Debian's");
 export const initrd = (): Option => option('--initrd <path>', 'initial file system; default: a shell');
 export const append = (): Option => option('--append <words>', "the kernel's command line");

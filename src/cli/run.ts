@@ -1,6 +1,7 @@
 /** `ballonet run`: one guest whose console is the terminal. */
 import { MAX_MACHINE_MEMORY } from '../host/options.ts';
 import { type DiskOptions, type Guest, type GuestExit, type GuestOptions, Host, OptionError } from '../index.ts';
+import { counterLines } from './counters.ts';
 import { debianFiles } from './images.ts';
 import { Monitor } from './monitor.ts';
 import { EscapeKeys, takeTerminal } from './terminal.ts';
@@ -19,6 +20,7 @@ export interface RunOptions {
   readonly overlay?: readonly string[];
   readonly firmware?: string;
   readonly devices: boolean;
+  readonly counters?: boolean;
   readonly json?: boolean;
 }
 
@@ -47,6 +49,9 @@ export async function run(options: RunOptions): Promise<number> {
     process.stdout.write(`${JSON.stringify({ exit, memory, engine, console: guest.console.tail })}\n`);
   } else if (exit.reason === 'error' || exit.reason === 'panic') {
     log(`guest ${guest.name}: ${exit.reason}: ${exit.message ?? ''}`);
+  }
+  if (options.counters === true) {
+    for (const line of counterLines(guest.statistics().engine)) process.stderr.write(`${line}\n`);
   }
   return processStatus(exit.status);
 }

@@ -1,5 +1,6 @@
 import type { StateField32, StateField64 } from '../isa/fields.ts';
 import { type FunctionBuilder, type FunctionReference, type I32, type I64, i32, i64 } from '../wasm/index.ts';
+import type { CodeCounter } from './counters.ts';
 import { FENCES, type Field32, type Field64, offset32, offset64 } from './state.ts';
 
 /** The immediate of FENCE (unprivileged specification, 2.7): device output and stores before, input and loads behind. */
@@ -37,9 +38,9 @@ export class HartFields {
     this.code.store(4, this.hart, value, offset32(field));
   }
 
-  /** Adds 1 to a field. */
-  count(field: Field64): void {
-    this.set(field, i64.add(this.get(field), i64.const(1)));
+  /** Adds 1 to a counter. */
+  count(counter: CodeCounter): void {
+    this.add(counter, i64.const(1));
   }
 
   /** Bits of mip: what devices drive and what software has set. */

@@ -1,6 +1,8 @@
 import { INTERRUPT, MENVCFG, MSTATUS, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
 import type { EngineExports } from './build.ts';
 import { CodeCache } from './code-cache.ts';
+import type { HostCounter } from './counters.ts';
+import { HostCounts } from './counting.ts';
 import { SLOT } from './interpreter.ts';
 import { pmpRanges } from './pmp.ts';
 import { floatOp, lastFlags } from './softfloat/index.ts';
@@ -9,6 +11,7 @@ import {
   CHUNK,
   CROSSING_OFFSET,
   DECODED_OFFSET,
+  EXIT,
   F_OFFSET,
   FENCES,
   type Field32,
@@ -74,6 +77,21 @@ const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI
 /** What a firmware would delegate: all exceptions that can come from S- or U-mode. */
 const DELEGATED = 0xb3ffn;
 
+/** Counters of what ended `run`, by value of EXIT. */
+const STOPS = new Map<number, HostCounter>(
+  Object.entries({
+    budget: 'budgetStops',
+    wfi: 'waits',
+    hypercall: 'hypercalls',
+    request: 'requestStops',
+    deadline: 'deadlineStops',
+    pause: 'spins',
+  } as const satisfies Record<keyof typeof EXIT, HostCounter>).map(([name, counter]) => [
+    EXIT[name as keyof typeof EXIT],
+    counter,
+  ]),
+);
+
 /** One RISC-V hart: its state in shared memory and the generated engine that executes on it. */
 export class Hart {
   readonly id: number;
@@ -84,6 +102,7 @@ export class Hart {
   readonly #code: CodeCache;
   readonly #translations: Translations;
   readonly #siblings: SiblingHarts | undefined;
+  readonly #counts: HostCounts;
   /** In the middle of `run`. */
   #running = false;
 
@@ -93,6 +112,8 @@ export class Hart {
     this.id = options.id;
     this.#area = area;
     this.#siblings = siblings;
+    const counts = new HostCounts(buffer, area);
+    this.#counts = counts;
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     // The control block in front belongs to whoever talks to the hart from outside.
@@ -123,6 +144,7 @@ export class Hart {
       area,
       code: this.#code,
       translator: options.translator,
+      count: (counter) => counts.add(counter),
       engine: () => this.#engine as unknown as WebAssembly.Exports,
       fetchAddress: (pc) => this.#engine.fetchAddress(area, BigInt.asIntN(64, pc)) >>> 0,
       leave: () => {
@@ -138,23 +160,34 @@ export class Hart {
         enterRegion: (slot: number) => this.#translations.enter(slot >>> 0, this.#get64('pc')),
         stepSlot: (slot: number) => this.#translations.step(slot >>> 0, area + CROSSING_OFFSET),
         now: () => environment.now(),
-        nestedFault: (gfn: number, write: number) => environment.nestedFault(gfn, write !== 0),
+        nestedFault: (gfn: number, write: number) => {
+          counts.add('nestedFaults');
+          environment.nestedFault(gfn, write !== 0);
+        },
         codeBlock: (number: number) => this.#code.block(number),
-        decodeSlot: (slot: number) => (this.#code.decodeSlot(slot >>> 0) ? 1 : 0),
+        decodeSlot: (slot: number) => {
+          counts.add('decodedInstructions');
+          return this.#code.decodeSlot(slot >>> 0) ? 1 : 0;
+        },
         decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
-        codeWritten: (address: number, bytes: number, ahead: number) =>
-          this.#code.written(address >>> 12, address & 0xfff, bytes, ahead !== 0),
+        codeWritten: (address: number, bytes: number, ahead: number) => {
+          counts.add('codeWrites');
+          this.#code.written(address >>> 12, address & 0xfff, bytes, ahead !== 0);
+        },
         deviceRead: (address: bigint, bytes: number) => {
+          counts.add('deviceReads');
           const value = environment.deviceRead(BigInt.asUintN(64, address), bytes);
           if (value === undefined) this.#set32('deviceFault', 1);
           return value ?? 0n;
         },
         deviceWrite: (address: bigint, bytes: number, value: bigint) => {
+          counts.add('deviceWrites');
           const wanted = BigInt.asUintN(bytes * 8, value);
           if (!environment.deviceWrite(BigInt.asUintN(64, address), bytes, wanted)) this.#set32('deviceFault', 1);
         },
         pmpChanged: () => this.#pmpChanged(),
         float: (operation: number, format: number, mode: number, a: bigint, b: bigint, c: bigint) => {
+          counts.add('exactFloats');
           const result = floatOp(operation, format, mode, a, b, c);
           const flags = lastFlags();
           if (flags !== 0) {
@@ -229,7 +262,9 @@ export class Hart {
   resume(): number {
     this.#running = true;
     try {
-      return this.#engine.run(this.#area);
+      const reason = this.#engine.run(this.#area);
+      this.#counts.add(STOPS.get(reason)!);
+      return reason;
     } finally {
       this.#running = false;
     }
@@ -332,6 +367,7 @@ export class Hart {
 
   /** Bytes of a frame with decoded code have been changed by a device. */
   codeWritten(mfn: number, offset: number, length: number): void {
+    this.#counts.add('codeWrites');
     this.#code.written(mfn, offset, length);
   }
 

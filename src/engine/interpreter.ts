@@ -201,7 +201,7 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   );
   h.set32('remaining', r.remaining.get);
   code.set(status, callIndirect('i32', region, index.get, h.hart, r.target.get));
-  h.add('regionEntries', i64.const(1));
+  h.count('regionEntries');
   const executed = i32.sub(r.remaining.get, h.get32('remaining'));
   h.add('translatedInstructions', i64.extend_i32_s(executed));
   code.set(r.remaining, h.get32('remaining'));
@@ -209,11 +209,16 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   code.set(r.target, h.get('pc'));
   // The region may have had decoded blocks replaced.
   code.set(r.blockAddress, i64.const(1));
-  code.if(i32.eqz(status.get), () => code.br(labels.jump));
+  code.if(i32.eqz(status.get), () => {
+    code.if(i32.lt_s(r.remaining.get, i32.const(0)), () => h.count('pollExits'));
+    code.br(labels.jump);
+  });
   code.if(i32.eq(status.get, i32.const(REGION_STATUS.interpret)), () => {
+    h.count('interpretExits');
     code.set(r.once, i32.const(1));
     code.br(labels.jump);
   });
+  h.count('fetchExits');
   code.br(labels.fetch);
 }
 

@@ -1,4 +1,5 @@
 import { PMP_ENTRIES, STATE_FIELDS_32, STATE_FIELDS_64, type StateField32, type StateField64 } from '../isa/fields.ts';
+import { CODE_COUNTER_NAMES, type CounterName, HOST_COUNTER_NAMES } from './counters.ts';
 
 /**
  * Where a hart's state stands in its hart area, in bytes from the area's start. The generated code and the classes
@@ -33,24 +34,8 @@ const ENGINE_FIELDS_64 = [
   /** Guest-physical address of the device access under way. */
   'deviceAddress',
   'reservationValue',
-  /** Counts: instructions executed in translated regions, and entries into them from the interpreter. */
-  'translatedInstructions',
-  'regionEntries',
   /** Time in ticks at which `run` returns for a timer of the platform. */
   'deadline',
-  /** Counts of what the TLBs could not do at once. Data accesses and fetches that the first level missed: */
-  'dataMisses',
-  'fetchMisses',
-  /** Those of them that the second level had. */
-  'secondHits',
-  /** Walks of the guest's page tables, and those that the walk cache has shortened to the last level. */
-  'walks',
-  'shortWalks',
-  /** Flushes of everything, of an address space, of an address; changes of satp. */
-  'fullFlushes',
-  'spaceFlushes',
-  'addressFlushes',
-  'spaceChanges',
 ] as const;
 
 const ENGINE_FIELDS_32 = [
@@ -111,10 +96,15 @@ const ENGINE_FIELDS_32 = [
   'pauses',
 ] as const;
 
-export type Field64 = StateField64 | (typeof ENGINE_FIELDS_64)[number];
+export type Field64 = StateField64 | (typeof ENGINE_FIELDS_64)[number] | CounterName;
 export type Field32 = StateField32 | (typeof ENGINE_FIELDS_32)[number];
 
-const FIELDS_64: readonly Field64[] = [...STATE_FIELDS_64, ...ENGINE_FIELDS_64];
+const FIELDS_64: readonly Field64[] = [
+  ...STATE_FIELDS_64,
+  ...ENGINE_FIELDS_64,
+  ...CODE_COUNTER_NAMES,
+  ...HOST_COUNTER_NAMES,
+];
 const FIELDS_32: readonly Field32[] = [...STATE_FIELDS_32, ...ENGINE_FIELDS_32];
 const FIELDS_32_OFFSET = FIELDS_OFFSET + FIELDS_64.length * 8;
 const OFFSETS_64 = new Map(FIELDS_64.map((name, index) => [name, FIELDS_OFFSET + index * 8]));

@@ -139,6 +139,11 @@ function defineTakeTrap(module: ModuleBuilder, f: TrapFunctions): void {
     const delegated = i32.wrap(only(i64.shr_u(delegation, number), 1n));
     const privilege = code.local('i32', h.get32('privilege')).get;
     const status = code.local('i64', h.get('mstatus')).get;
+    code.if(
+      isInterrupt,
+      () => h.count('interrupts'),
+      () => h.count('exceptions'),
+    );
     const enter = (level: Level): void => {
       h.set(level.cause, fullCause);
       h.set(level.epc, h.get('pc'));
@@ -238,6 +243,7 @@ function defineTimer(module: ModuleBuilder, f: TrapFunctions, imports: Imports):
   module.define(f.poll, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const executed = code.local('i64', i64.extend_i32_s(i32.sub(i32.const(CHUNK), code.parameter(1, 'i32').get))).get;
+    h.count('polls');
     h.set('retired', i64.add(h.get('retired'), executed));
     h.set('budget', i64.sub(h.get('budget'), executed));
     h.set32('remaining', i32.const(CHUNK));

@@ -2,7 +2,8 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import { type HartCounts, hartCounts } from '../machine/index.ts';
+import type { EngineTotals } from '../engine/counters.ts';
+import { hartCounts } from '../machine/index.ts';
 import type { Guest as GuestMemoryHandle } from '../memory/guest.ts';
 import {
   HART_PARKED,
@@ -31,8 +32,8 @@ export interface GuestStatistics {
   readonly exit: GuestExit | undefined;
   /** While it runs; the last ones once it has ended. */
   readonly memory: GuestMemoryStatistics;
-  /** Instructions, and time in which they were executed, of all harts together. */
-  readonly engine: HartCounts;
+  /** Instructions, time in which they were executed, and counters, of all harts together. */
+  readonly engine: EngineTotals;
 }
 
 /** Time that a guest's thread has to come to its end by itself, milliseconds. */
@@ -61,7 +62,7 @@ export class Guest {
   #state: GuestState = 'starting';
   #exit: GuestExit | undefined;
   #lastMemory: GuestMemoryStatistics | undefined;
-  #lastEngine: HartCounts | undefined;
+  #lastEngine: EngineTotals | undefined;
   /** What one of its threads died of, when it did not end by itself. */
   #crash: string | undefined;
   /** Set once its threads have been told to end. */

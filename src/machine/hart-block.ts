@@ -1,3 +1,5 @@
+import { type EngineTotals, sumCounters } from '../engine/counters.ts';
+import { readCounters } from '../engine/counting.ts';
 import { HART_STATE, type HartState } from '../firmware/sbi/types.ts';
 import type { Guest } from '../memory/guest.ts';
 import { HART_MACHINE_BYTE, HART_REQUEST_START } from '../memory/layout.ts';
@@ -110,10 +112,11 @@ export const timeOrigin = (guest: Guest): Float64Array =>
   new Float64Array(guest.memory.buffer, (guest.block + GUEST_TIME_ORIGIN) * 4, 1);
 
 /** Counts of all harts of a guest together; any thread may look. */
-export function hartCounts(guest: Guest): HartCounts {
+export function hartCounts(guest: Guest): EngineTotals {
   const all = guest.allHarts.map((hart) => new HartBlock(guest, hart).counts);
   return {
     instructions: all.reduce((sum, { instructions }) => sum + instructions, 0),
     busyMs: all.reduce((sum, { busyMs }) => sum + busyMs, 0),
+    counters: sumCounters(guest.allHarts.map((hart) => readCounters(guest.memory.buffer, guest.hartArea(hart)))),
   };
 }

@@ -1,5 +1,5 @@
 export { compileEngine, hartEngineBytes } from './engine.ts';
-export { type HartCounts, hartCounts } from './hart-block.ts';
+export { hartCounts } from './hart-block.ts';
 export { Machine, type MachineExit, type MachineOptions } from './machine.ts';
 export { type Disk, MAX_DISKS } from './platform.ts';
 export type { ThreadOptions } from './processor.ts';

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { buildEngine } from '../../src/engine/build.ts';
+import type { EngineCounters } from '../../src/engine/counters.ts';
+import { readCounters } from '../../src/engine/counting.ts';
 import { Hart, type HartEnvironment, type HartOptions } from '../../src/engine/hart.ts';
 import { CHUNK, EXIT, hartAreaBytes } from '../../src/engine/state.ts';
 import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
@@ -233,6 +235,11 @@ export class BareMachine {
   frameOf(address: number): number {
     const entry = Atomics.load(this.machineMemory.i32, this.guest.npt + ((address - RAM) >>> 12));
     return entry >>> 8;
+  }
+
+  /** What the first hart has counted. */
+  get counters(): EngineCounters {
+    return readCounters(this.machineMemory.buffer, this.guest.hartArea(0));
   }
 
   newTable(): number {

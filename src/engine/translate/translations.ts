@@ -1,5 +1,6 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
+import type { HostCounter } from '../counters.ts';
 import { SLOT } from '../interpreter.ts';
 import { jumpSet } from '../jump-table.ts';
 import {
@@ -41,6 +42,7 @@ export interface TranslationsOptions {
   readonly area: number;
   readonly code: CodeCache;
   readonly translator: Translator | undefined;
+  readonly count: (counter: HostCounter) => void;
   /** The engine's functions that regions import. */
   readonly engine: () => WebAssembly.Exports;
   /** (pc) -> machine address of the instruction there now; 0: none */
@@ -82,15 +84,12 @@ const SELDOM = 16;
 /** Value of `fetchGranted` when the PMP grants all of the page. */
 const WHOLE_PAGE = 1;
 
-/** What a hart has of translations now, and what it has had. */
+/** What a hart has of translations now. */
 export interface TranslationCounts {
   /** Places where regions were found, functions in the table, and modules that these are of. */
   readonly places: number;
   readonly functions: number;
   readonly modules: number;
-  /** Functions entered into the table so far; places given up, as their code changed or there were too many. */
-  readonly installed: number;
-  readonly dropped: number;
 }
 
 /** The translated regions of one hart: finds them, has them translated, and knows when they may be entered. */
@@ -109,8 +108,6 @@ export class Translations {
   readonly #translated = new Map<string, number>();
   readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
   #next = 1;
-  #installed = 0;
-  #dropped = 0;
 
   constructor(options: TranslationsOptions) {
     const buffer = options.memory.buffer;
@@ -128,8 +125,6 @@ export class Translations {
       places: this.#places.size,
       functions: this.#next - 1,
       modules: this.#instances.size,
-      installed: this.#installed,
-      dropped: this.#dropped,
     };
   }
 
@@ -149,13 +144,17 @@ export class Translations {
       }
       this.#drop(known);
     }
-    if (this.#waiting.size >= MOST_WAITING) return;
+    if (this.#waiting.size >= MOST_WAITING) {
+      this.#o.count('postponedPlaces');
+      return;
+    }
     const pages = new Map<bigint, Page>();
     const region = discover((offset) => this.#instruction(pages, address, pc, offset));
     if (region === undefined) {
       this.#u16[counter] = Math.min(SELDOM * translator.threshold, MOST_JUMPS);
       return;
     }
+    this.#o.count('hotPlaces');
     const key = regionKey(region);
     this.#add({ address, key, pages: [...pages.values()], index: 0, operation: 0 }, region, translator);
   }
@@ -177,7 +176,9 @@ export class Translations {
     const address = this.#o.code.codeAddress(slot);
     const place = address === undefined ? undefined : this.#places.get(address);
     const flushes = this.#get32('flushes');
+    this.#o.count('jumpTableMisses');
     if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
+      this.#o.count('refusedEntries');
       if (place === undefined) this.#o.code.forget(slot);
       else this.#o.code.setOperation(slot, place.operation);
       return 0;
@@ -245,6 +246,7 @@ export class Translations {
       waiting.push(place);
       return;
     }
+    this.#o.count('requestedTranslations');
     const translation = translator.translate(key, region);
     if (translation === undefined) this.#waiting.set(key, [place]);
     else this.#translate(place, this.#enterTable(key, translation));
@@ -261,12 +263,13 @@ export class Translations {
     const index = this.#next++;
     this.table.set(index, exports[name]);
     this.#translated.set(key, index);
-    this.#installed++;
+    this.#o.count('installedTranslations');
     return index;
   }
 
   #translate(place: Place, index: number): void {
     place.index = index;
+    this.#o.count('translatedPlaces');
     const slot = this.#o.code.slotAt(place.address);
     if (slot !== undefined && this.#isCurrent(place)) this.#mark(place, slot);
   }
@@ -278,7 +281,7 @@ export class Translations {
 
   #drop(place: Place): void {
     this.#places.delete(place.address);
-    this.#dropped++;
+    this.#o.count('droppedPlaces');
     const slot = this.#o.code.slotAt(place.address);
     if (slot !== undefined && place.index !== 0) this.#o.code.forget(slot);
     for (const { mfn } of place.pages) {
