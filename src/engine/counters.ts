@@ -26,7 +26,7 @@ export const CODE_COUNTERS = define({
   interrupts: ['traps', 'that interrupts caused'],
   dataMisses: ['misses', 'of the first-level TLB by loads and stores'],
   fetchMisses: ['misses', 'of the first-level TLB by fetches'],
-  secondHits: ['hits', 'of the second-level TLB behind those misses'],
+  secondHits: ['hits', 'of the second-level TLB'],
   walks: ['walks', "of the guest's page tables"],
   shortWalks: ['walks', 'that the walk cache has shortened to the last level'],
   fullFlushes: ['flushes', 'of all that the TLBs hold'],
@@ -100,7 +100,6 @@ export interface Figure extends CounterDefinition {
 
 const perThousand = (count: (counters: EngineCounters) => number) => (totals: EngineTotals) =>
   (count(totals.counters) / totals.instructions) * 1000;
-const misses = ({ dataMisses, fetchMisses }: EngineCounters): number => dataMisses + fetchMisses;
 
 export const FIGURES = {
   speed: {
@@ -150,7 +149,7 @@ export const FIGURES = {
   },
   secondLevelShare: {
     unit: '%',
-    meaning: 'of the misses of the first-level TLB that the second level has answered',
-    of: ({ counters }) => (counters.secondHits / misses(counters)) * 100,
+    meaning: 'of the translations that the first-level TLB did not have, from the second level',
+    of: ({ counters: { secondHits, walks } }) => (secondHits / (secondHits + walks)) * 100,
   },
 } as const satisfies Record<string, Figure>;
