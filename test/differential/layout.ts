@@ -36,7 +36,7 @@ export const PAGE = 4096;
 export const MEMORY_MIB = 64;
 
 /** Most trap log entries; the program is ended by the trap after the limit in its header, which is at most this. */
-export const MAX_TRAPS = 48;
+export const MAX_TRAPS = 400;
 
 /** Words (8 bytes) of a trap log entry: cause, pc, trap value, status. */
 export const TRAP_WORDS = 4;

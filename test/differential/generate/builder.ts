@@ -16,9 +16,11 @@ import { IdentityTables } from './page-tables.ts';
 
 /**
  * Registers with a purpose, never a random destination: the stack pointer and DATA_BASE point into the data pages,
- * COUNTER counts loops, ADDRESS and SCRATCH hold what an instruction sequence needs for itself.
+ * COUNTER counts loops and ROUNDS those around the whole program, ADDRESS and SCRATCH hold what an instruction sequence
+ * needs for itself.
  */
 export const SP = 2;
+export const ROUNDS = 27;
 export const DATA_BASE = 28;
 export const COUNTER = 29;
 export const ADDRESS = 30;
@@ -128,7 +130,11 @@ export class Builder {
   readonly a = new Assembler();
   readonly program: Program;
   mode: Mode = 'M';
+  /** Registers without a purpose. */
+  #free: readonly number[] = Array.from({ length: ROUNDS }, (_, n) => n).filter((n) => n !== SP);
   #labels = 0;
+  /** Where the rounds of `repeat` begin, and where they end. */
+  #rounds: { again: string; end: string } | undefined;
 
   constructor(random: Random, number: number, category: Category) {
     this.random = random;
@@ -208,14 +214,38 @@ export class Builder {
     return `L${this.#labels}`;
   }
 
-  /** A destination: any register without a purpose, x0 included. */
-  rd(): number {
-    return this.random.below(27) === 26 ? 0 : this.#free();
+  /** Gives registers a purpose. */
+  reserve(...registers: number[]): void {
+    this.#free = this.#free.filter((n) => !registers.includes(n));
   }
 
-  #free(): number {
-    const register = this.random.below(28);
-    return register === SP ? 1 : register;
+  /** A destination: any register without a purpose, x0 included. */
+  rd(): number {
+    return this.random.pick(this.#free);
+  }
+
+  /**
+   * Has what is emitted from here to the end executed several times, in half of the programs, so that it is translated.
+   * @param atLeast rounds
+   */
+  repeat(atLeast = 4): void {
+    if (this.random.chance(2)) return;
+    this.#rounds = { again: this.label(), end: this.label() };
+    this.program.trapLimit = 120;
+    this.a.li(ROUNDS, this.random.between(atLeast, 30));
+    this.a.label(this.#rounds.again);
+  }
+
+  #endRounds({ again, end }: { again: string; end: string }): void {
+    const { a } = this;
+    // The next round finds other operands.
+    for (let n = this.random.below(5); n > 0; n--) {
+      a.op(this.random.pick(['add', 'xor', 'sub'] as const), { rd: this.rd(), rs1: this.rs(), rs2: this.rs() });
+    }
+    a.op('addi', { rd: ROUNDS, rs1: ROUNDS, imm: -1 });
+    a.to('beq', end, { rs1: ROUNDS, rs2: 0 });
+    a.jump(again);
+    a.label(end);
   }
 
   rs(): number {
@@ -283,6 +313,7 @@ export class Builder {
 
   /** The finished program: an ebreak at its end, code and addresses filled in. */
   build(): Program {
+    if (this.#rounds !== undefined) this.#endRounds(this.#rounds);
     while (this.a.offset % 4 !== 0) this.a.compressed('c.nop');
     const end = this.a.offset;
     this.a.op('ebreak');

@@ -58,6 +58,7 @@ export function float(random: Random, number: number): Program {
   // Fresh operands lie in the second half of the data.
   for (let at = DATA + DATA_SIZE / 2; at < DATA + DATA_SIZE / 2 + 1024; at += 8)
     b.program.pokes.push([at, randomFloat(random)]);
+  b.repeat();
   for (let n = random.between(40, 90); n > 0; n--) {
     const draw = random.below(16);
     if (draw < 9) emitFloat(b);

@@ -3,7 +3,7 @@ import { ATOMICS, ENCODERS, FLOAT_LOADS, FLOAT_STORES, LOADS, type Mnemonic, STO
 import { CODE, PAGE } from '../layout.ts';
 import type { Program } from '../program.ts';
 import type { Random } from '../random.ts';
-import { ADDRESS, Builder, COUNTER, DATA_BASE, SCRATCH } from './builder.ts';
+import { ADDRESS, Builder, COUNTER, DATA_BASE, ROUNDS, SCRATCH } from './builder.ts';
 import { emitCompressed } from './simple.ts';
 
 const LOAD_NAMES = Object.keys(LOADS) as Mnemonic[];
@@ -52,6 +52,7 @@ export function emitDataAccess(b: Builder): void {
 export function memory(random: Random, number: number): Program {
   const b = new Builder(random, number, 'memory');
   b.anyMode();
+  b.repeat();
   for (let n = random.between(30, 80); n > 0; n--) {
     if (random.chance(4)) b.compute();
     else emitDataAccess(b);
@@ -135,6 +136,7 @@ function emitLoopPart(b: Builder): void {
 export function branches(random: Random, number: number): Program {
   const b = new Builder(random, number, 'branches');
   b.anyMode();
+  b.repeat();
   for (let n = random.between(8, 18); n > 0; n--) emitBranchBlock(b);
   return b.build();
 }
@@ -185,6 +187,7 @@ export function emitAtomic(b: Builder): void {
 export function atomics(random: Random, number: number): Program {
   const b = new Builder(random, number, 'atomics');
   b.anyMode();
+  b.repeat();
   for (let n = random.between(15, 45); n > 0; n--) {
     const draw = random.below(4);
     if (draw === 0) b.compute();
@@ -199,6 +202,7 @@ export function selfModifying(random: Random, number: number): Program {
   const b = new Builder(random, number, 'selfmod');
   b.setMode(random.pick(['M', 'S', 'U'] as const));
   if (b.mode !== 'M' && random.chance(2)) b.identityPaging();
+  b.repeat();
   const { a } = b;
   for (let round = random.between(3, 8); round > 0; round--) {
     const site = b.label();
@@ -206,7 +210,7 @@ export function selfModifying(random: Random, number: number): Program {
     a.li(COUNTER, random.between(1, 4));
     a.label(again);
     // Build an instruction whose immediate depends on the round, store it over the site ahead.
-    const rd = random.between(5, 27);
+    const rd = random.between(5, ROUNDS - 1);
     const base = ENCODERS[random.pick(['addi', 'xori', 'ori'] as const)]({ rd, rs1: rd, imm: random.below(1024) });
     a.li(SCRATCH, base);
     a.op('slli', { rd: ADDRESS, rs1: COUNTER, imm: 20 });
@@ -239,7 +243,7 @@ export function selfModifying(random: Random, number: number): Program {
 function emitRemoteCode(b: Builder): void {
   const { random, a } = b;
   a.li(ADDRESS, CODE + PAGE + 0x800 + random.below(64) * 8);
-  const rd = random.between(5, 27);
+  const rd = random.between(5, ROUNDS - 1);
   const first = ENCODERS.addi({ rd, rs1: b.rs(), imm: b.imm12() });
   const back = ENCODERS.jalr({ rd: 0, rs1: SCRATCH, imm: 0 });
   a.li(SCRATCH, (BigInt(back) << 32n) | BigInt(first));

@@ -237,6 +237,7 @@ export function paging(random: Random, number: number): Program {
 
   // With TVM the fence behind a change would trap.
   const hasWindow = b.mode === 'S' && mapsWindow && (b.program.mstatus & MSTATUS.TVM) === 0n;
+  b.repeat();
   const changesSpace = hasWindow && random.chance(2);
   const scene = { levels, viewer, places, window, hasWindow, tablesBase, satp: b.program.satp, changesSpace };
   for (let n = random.between(15, 40); n > 0; n--) {

@@ -59,6 +59,7 @@ export function pmp(random: Random, number: number): Program {
   b.program.pmpcfg0 = regions.configuration;
   // The stub could not be fetched where the walk is denied its way.
   if (regions.coversTables) b.program.medeleg = 0n;
+  b.repeat();
   const { a } = b;
   for (let n = random.between(15, 40); n > 0; n--) {
     if (random.chance(8)) {

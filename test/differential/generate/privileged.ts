@@ -159,6 +159,7 @@ export function csr(random: Random, number: number): Program {
   }
   // With the float unit off its registers and CSRs are out of reach.
   if (random.chance(6)) b.program.mstatus &= ~(3n << MSTATUS.FS_SHIFT);
+  b.repeat();
   for (let n = random.between(20, 50); n > 0; n--) {
     const draw = random.below(8);
     if (draw === 0) b.compute();
@@ -303,6 +304,7 @@ export function traps(random: Random, number: number): Program {
   const b = new Builder(random, number, 'traps');
   b.anyMode();
   b.program.trapLimit = 40;
+  b.repeat();
   for (let n = random.between(15, 35); n > 0; n--) {
     const draw = random.below(6);
     if (draw === 0) b.compute();
@@ -324,6 +326,7 @@ export function interrupts(random: Random, number: number): Program {
   b.delegate();
   if (random.chance(2)) b.program.stvec |= 1n;
   b.program.mie = 0x222n;
+  b.repeat();
   const { a } = b;
   for (let n = random.between(4, 10); n > 0; n--) {
     b.compute();

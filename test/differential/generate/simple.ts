@@ -6,6 +6,7 @@ import { Builder, COUNTER, DATA_BASE, SP } from './builder.ts';
 
 function straight(b: Builder, step: () => void): Program {
   b.anyMode();
+  b.repeat();
   const length = b.random.between(30, 90);
   for (let n = 0; n < length; n++) {
     if (b.random.chance(8)) b.constant();
