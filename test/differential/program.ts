@@ -16,6 +16,7 @@ export const CATEGORIES = [
   'selfmod',
   'interrupts',
   'pmp',
+  'loops',
 ] as const;
 
 export type Category = (typeof CATEGORIES)[number];

@@ -2,6 +2,7 @@
 import { CATEGORIES, type Category, type Program } from '../program.ts';
 import { Random } from '../random.ts';
 import { float } from './float.ts';
+import { loops } from './loops.ts';
 import { atomics, branches, memory, selfModifying } from './memory.ts';
 import { paging } from './paging.ts';
 import { pmp } from './pmp.ts';
@@ -23,6 +24,7 @@ const GENERATORS: Record<Category, (random: Random, number: number) => Program> 
   selfmod: selfModifying,
   interrupts,
   pmp,
+  loops,
 };
 
 /** The program of a seed and a number; the number alone says its category. */

@@ -60,7 +60,7 @@ export function memory(random: Random, number: number): Program {
   return b.build();
 }
 
-const BRANCH_NAMES = ['beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu'] as const;
+export const BRANCH_NAMES = ['beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu'] as const;
 
 function body(b: Builder): void {
   for (let n = b.random.below(5); n > 0; n--) {

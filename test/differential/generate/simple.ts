@@ -36,41 +36,54 @@ const SIX_BIT: readonly CompressedMnemonic[] = ['c.addi', 'c.addiw', 'c.li', 'c.
 const STACK: readonly CompressedMnemonic[] = ['c.fldsp', 'c.lwsp', 'c.ldsp', 'c.fsdsp', 'c.swsp', 'c.sdsp'];
 const RELATIVE: readonly CompressedMnemonic[] = ['c.fld', 'c.lw', 'c.ld', 'c.fsd', 'c.sw', 'c.sd'];
 
-/** One compressed instruction or a short sequence around one. */
-export function emitCompressed(b: Builder): void {
+const small = (b: Builder): number => b.random.between(8, 15);
+
+/** A destination that is not x0, which would be another encoding. */
+function full(b: Builder): number {
+  const rd = b.rd();
+  return rd === 0 ? 3 : rd;
+}
+
+const sixBits = (b: Builder): number => (b.random.chance(4) ? b.random.pick([1, 31, 32, 63]) : b.random.between(1, 63));
+
+/** A compressed instruction that computes. */
+export function emitCompressedArithmetic(b: Builder): void {
   const { random, a } = b;
-  const small = (): number => random.between(8, 15);
-  /** a destination that is not x0 (other encodings) */
-  const full = (): number => {
-    const rd = b.rd();
-    return rd === 0 ? 1 : rd;
-  };
-  const sixBits = random.chance(4) ? random.pick([1, 31, 32, 63]) : random.between(1, 63);
-  switch (random.below(11)) {
+  switch (random.below(6)) {
     case 0:
     case 1:
-      a.compressed(random.pick(THREE_BIT), { rd: small(), rs2: small() });
+      a.compressed(random.pick(THREE_BIT), { rd: small(b), rs2: small(b) });
       break;
     case 2: {
       const name = random.pick(SHIFTS);
-      a.compressed(name, { rd: name === 'c.slli' ? full() : small(), imm: sixBits });
+      a.compressed(name, { rd: name === 'c.slli' ? full(b) : small(b), imm: sixBits(b) });
       break;
     }
     case 3: {
       const name = random.pick(SIX_BIT);
-      a.compressed(name, { rd: name === 'c.andi' ? small() : full(), imm: sixBits });
+      a.compressed(name, { rd: name === 'c.andi' ? small(b) : full(b), imm: sixBits(b) });
       break;
     }
     case 4:
-      a.compressed(random.pick(['c.mv', 'c.add'] as const), { rd: full(), rs2: random.between(1, 31) });
+      a.compressed(random.pick(['c.mv', 'c.add'] as const), { rd: full(b), rs2: random.between(1, 31) });
       break;
-    case 5:
-      a.compressed('c.addi4spn', { rd: small(), imm: random.between(1, 255) * 4 });
-      break;
+    default:
+      a.compressed('c.addi4spn', { rd: small(b), imm: random.between(1, 255) * 4 });
+  }
+}
+
+/** One compressed instruction or a short sequence around one. */
+export function emitCompressed(b: Builder): void {
+  const { random, a } = b;
+  if (random.below(11) < 6) {
+    emitCompressedArithmetic(b);
+    return;
+  }
+  switch (random.between(6, 10)) {
     case 6: {
       const name = random.pick(STACK);
       const scale = name.includes('w') ? 4 : 8;
-      const register = name.startsWith('c.f') ? b.rs() : full();
+      const register = name.startsWith('c.f') ? b.rs() : full(b);
       a.compressed(name, {
         rd: register,
         rs2: name.startsWith('c.f') ? register : b.rs(),
@@ -80,17 +93,17 @@ export function emitCompressed(b: Builder): void {
     }
     case 7: {
       const name = random.pick(RELATIVE);
-      const base = small();
+      const base = small(b);
       a.op('addi', { rd: base, rs1: DATA_BASE, imm: random.between(-256, 256) });
-      a.compressed(name, { rd: base, rs2: small(), imm: random.below(32) * (name.includes('w') ? 4 : 8) });
+      a.compressed(name, { rd: base, rs2: small(b), imm: random.below(32) * (name.includes('w') ? 4 : 8) });
       break;
     }
     case 8: {
       const target = b.label();
       const kind = random.below(3);
       if (kind === 0) a.compressedTo('c.j', target);
-      else a.compressedTo(kind === 1 ? 'c.beqz' : 'c.bnez', target, small());
-      for (let n = random.below(3); n > 0; n--) a.compressed('c.addi', { rd: full(), imm: sixBits });
+      else a.compressedTo(kind === 1 ? 'c.beqz' : 'c.bnez', target, small(b));
+      for (let n = random.below(3); n > 0; n--) a.compressed('c.addi', { rd: full(b), imm: sixBits(b) });
       a.label(target);
       break;
     }
@@ -109,7 +122,7 @@ export function emitCompressed(b: Builder): void {
       a.op('auipc', { rd: COUNTER, imm: 0 });
       a.compressed('c.addi', { rd: COUNTER, imm: 8 + skipped * 2 });
       a.compressed(link ? 'c.jalr' : 'c.jr', { rd: COUNTER });
-      for (let n = 0; n < skipped; n++) a.compressed('c.addi', { rd: full(), imm: sixBits });
+      for (let n = 0; n < skipped; n++) a.compressed('c.addi', { rd: full(b), imm: sixBits(b) });
     }
   }
 }
