@@ -7,7 +7,7 @@ import { compareMachines, compareSignatureSets, runBatch, type TestMachine } fro
 import { BATCH, RAM_BASE } from './layout.ts';
 import { instructionOffsets, isNop, minimize } from './minimize.ts';
 import { CATEGORIES } from './program.ts';
-import { BALLONET, ballonet } from './run-ballonet.ts';
+import { BALLONET, ballonet, LEAST_TRANSLATED, translatedShare } from './run-ballonet.ts';
 import { QEMU } from './run-qemu.ts';
 import { formatWord, type Signature } from './signature.ts';
 
@@ -34,6 +34,8 @@ for (const tier of TIERS) {
     });
     assert.deepEqual(told, []);
     assert.equal(agreed, PROGRAMS);
+    const share = translatedShare(machine, programs);
+    assert.ok(share >= LEAST_TRANSLATED[tier], `only ${share.toFixed(2)} of the instructions were translated`);
   });
 }
 

@@ -9,7 +9,7 @@ import { compareMachines, compareSignatureSets, type Mismatch, type Outcome, run
 import { listProgram } from './listing.ts';
 import { minimize } from './minimize.ts';
 import { CATEGORIES, type Category, type Program } from './program.ts';
-import { type BallonetMachine, ballonet } from './run-ballonet.ts';
+import { type BallonetMachine, ballonet, LEAST_TRANSLATED, translatedShare } from './run-ballonet.ts';
 import { QEMU } from './run-qemu.ts';
 import { formatWord } from './signature.ts';
 
@@ -24,6 +24,9 @@ const USAGE = `Usage: npm run test:differential -- [options]
 
 /** Mismatches that are told about; the first one with its listing. */
 const SHOWN = 40;
+
+/** Programs whose share of translated instructions means something. */
+const ENOUGH = 20 * CATEGORIES.length;
 
 interface Options {
   programs: number;
@@ -97,17 +100,6 @@ function describe(mismatch: Mismatch, machine: BallonetMachine, options: Options
     lines.push(`  and ${mismatch.differences.length - shown.length} more; ${how} shows all`);
   }
   return lines.join('\n');
-}
-
-/** Share of the instructions of some programs that were translated, 0 to 1. */
-function translatedShare({ executed }: BallonetMachine, programs: readonly Program[]): number {
-  let instructions = 0;
-  let translated = 0;
-  for (const { number } of programs) {
-    instructions += executed.get(number)?.instructions ?? 0;
-    translated += executed.get(number)?.translated ?? 0;
-  }
-  return instructions === 0 ? 0 : translated / instructions;
 }
 
 function printTable({ machine, outcome }: TierResult, programs: readonly Program[]): void {
@@ -189,6 +181,16 @@ async function run(options: Options): Promise<number> {
   } else {
     for (const [result, its] of results) report(result, its, options);
     console.log(`${seconds.toFixed(1)} s`);
+  }
+  const isWhole = options.only === undefined && options.category === undefined && programs.length >= ENOUGH;
+  for (const [{ machine }] of isWhole ? results : []) {
+    const share = translatedShare(machine, programs);
+    const least = LEAST_TRANSLATED[machine.tier];
+    if (share >= least) continue;
+    console.error(
+      `tier ${machine.tier}: ${share.toFixed(2)} of all instructions were translated, ${least} at least are wanted`,
+    );
+    return 1;
   }
   return results.every(([{ outcome }]) => outcome.agreed === outcome.total) ? 0 : 1;
 }

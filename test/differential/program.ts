@@ -17,6 +17,9 @@ export const CATEGORIES = [
   'interrupts',
   'pmp',
   'loops',
+  'streams',
+  'floatloops',
+  'systemloops',
 ] as const;
 
 export type Category = (typeof CATEGORIES)[number];

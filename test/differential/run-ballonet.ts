@@ -90,6 +90,23 @@ export interface Executed {
   readonly translated: number;
 }
 
+/**
+ * Of all instructions of many programs the share that has to be translated in a tier, so that it is the tier that is
+ * tested. (Half of the programs of some categories run straight through.)
+ */
+export const LEAST_TRANSLATED: Record<Tier, number> = { interpreter: 0, translator: 0.9, mixed: 0.8 };
+
+/** Share of the instructions of programs that were translated, 0 to 1. */
+export function translatedShare({ executed }: BallonetMachine, programs: readonly { number: number }[]): number {
+  let instructions = 0;
+  let translated = 0;
+  for (const { number } of programs) {
+    instructions += executed.get(number)?.instructions ?? 0;
+    translated += executed.get(number)?.translated ?? 0;
+  }
+  return instructions === 0 ? 0 : translated / instructions;
+}
+
 /** A machine that says how programs were executed. */
 export interface BallonetMachine extends TestMachine {
   readonly tier: Tier;

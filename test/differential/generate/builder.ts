@@ -227,12 +227,13 @@ export class Builder {
   /**
    * Has what is emitted from here to the end executed several times, in half of the programs, so that it is translated.
    * @param atLeast rounds
+   * @param most rounds
    */
-  repeat(atLeast = 4): void {
+  repeat(atLeast = 4, most = 30): void {
     if (this.random.chance(2)) return;
     this.#rounds = { again: this.label(), end: this.label() };
     this.program.trapLimit = 120;
-    this.a.li(ROUNDS, this.random.between(atLeast, 30));
+    this.a.li(ROUNDS, this.random.between(atLeast, most));
     this.a.label(this.#rounds.again);
   }
 

@@ -29,7 +29,7 @@ export function emitFloat(b: Builder): void {
   );
 }
 
-function emitFloatCsr(b: Builder): void {
+export function emitFloatCsr(b: Builder): void {
   const { random, a } = b;
   switch (random.below(4)) {
     case 0:

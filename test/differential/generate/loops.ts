@@ -45,7 +45,7 @@ export function loops(random: Random, number: number): Program {
   const writer = new LoopWriter(b);
   for (let n = random.between(1, 4); n > 0; n--) writer.function();
   b.a.label(main);
-  b.repeat(2);
+  b.repeat(2, 8);
   for (let n = random.between(2, 5); n > 0 && b.a.offset % 4096 < MOST_CODE; n--) writer.construct(0, MOST_ROUNDS);
   return b.build();
 }

@@ -141,7 +141,7 @@ export function branches(random: Random, number: number): Program {
   return b.build();
 }
 
-const AMO_NAMES = Object.keys(ATOMICS).filter((name) => name.startsWith('amo'));
+export const AMO_NAMES = Object.keys(ATOMICS).filter((name) => name.startsWith('amo'));
 
 /** Atomics on data: single operations and reservations that are used as the specification says they may be. */
 export function emitAtomic(b: Builder): void {
