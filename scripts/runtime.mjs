@@ -28,10 +28,17 @@ import { fileURLToPath } from 'node:url';
 const REQUIRED_MAJOR = 26;
 
 /**
- * WebAssembly is optimized before it is first run. V8 would replace a first draft of a function when that is called the
- * next time, so that a guest's hart which has come into a loop, the interpreter's own above all, would stay in the slow one.
+ * How WebAssembly is compiled.
+ *
+ * --no-liftoff: optimized before it is first run. V8 would replace a first draft of a function when that is called the next
+ * time, so that a guest's hart which has come into a loop, the interpreter's own above all, would stay in the slow one.
+ *
+ * --no-wasm-bounds-checks: an access behind the end of a memory ends the process instead of raising an exception. The
+ * engine never makes one: it takes machine addresses from the TLB and the frame table only, and a WebAssembly address
+ * of 32 bits with its offset can't leave the range that V8 keeps for the memory. An access that could raise an exception
+ * can't be folded into the instruction that uses its value.
  */
-export const RUNTIME_FLAGS = ['--no-liftoff'];
+export const RUNTIME_FLAGS = ['--no-liftoff', '--no-wasm-bounds-checks'];
 
 /** The folder that holds package.json: the clone, or the installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));

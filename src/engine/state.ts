@@ -126,7 +126,7 @@ export const PMP_RANGE_BYTES = 24;
  * then two end-of-block slots, for what follows one of 2 and one of 4 bytes.
  */
 export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES;
-const STATE_END = CROSSING_OFFSET + 24;
+const STATE_END = CROSSING_OFFSET + 24 + 16 * 24;
 
 /**
  * First-level TLBs. An entry has 16 bytes:
@@ -185,6 +185,19 @@ export const SPACE_BYTES = 16;
 export const LARGE_MARKS_BYTES = 1024;
 export const LARGE_MARKS_OFFSET = SPACES_OFFSET + SPACES * SPACE_BYTES;
 export const TLB_END = LARGE_MARKS_OFFSET + 2 * LARGE_MARKS_BYTES;
+
+/**
+ * The streams of the translated region that is executed: for each the page of its last access.
+ *   0..7   guest-virtual address of the page
+ *   8..15  an access that begins at less than this from the start of the page is on it as a whole; 0: there is no page
+ *   16..19 machine address of the frame
+ *   20..23 unused
+ * A region empties those that it uses when it begins. They are in memory because they are more than a processor has
+ * registers for, beside those of the guest.
+ */
+export const MOST_STREAMS = 16;
+export const STREAM_BYTES = 24;
+export const STREAMS_OFFSET = CROSSING_OFFSET + 24;
 
 /**
  * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address, in sets of two entries

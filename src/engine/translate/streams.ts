@@ -15,7 +15,7 @@ export interface Stream {
 export const streamName = ({ kind, base }: Stream): string => `${kind} ${base}`;
 
 /** Bytes by which a base register may move at once. */
-const MOST_STEP = 512;
+const MOST_STEP = 64;
 
 /** For each block the streams of the innermost loop around it, by name. */
 export function findStreams(region: Region, flow: Flow): readonly ReadonlyMap<string, Stream>[] {

@@ -133,7 +133,6 @@ class RegionWriter {
     this.#locals = {
       entry: code.parameter(1, 'i64'),
       remaining: code.local('i32'),
-      dataTlb: code.local('i32'),
       floatOn: code.local('i32'),
       floatDirty: code.local('i32'),
       x: file('i64', all.x),
@@ -145,13 +144,12 @@ class RegionWriter {
   }
 
   write(): void {
-    const { remaining, dataTlb, x, f } = this.#locals;
+    const { remaining, x, f } = this.#locals;
     const code = this.#code;
     code.unlikely(i32.and(i32.wrap(this.#locals.entry.get), i32.const(NO_PC)), () =>
       code.return(i32.const(REGION_STATUS.continue)),
     );
     code.set(remaining, this.#h.get32('remaining'));
-    code.set(dataTlb, this.#h.get32('dataTlb'));
     for (const [n, local] of x) {
       if (this.#use.loaded.x & (1 << n)) code.set(local, i64.load(this.#h.hart, X_OFFSET + n * 8));
     }

@@ -23,7 +23,15 @@ import { CSR_OPERATION, CSR_STATUS } from '../csr-access.ts';
 import type { HartFields } from '../emit.ts';
 import { floatLimit, inlineFloat } from '../float/inline.ts';
 import { UNROUNDED } from '../float.ts';
-import { F_OFFSET, offset64, TLB_WRITE_OFFSET, X_OFFSET } from '../state.ts';
+import {
+  F_OFFSET,
+  MOST_STREAMS,
+  offset64,
+  STREAM_BYTES,
+  STREAMS_OFFSET,
+  TLB_WRITE_OFFSET,
+  X_OFFSET,
+} from '../state.ts';
 import { tlbIndex } from '../tlb-first.ts';
 import { ACCESS } from '../walk.ts';
 import { EFFECTS } from './effects.ts';
@@ -47,7 +55,6 @@ export interface RegionLocals {
   readonly entry: Local<'i64'>;
   /** Instructions left until the next poll; at the start of a block the whole block is taken off. */
   readonly remaining: Local<'i32'>;
-  readonly dataTlb: Local<'i32'>;
   /** 1: floating-point registers may be used (mstatus.FS is not Off), and frm is not reserved. */
   readonly floatOn: Local<'i32'>;
   /** 1: mstatus.FS is Dirty. */
@@ -63,14 +70,8 @@ export interface RegionLocals {
   readonly exit: Local<'i64'>;
 }
 
-/** The page that a stream's last access was on. */
-interface StreamLocals {
-  /** Its guest-virtual address, and the machine address of its frame. */
-  readonly page: Local<'i64'>;
-  readonly frame: Local<'i32'>;
-  /** An access that begins at less than this from the start of the page is on it as a whole; 0: there is no page. */
-  readonly limit: Local<'i64'>;
-}
+/** The parts of a stream's place (see the engine's state). */
+const STREAM = { page: 0, limit: 8, frame: 16 } as const;
 
 /** Bytes of the longest access or group of a stream. */
 const STREAM_SPAN = 64;
@@ -116,7 +117,8 @@ export class TranslatorContext implements Context {
   /** Machine address of the first byte of a group, 0 if it has none. */
   readonly #reached = new Map<AccessGroup, Local<'i32'>>();
   #streams: ReadonlyMap<string, Stream> = new Map();
-  readonly #streamLocals = new Map<string, StreamLocals>();
+  /** Places of the streams in the hart area, by name. */
+  readonly #streamPlaces = new Map<string, number>();
   #terminator: Terminator | undefined;
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
@@ -136,10 +138,11 @@ export class TranslatorContext implements Context {
     this.#imports = imports;
     this.#leave = leave;
     for (const name of streams.flatMap((ofBlock) => [...ofBlock.keys()])) {
-      if (this.#streamLocals.has(name)) continue;
-      const stream = { page: code.local('i64'), frame: code.local('i32'), limit: code.local('i64') };
-      this.#streamLocals.set(name, stream);
+      const count = this.#streamPlaces.size;
+      if (this.#streamPlaces.has(name) || count === MOST_STREAMS) continue;
+      this.#streamPlaces.set(name, STREAMS_OFFSET + count * STREAM_BYTES);
     }
+    this.#emptyStreams();
   }
 
   beginBlock(changed: RegisterSet, streams: ReadonlyMap<string, Stream>): void {
@@ -354,13 +357,12 @@ export class TranslatorContext implements Context {
     this.code.if(i32.eq(status, i32.const(CSR_STATUS.resynchronize)), () =>
       this.leave(REGION_STATUS.fetch, this.#nextOffset, this.#behind),
     );
-    this.code.set(this.#l.dataTlb, this.#h.get32('dataTlb'));
     this.readFloatState();
     // What may be accessed may have changed.
     this.#floatChecked = false;
     this.#floatMarked = false;
     this.#reached.clear();
-    for (const { limit } of this.#streamLocals.values()) this.code.set(limit, i64.const(0));
+    this.#emptyStreams();
   }
 
   get rs1FieldIsNonzero(): I32 {
@@ -468,7 +470,7 @@ export class TranslatorContext implements Context {
   }
 
   #entry(gva: I64, access: number): I32 {
-    const index = i32.add(this.#l.dataTlb.get, tlbIndex(gva));
+    const index = i32.add(this.#h.get32('dataTlb'), tlbIndex(gva));
     return access === ACCESS.write ? i32.add(index, i32.const(TLB_WRITE_OFFSET)) : index;
   }
 
@@ -477,16 +479,14 @@ export class TranslatorContext implements Context {
     const group = this.#group;
     if (group === undefined || group.count === 1) {
       const gva = this.temporary('i64', address).get;
-      const machine = this.#look(access, gva, bytes - 1);
-      this.code.unlikely(i32.eqz(machine.get), () => this.#interpret());
-      return machine.get;
+      return this.#look(access, gva, bytes - 1, () => this.#interpret()).get;
     }
     const { imm } = this.#decoded.operands;
     let first = this.#reached.get(group);
     if (first === undefined) {
       const low = this.temporary('i64', i64.add(this.rs1, i64.const(group.low))).get;
       first = this.code.local('i32');
-      this.code.set(first, this.#look(access, low, group.last - group.low).get);
+      this.code.set(first, this.#look(access, low, group.last - group.low, () => {}).get);
       this.#reached.set(group, first);
     }
     // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at.
@@ -507,39 +507,53 @@ export class TranslatorContext implements Context {
   /**
    * Looks an address up in the TLB, and behind it; gives the machine address, or 0. The page of the last byte is compared
    * with that in the entry for the first one: both have to be there, aligned or not.
+   * @param ifNone writes what is done when there is no machine address
    */
-  #look(access: number, gva: I64, distance: number): Local<'i32'> {
+  #look(access: number, gva: I64, distance: number, ifNone: () => void): Local<'i32'> {
     const stream = this.#stream(access);
-    if (stream !== undefined && distance < STREAM_SPAN) return this.#lookAtStream(stream, access, gva, distance);
+    if (stream !== undefined && distance < STREAM_SPAN) {
+      return this.#lookAtStream(stream, access, gva, distance, ifNone);
+    }
     const machine = this.temporary('i32', this.#entry(gva, access));
     const lastPage = i64.and(i64.add(gva, i64.const(distance)), i64.const(-4096));
     this.code.unlikely(
       i64.ne(i64.load(machine.get), lastPage),
-      () => this.code.set(machine, this.#reach(access, gva, distance)),
+      () => {
+        this.code.set(machine, this.#reach(access, gva, distance));
+        this.code.if(i32.eqz(machine.get), ifNone);
+      },
       () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
     );
     return machine;
   }
 
-  /** The stream that the access of the instruction belongs to. */
-  #stream(access: number): StreamLocals | undefined {
-    const kind = access === ACCESS.write ? 'write' : 'read';
-    const name = streamName({ kind, base: this.#decoded.operands.rs1 });
-    return this.#group !== undefined && this.#streams.has(name) ? this.#streamLocals.get(name) : undefined;
+  #emptyStreams(): void {
+    for (const place of this.#streamPlaces.values()) {
+      this.code.store(8, this.#h.hart, i64.const(0), place + STREAM.limit);
+    }
   }
 
-  #lookAtStream({ page, frame, limit }: StreamLocals, access: number, gva: I64, distance: number): Local<'i32'> {
+  /** Place of the stream that the access of the instruction belongs to. */
+  #stream(access: number): number | undefined {
+    const kind = access === ACCESS.write ? 'write' : 'read';
+    const name = streamName({ kind, base: this.#decoded.operands.rs1 });
+    return this.#group !== undefined && this.#streams.has(name) ? this.#streamPlaces.get(name) : undefined;
+  }
+
+  #lookAtStream(place: number, access: number, gva: I64, distance: number, ifNone: () => void): Local<'i32'> {
     const { code } = this;
-    const offset = this.temporary('i64', i64.sub(gva, page.get)).get;
-    const machine = this.temporary('i32', i32.add(frame.get, i32.wrap(offset)));
-    code.unlikely(i64.ge_u(offset, limit.get), () => {
+    const { hart } = this.#h;
+    const offset = this.temporary('i64', i64.sub(gva, i64.load(hart, place + STREAM.page))).get;
+    const machine = this.temporary('i32', i32.add(i32.wrap(offset), i32.load(hart, place + STREAM.frame)));
+    code.unlikely(i64.ge_u(offset, i64.load(hart, place + STREAM.limit)), () => {
       const last = i64.add(gva, i64.const(distance));
-      code.set(machine, call('i32', this.#imports.look, this.#h.hart, gva, last, i32.const(access)));
-      code.if(machine.get, () => {
-        code.set(page, i64.and(gva, i64.const(-4096)));
-        code.set(frame, i32.and(machine.get, i32.const(-4096)));
-        code.set(limit, i64.const(4096 - STREAM_SPAN + 1));
-      });
+      code.set(machine, call('i32', this.#imports.look, hart, gva, last, i32.const(access)));
+      const note = (): void => {
+        code.store(8, hart, i64.and(gva, i64.const(-4096)), place + STREAM.page);
+        code.store(4, hart, i32.and(machine.get, i32.const(-4096)), place + STREAM.frame);
+        code.store(8, hart, i64.const(4096 - STREAM_SPAN + 1), place + STREAM.limit);
+      };
+      code.if(machine.get, note, ifNone);
     });
     return machine;
   }
