@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { successorsOf } from '../../../src/engine/translate/flow.ts';
+import { decodeBits, type Region } from '../../../src/engine/translate/region.ts';
+import { analyseRegisters, registersRead, registersWritten } from '../../../src/engine/translate/registers.ts';
+import { encode } from '../../../src/isa/encode.ts';
+import { graphs } from './graphs.ts';
+import { regionOfGraph } from './regions.ts';
+
+const of = (name: string, operands = {}) => decodeBits(encode(name, operands))!;
+const bits = (...registers: number[]): number => registers.reduce((set, n) => set | (1 << n), 0);
+
+for (const [name, operands, read, written] of [
+  ['add', { rd: 3, rs1: 4, rs2: 5 }, { x: bits(4, 5), f: 0 }, { x: bits(3), f: 0 }],
+  ['add', { rd: 0, rs1: 0, rs2: 31 }, { x: bits(31), f: 0 }, { x: 0, f: 0 }],
+  ['lui', { rd: 7 }, { x: 0, f: 0 }, { x: bits(7), f: 0 }],
+  ['sd', { rs1: 8, rs2: 9 }, { x: bits(8, 9), f: 0 }, { x: 0, f: 0 }],
+  ['fsd', { rs1: 8, rs2: 9 }, { x: bits(8), f: bits(9) }, { x: 0, f: 0 }],
+  ['fld', { rd: 1, rs1: 8 }, { x: bits(8), f: 0 }, { x: 0, f: bits(1) }],
+  ['fmadd.d', { rd: 0, rs1: 1, rs2: 2, rs3: 31 }, { x: 0, f: bits(1, 2, 31) }, { x: 0, f: bits(0) }],
+  ['fcvt.d.l', { rd: 6, rs1: 7 }, { x: bits(7), f: 0 }, { x: 0, f: bits(6) }],
+  ['feq.s', { rd: 6, rs1: 7, rs2: 8 }, { x: 0, f: bits(7, 8) }, { x: bits(6), f: 0 }],
+  ['jalr', { rd: 1, rs1: 5 }, { x: bits(5), f: 0 }, { x: bits(1), f: 0 }],
+  ['bne', { rs1: 5, rs2: 6 }, { x: bits(5, 6), f: 0 }, { x: 0, f: 0 }],
+  ['amoadd.w', { rd: 1, rs1: 2, rs2: 3 }, { x: bits(2, 3), f: 0 }, { x: bits(1), f: 0 }],
+  ['sc.d', { rd: 1, rs1: 2, rs2: 3 }, { x: bits(2, 3), f: 0 }, { x: bits(1), f: 0 }],
+  ['csrrw', { rd: 1, rs1: 2, imm: 0x140 }, { x: bits(2), f: 0 }, { x: bits(1), f: 0 }],
+  ['csrrwi', { rd: 1, rs1: 2, imm: 0x140 }, { x: 0, f: 0 }, { x: bits(1), f: 0 }],
+] as const) {
+  test(`registers of ${name} ${JSON.stringify(operands)}`, () => {
+    assert.deepEqual(registersRead(of(name, operands)), read);
+    assert.deepEqual(registersWritten(of(name, operands)), written);
+  });
+}
+
+/** One of some instructions that write registers of both files, by a number. */
+function instruction(n: number): number {
+  const [rd, rs1, rs2] = [n % 32, (n >> 5) % 32, (n >> 10) % 32];
+  const choices = [
+    () => encode('add', { rd, rs1, rs2 }),
+    () => encode('fadd.d', { rd, rs1, rs2 }),
+    () => encode('ld', { rd, rs1 }),
+    () => encode('fld', { rd, rs1 }),
+    () => encode('sd', { rs1, rs2 }),
+    () => encode('fmv.x.d', { rd, rs1 }),
+  ];
+  return choices[(n >> 15) % choices.length]!();
+}
+
+/** By definition: some way from the block's end leads to the other one's start. */
+function leadsTo(region: Region, from: number, to: number): boolean {
+  const seen = new Set<number>();
+  const queue = successorsOf(region, from);
+  for (let block = queue.pop(); block !== undefined; block = queue.pop()) {
+    if (seen.has(block)) continue;
+    seen.add(block);
+    queue.push(...successorsOf(region, block));
+  }
+  return seen.has(to);
+}
+
+test('a register may have changed when some way to the block writes it', () => {
+  const code = fc.array(fc.nat({ max: 2 ** 20 }), { minLength: 1, maxLength: 3 });
+  fc.assert(
+    fc.property(graphs, fc.array(code, { minLength: 12, maxLength: 12 }), (edges, numbers) => {
+      const region = regionOfGraph(edges, (block) => numbers[block]!.map(instruction));
+      const sets = region.blocks.map((block) => {
+        const all = block.code.map((word) => registersWritten(decodeBits(word)!));
+        return all.reduce((a, b) => ({ x: a.x | b.x, f: a.f | b.f }), { x: 0, f: 0 });
+      });
+      const { changed, written, loaded } = analyseRegisters(region);
+      for (const to of region.blocks.keys()) {
+        const wanted = { x: 0, f: 0 };
+        for (const [from, its] of sets.entries()) {
+          if (!leadsTo(region, from, to)) continue;
+          wanted.x |= its.x;
+          wanted.f |= its.f;
+        }
+        assert.deepEqual(changed[to], wanted);
+        assert.equal(wanted.x & ~written.x, 0);
+      }
+      // What is stored on the way out has been loaded, or it would be lost.
+      assert.equal(written.x & ~loaded.x, 0);
+      assert.equal(written.f & ~loaded.f, 0);
+      const read = region.blocks.flatMap((block) => block.code.map((word) => registersRead(decodeBits(word)!)));
+      for (const { x, f } of read) assert.equal((x & ~loaded.x) | (f & ~loaded.f), 0);
+    }),
+    { numRuns: 1000 },
+  );
+});
