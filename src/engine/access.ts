@@ -326,9 +326,10 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
 }
 
 /**
- * The access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices, pages with
+ * `reach`: the access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices, pages with
  * decoded code, what faults) it leaves to the interpreter. So does it when the TLB has been flushed on the way: machine
- * addresses that the translated code had before mean nothing then.
+ * addresses that the translated code had before mean nothing then. `look` is the same for a page of which all may be
+ * accessed, if it is in the TLB or not.
  */
 function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
   module.define(f.reach, (code) => {
@@ -353,8 +354,12 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     const access = code.parameter(3, 'i32').get;
     const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
     const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
-    code.if(i64.eq(i64.load(entry), pageOf(last)), () => code.return(i32.add(i32.load(entry, 8), i32.wrap(gva))));
-    code.return(call('i32', f.reach, h.hart, gva, last, access));
+    const address = (): I32 => i32.add(i32.load(entry, 8), i32.wrap(gva));
+    code.if(i64.eq(i64.load(entry), pageOf(last)), () => code.return(address()));
+    // What the PMP grants only in part is in no TLB: the next access to the page has to be looked at, too.
+    const isWhole = i64.eq(i64.load(entry), pageOf(last));
+    code.if(call('i32', f.reach, h.hart, gva, last, access), () => code.if(isWhole, () => code.return(address())));
+    code.return(i32.const(0));
     code.unreachable();
   });
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { pmpRanges } from '../../src/engine/pmp.ts';
-import { type Assembler, R } from './assembler.ts';
+import { Assembler, R } from './assembler.ts';
 import { BareMachine, CODE, DATA, PageTables, RAM, RWX } from './bare-machine.ts';
+import { defaultTier, type Tier } from './tiers.ts';
 
 const { a0, a1, a2 } = R;
 const [PMP_R, W, X, TOR, NA4, NAPOT, L] = [1, 2, 4, 1 << 3, 2 << 3, 3 << 3, 0x80];
@@ -43,8 +44,9 @@ function under(
   entries: [byte: number, address: bigint][],
   write: (a: Assembler) => void,
   privilege: 1 | 3 = 1,
+  tier: Tier = defaultTier(),
 ): BareMachine {
-  const machine = new BareMachine();
+  const machine = new BareMachine({ tier });
   const bytes = Array.from({ length: 8 }, (_, i) => entries[i]?.[0] ?? 0);
   bytes[7] = NAPOT | PMP_R | W | X;
   const csrs: Record<string, bigint> = {};
@@ -57,6 +59,29 @@ function under(
 const PAGE = napot(DATA, 4096);
 
 describe('accesses', () => {
+  for (const kind of ['read', 'write'] as const) {
+    test(`a page that is denied in part, by a loop that has got at the rest of it before: ${kind}`, () => {
+      const entries: [number, bigint][] = [[NAPOT, napot(DATA + 0x200, 8)]];
+      const access = (a: Assembler, rs1: number): unknown =>
+        kind === 'read' ? a.i('ld', { rd: a2, rs1 }) : a.i('sd', { rs1, rs2: a2 });
+      const walk = (a: Assembler): unknown =>
+        a
+          .li(a0, DATA + 0x200 - 64 * 8)
+          .li(a1, 100)
+          .label('loop');
+      const write = (a: Assembler): void => {
+        walk(a);
+        access(a, a0);
+        a.i('addi', { rd: a0, rs1: a0, imm: 8 }).i('addi', { rd: a1, rs1: a1, imm: -1 }).to('bne', 'loop', { rs1: a1 });
+      };
+      const at = new Assembler();
+      walk(at);
+      const machine = under(entries, write, 1, 'translator');
+      machine.expectTrap(kind === 'read' ? 5 : 7, CODE + at.offset('loop'), DATA + 0x200);
+      assert.equal(machine.x(a1), 100n - 64n);
+    });
+  }
+
   test('no entry at all: everything is denied below M-mode', () => {
     const machine = new BareMachine();
     machine.execute((a) => a.li(a0, 1), { privilege: 1, csrs: { pmpcfg0: 0 } });
