@@ -1,6 +1,8 @@
+import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
 import type { Flow } from './flow.ts';
-import { decodeBits, OUTSIDE, type Region } from './region.ts';
+import { groupAccesses } from './groups.ts';
+import { decodeBits, type Region } from './region.ts';
 import { registersWritten } from './registers.ts';
 
 /**
@@ -10,31 +12,35 @@ import { registersWritten } from './registers.ts';
 export interface Stream {
   readonly kind: MemoryAccess['kind'];
   readonly base: number;
+  /** Bytes of its longest access, or group of accesses. */
+  readonly span: number;
 }
 
-export const streamName = ({ kind, base }: Stream): string => `${kind} ${base}`;
+export const streamName = ({ kind, base }: Omit<Stream, 'span'>): string => `${kind} ${base}`;
 
+/** Bytes of the longest group: at the end of a page, as many have no place in the stream. */
+const MOST_SPAN = 64;
 /** Bytes by which a base register may move at once. */
 const MOST_STEP = 64;
 
-/** For each block the streams of the innermost loop around it, by name. */
+/**
+ * For each block the streams of the innermost loop around it, by name. Streams of one name share a place, and so a span.
+ */
 export function findStreams(region: Region, flow: Flow): readonly ReadonlyMap<string, Stream>[] {
   const none = new Map<string, Stream>();
-  const byLoop = new Map<number, ReadonlyMap<string, Stream>>();
-  return region.blocks.map((_, block) => {
-    const header = flow.innermostLoop[block]!;
-    if (header === OUTSIDE) return none;
-    let streams = byLoop.get(header);
-    if (streams === undefined) {
-      streams = streamsOf(region, flow.loops.get(header)!);
-      byLoop.set(header, streams);
-    }
-    return streams;
-  });
+  const byLoop = new Map([...flow.loops].map(([header, loop]) => [header, streamsOf(region, loop)]));
+  const spans = new Map<string, number>();
+  for (const [name, { span }] of [...byLoop.values()].flatMap((streams) => [...streams])) {
+    spans.set(name, Math.max(span, spans.get(name) ?? 0));
+  }
+  for (const streams of byLoop.values()) {
+    for (const [name, stream] of streams) streams.set(name, { ...stream, span: spans.get(name)! });
+  }
+  return region.blocks.map((_, block) => byLoop.get(flow.innermostLoop[block]!) ?? none);
 }
 
-function streamsOf(region: Region, loop: ReadonlySet<number>): ReadonlyMap<string, Stream> {
-  const instructions = [...loop].flatMap((block) => region.blocks[block]!.code.map((bits) => decodeBits(bits)!));
+function streamsOf(region: Region, loop: ReadonlySet<number>): Map<string, Stream> {
+  const instructions = [...loop].flatMap((block) => decodedBlock(region, block));
   let jumping = 0;
   for (const decoded of instructions) {
     const { rd, rs1, imm } = decoded.operands;
@@ -44,12 +50,14 @@ function streamsOf(region: Region, loop: ReadonlySet<number>): ReadonlyMap<strin
     if (!isStep) jumping |= registersWritten(decoded).x;
   }
   const streams = new Map<string, Stream>();
-  for (const decoded of instructions) {
-    const { access } = EFFECTS[decoded.number]!;
-    const base = decoded.operands.rs1;
-    if (access === undefined || jumping & (1 << base)) continue;
-    const stream = { kind: access.kind, base };
-    streams.set(streamName(stream), stream);
+  for (const group of [...loop].flatMap((block) => groupAccesses(decodedBlock(region, block)))) {
+    if (group === undefined || jumping & (1 << group.base)) continue;
+    const name = streamName(group);
+    const span = Math.max(group.last - group.low + 1, streams.get(name)?.span ?? 0);
+    if (span <= MOST_SPAN) streams.set(name, { kind: group.kind, base: group.base, span });
   }
   return streams;
 }
+
+const decodedBlock = (region: Region, block: number): Decoded[] =>
+  region.blocks[block]!.code.map((bits) => decodeBits(bits)!);

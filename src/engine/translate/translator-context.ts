@@ -73,8 +73,10 @@ export interface RegionLocals {
 /** The parts of a stream's place (see the engine's state). */
 const STREAM = { page: 0, limit: 8, frame: 16 } as const;
 
-/** Bytes of the longest access or group of a stream. */
-const STREAM_SPAN = 64;
+/** A stream with its place in the hart area. */
+interface PlacedStream extends Stream {
+  readonly place: number;
+}
 
 /** How a block ends, when not by going on to the next one. */
 export type Terminator =
@@ -118,7 +120,7 @@ export class TranslatorContext implements Context {
   readonly #reached = new Map<AccessGroup, Local<'i32'>>();
   #streams: ReadonlyMap<string, Stream> = new Map();
   /** Places of the streams in the hart area, by name. */
-  readonly #streamPlaces = new Map<string, number>();
+  readonly #places = new Map<string, number>();
   #terminator: Terminator | undefined;
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
@@ -138,9 +140,9 @@ export class TranslatorContext implements Context {
     this.#imports = imports;
     this.#leave = leave;
     for (const name of streams.flatMap((ofBlock) => [...ofBlock.keys()])) {
-      const count = this.#streamPlaces.size;
-      if (this.#streamPlaces.has(name) || count === MOST_STREAMS) continue;
-      this.#streamPlaces.set(name, STREAMS_OFFSET + count * STREAM_BYTES);
+      const count = this.#places.size;
+      if (this.#places.has(name) || count === MOST_STREAMS) continue;
+      this.#places.set(name, STREAMS_OFFSET + count * STREAM_BYTES);
     }
     this.#emptyStreams();
   }
@@ -511,7 +513,7 @@ export class TranslatorContext implements Context {
    */
   #look(access: number, gva: I64, distance: number, ifNone: () => void): Local<'i32'> {
     const stream = this.#stream(access);
-    if (stream !== undefined && distance < STREAM_SPAN) {
+    if (stream !== undefined && distance < stream.span) {
       return this.#lookAtStream(stream, access, gva, distance, ifNone);
     }
     const machine = this.temporary('i32', this.#entry(gva, access));
@@ -528,19 +530,28 @@ export class TranslatorContext implements Context {
   }
 
   #emptyStreams(): void {
-    for (const place of this.#streamPlaces.values()) {
+    for (const place of this.#places.values()) {
       this.code.store(8, this.#h.hart, i64.const(0), place + STREAM.limit);
     }
   }
 
-  /** Place of the stream that the access of the instruction belongs to. */
-  #stream(access: number): number | undefined {
+  /** The stream that the access of the instruction belongs to. */
+  #stream(access: number): PlacedStream | undefined {
+    if (this.#group === undefined) return undefined;
     const kind = access === ACCESS.write ? 'write' : 'read';
     const name = streamName({ kind, base: this.#decoded.operands.rs1 });
-    return this.#group !== undefined && this.#streams.has(name) ? this.#streamPlaces.get(name) : undefined;
+    const stream = this.#streams.get(name);
+    const place = this.#places.get(name);
+    return stream === undefined || place === undefined ? undefined : { ...stream, place };
   }
 
-  #lookAtStream(place: number, access: number, gva: I64, distance: number, ifNone: () => void): Local<'i32'> {
+  #lookAtStream(
+    { place, span }: PlacedStream,
+    access: number,
+    gva: I64,
+    distance: number,
+    ifNone: () => void,
+  ): Local<'i32'> {
     const { code } = this;
     const { hart } = this.#h;
     const offset = this.temporary('i64', i64.sub(gva, i64.load(hart, place + STREAM.page))).get;
@@ -551,7 +562,7 @@ export class TranslatorContext implements Context {
       const note = (): void => {
         code.store(8, hart, i64.and(gva, i64.const(-4096)), place + STREAM.page);
         code.store(4, hart, i32.and(machine.get, i32.const(-4096)), place + STREAM.frame);
-        code.store(8, hart, i64.const(4096 - STREAM_SPAN + 1), place + STREAM.limit);
+        code.store(8, hart, i64.const(4096 - span + 1), place + STREAM.limit);
       };
       code.if(machine.get, note, ifNone);
     });
