@@ -326,10 +326,10 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
 }
 
 /**
- * `reach`: the access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices, pages with
- * decoded code, what faults) it leaves to the interpreter. So does it when the TLB has been flushed on the way: machine
- * addresses that the translated code had before mean nothing then. `look` is the same for a page of which all may be
- * accessed, if it is in the TLB or not.
+ * `reach`: the access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices,
+ * pages with decoded code, what faults) it leaves to the interpreter. So does it when the TLB has been flushed on the way:
+ * machine addresses that the translated code had before mean nothing then. `look` is the same for a page that is in the
+ * TLB or comes there, so that all of it may be accessed.
  */
 function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
   module.define(f.reach, (code) => {
