@@ -44,7 +44,7 @@ export interface CodeCacheOptions {
   /** The bytes of a frame with decoded code change. */
   readonly frameChanged: (mfn: number) => void;
   /** Given if the guest has other harts: see `SiblingHarts`. */
-  readonly flushSiblings: (() => void) | undefined;
+  readonly dropSiblingWrites: ((mfn: number) => void) | undefined;
 }
 
 /**
@@ -202,7 +202,7 @@ export class CodeCache {
     // An instruction of 4 bytes may begin 2 bytes before the first one written.
     const first = Math.max(0, offset - 2);
     const end = offset + length;
-    const stays = this.#staysCode(mfn, first, end) && !(ahead && this.#o.flushSiblings !== undefined);
+    const stays = this.#staysCode(mfn, first, end) && !(ahead && this.#o.dropSiblingWrites !== undefined);
     // Whoever else has decoded this use of the frame finds another generation at his next look.
     const generation = stays ? Atomics.add(this.#i32, this.#infoIndex(mfn), GENERATION) >>> 8 : this.#release(mfn);
     this.#o.frameChanged(mfn);
@@ -275,23 +275,23 @@ export class CodeCache {
   }
 
   /**
-   * The page of zeros is never written, so that it needs no flag. All harts of the guest have to empty their write TLBs
-   * before anything is decoded; that they have is a flag of its own, as one hart can find the frame flagged while another
+   * The page of zeros is never written, so that it needs no flag. All harts of the guest have to take it out of their write
+   * TLBs before anything is decoded; that they have is a flag of its own, as one hart can find the frame flagged while another
    * one still waits for them. (Frames that guests share are in nobody's write TLB.)
    */
   #flag(mfn: number, generation: number): void {
-    const { constants, dropWrites, flushSiblings, zeroFrame } = this.#o;
+    const { constants, dropWrites, dropSiblingWrites, zeroFrame } = this.#o;
     if (mfn === zeroFrame) return;
     const { frameCode, frameCodeKnown } = constants;
     const info = this.#infoIndex(mfn);
     const old = Atomics.or(this.#i32, info, frameCode);
-    if (flushSiblings === undefined) {
+    if (dropSiblingWrites === undefined) {
       if ((old & frameCode) === 0) dropWrites(mfn);
       return;
     }
     if ((old & frameCodeKnown) !== 0) return;
     dropWrites(mfn);
-    flushSiblings();
+    dropSiblingWrites(mfn);
     for (;;) {
       const now = Atomics.load(this.#i32, info);
       if (now >>> 8 !== generation || (now & frameCode) === 0) return;
@@ -301,10 +301,10 @@ export class CodeCache {
 
   /** Lets the generated code find a decoded block by itself, for as long as the frame's word stays the same. */
   #tell(number: number, index: number): void {
-    const { constants, flushSiblings, zeroFrame } = this.#o;
+    const { constants, dropSiblingWrites, zeroFrame } = this.#o;
     const mfn = Math.floor(number / BLOCKS_PER_FRAME);
     const info = Atomics.load(this.#i32, this.#infoIndex(mfn));
-    const flag = flushSiblings === undefined ? constants.frameCode : constants.frameCodeKnown;
+    const flag = dropSiblingWrites === undefined ? constants.frameCode : constants.frameCodeKnown;
     if (info >>> 8 !== this.#generation[index] || ((info & flag) === 0 && mfn !== zeroFrame)) return;
     const entry = this.#entry(number);
     this.#i32[entry] = number + 1;

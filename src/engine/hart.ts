@@ -46,8 +46,11 @@ export interface HartEnvironment {
 
 /** What a hart has to know when it is not the only one of its guest. */
 export interface SiblingHarts {
-  /** Has the other harts empty their TLBs, and returns when they have. The hart may be parked meanwhile. */
-  flush(): void;
+  /**
+   * Has the other harts forget the right to write to a frame (`forgetWrites`), and returns when they have. The hart may be
+   * parked meanwhile.
+   */
+  forgetWrites(mfn: number): void;
   /** Whether the processor below keeps all orders of plain accesses but that of a store before a load. */
   readonly totalStoreOrder: boolean;
 }
@@ -73,6 +76,7 @@ export interface HartOptions {
   readonly siblings?: SiblingHarts | undefined;
 }
 
+const PAGE_BYTES = 4096;
 const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI)) | (1n << BigInt(INTERRUPT.SEI));
 /** What a firmware would delegate: all exceptions that can come from S- or U-mode. */
 const DELEGATED = 0xb3ffn;
@@ -137,7 +141,7 @@ export class Hart {
       dropWrites: (mfn) => this.#engine.dropWrites(area, mfn * 4096),
       decoded: (slot, address) => this.#translations.decoded(slot, address),
       frameChanged: (mfn) => this.#translations.frameChanged(mfn),
-      flushSiblings: siblings && (() => siblings.flush()),
+      dropSiblingWrites: siblings && ((mfn) => siblings.forgetWrites(mfn)),
     });
     this.#translations = new Translations({
       memory,
@@ -353,7 +357,35 @@ export class Hart {
    */
   flush(): void {
     this.#emptyTlbs();
-    if (this.#running && this.#siblings !== undefined) this.#code.dropStale();
+    this.#dropStale();
+  }
+
+  /** SFENCE.VMA of some pages (one address space's, or all), asked for by another hart; `gva` is that of the first one. */
+  forgetPages(gva: bigint, pages: number, asid: number | undefined): void {
+    for (let page = 0; page < pages; page++) {
+      const address = BigInt.asIntN(64, gva + BigInt(page * PAGE_BYTES));
+      this.#engine.fence(this.#area, address, 1, BigInt(asid ?? 0), asid === undefined ? 0 : 1);
+    }
+    this.#begunBefore();
+  }
+
+  /** SFENCE.VMA of an address space, asked for by another hart. */
+  forgetSpace(asid: number): void {
+    this.#engine.fence(this.#area, 0n, 0, BigInt(asid), 1);
+    this.#begunBefore();
+  }
+
+  /** FENCE.I, asked for by another hart. */
+  forgetCode(): void {
+    this.#engine.flushFetch(this.#area);
+    this.#engine.forgetJumps(this.#area);
+    this.#begunBefore();
+    this.#dropStale();
+  }
+
+  /** Some hart is about to decode code of a frame: stores to it have to be looked at from now on. */
+  forgetWrites(mfn: number): void {
+    this.#engine.dropWrites(this.#area, mfn * PAGE_BYTES);
   }
 
   get translationCounts(): TranslationCounts {
@@ -373,8 +405,18 @@ export class Hart {
 
   #emptyTlbs(): void {
     this.#engine.flush(this.#area);
+    this.#begunBefore();
+  }
+
+  /** What was fetched or translated up to now is looked at again. */
+  #begunBefore(): void {
     this.#set32('refetch', 1);
     this.#set32('flushes', this.#get32('flushes') + 1);
+  }
+
+  /** In the middle of an instruction the block in execution is not fetched anew. */
+  #dropStale(): void {
+    if (this.#running && this.#siblings !== undefined) this.#code.dropStale();
   }
 
   #pmpChanged(): void {

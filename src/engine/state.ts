@@ -6,14 +6,14 @@ import { CODE_COUNTER_NAMES, type CounterName, HOST_COUNTER_NAMES } from './coun
  * around it both read this.
  *
  *     0      control block (requests from other threads, see the memory layout)
- *     256    x registers, then f registers, 8 bytes each
- *     768    64-bit fields, 32-bit fields
+ *     512    x registers, then f registers, 8 bytes each
+ *     1024   64-bit fields, 32-bit fields
  *     4096   first-level TLBs: for each context a read and a write table; then the fetch tables
  *     ...    second-level TLB, walk cache, marks of large pages
  *     ...    jump tables, counters of jumps, decoded blocks
  */
 
-export const CONTROL_BYTES = 256;
+export const CONTROL_BYTES = 512;
 /** First word of the control block: not 0 when somebody wants the hart's attention. */
 export const REQUEST_OFFSET = 0;
 

@@ -11,7 +11,7 @@ const STATE = HALTED + 4;
 const COUNTS = STATE + 4;
 const COMPARE = COUNTS + 4 * 8;
 const ENTRY = COMPARE + 8;
-/** The mailbox' part, up to the end of the control block. */
+/** The mailbox' part, up to HART_MACHINE_END_BYTE. */
 export const MAILBOX_BYTE = ENTRY + 4 * 8;
 
 /** Where a hart starts: in S-mode as a firmware leaves it, or in M-mode as after a reset. */

@@ -5,7 +5,7 @@
 import type { ResetType } from '../firmware/sbi/types.ts';
 import { GuestStoppedError } from '../memory/errors.ts';
 import type { Guest } from '../memory/guest.ts';
-import { HART_CONTROL_BYTES, HART_REQUEST_SERVICE } from '../memory/layout.ts';
+import { HART_MACHINE_END_BYTE, HART_REQUEST_SERVICE } from '../memory/layout.ts';
 import { GUEST_RUNNING, GUEST_STATE } from '../memory/layout-guest.ts';
 import type { HartControl } from '../memory/shootdown.ts';
 import { MAILBOX_BYTE } from './hart-block.ts';
@@ -33,7 +33,7 @@ const ADDRESS = 16;
 const VALUE = 24;
 const DATA = 32;
 /** Bytes of console input or output that go at a time. */
-const DATA_BYTES = HART_CONTROL_BYTES - MAILBOX_BYTE - DATA;
+const DATA_BYTES = HART_MACHINE_END_BYTE - MAILBOX_BYTE - DATA;
 
 /** STATUS: nothing is asked; the sender waits; the answer is there. */
 const [IDLE, ASKED, DONE] = [0, 1, 2];

@@ -14,6 +14,7 @@ import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START, PAGE_SIZE
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
 import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
+import { fencePart, forgetPart, writesPart } from './flush-part.ts';
 import { HartBlock, type StartEntry } from './hart-block.ts';
 import type { Services } from './mailbox.ts';
 import { RemoteLines } from './remote-lines.ts';
@@ -91,7 +92,12 @@ export class Processor {
     this.#options = options;
     const { guest, now, clock, services, hart: id } = options;
     const { memory } = guest;
-    this.control = new HartControl(guest, id, () => this.hart.flush());
+    this.control = new HartControl(
+      guest,
+      id,
+      () => this.hart.flush(),
+      (part) => forgetPart(this.hart, part),
+    );
     this.#faults = new FaultHandler(this.control, { store: options.store, now });
     this.hart = new Hart({
       memory: options.wasmMemory,
@@ -114,7 +120,10 @@ export class Processor {
       siblings:
         guest.harts === 1
           ? undefined
-          : { flush: () => this.#faults.flushOthers(), totalStoreOrder: options.totalStoreOrder ?? false },
+          : {
+              forgetWrites: (mfn) => this.#faults.flushOthers(undefined, writesPart(mfn)),
+              totalStoreOrder: options.totalStoreOrder ?? false,
+            },
     });
     this.memory = new GuestMemory(this.#faults);
     this.memory.onWrite = (mfn, offset, length) => this.hart.codeWritten(mfn, offset, length);
@@ -244,11 +253,16 @@ export class Processor {
         if (target === hart.id) hart.raiseSoftwareInterrupt();
         else guest.request(HART_REQUEST_IPI, [target]);
       },
-      // Each hart sees its own stores to code at once, and those of others when it fetches anew: a flush is all there is to
-      // do for either kind of fence.
-      remoteFence: (harts) => {
-        if (harts.includes(hart.id)) hart.flush();
-        this.#faults.flushOthers(harts.filter((other) => other !== hart.id));
+      remoteFence: (harts, fence) => {
+        const part = fencePart(fence);
+        if (harts.includes(hart.id)) {
+          if (part === undefined) hart.flush();
+          else forgetPart(hart, part);
+        }
+        this.#faults.flushOthers(
+          harts.filter((other) => other !== hart.id),
+          part,
+        );
       },
       hartState: (other) => blocks[other]!.state,
       startHart: (other, { pc, opaque }) => blocks[other]!.start({ mode: 'S', pc, a1: opaque, a2: 0n }),

@@ -55,7 +55,7 @@ import {
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
-import { awaitShootdown, type HartControl, requestShootdown } from './shootdown.ts';
+import { awaitShootdown, type FlushPart, type HartControl, requestShootdown } from './shootdown.ts';
 import {
   associateSlot,
   dissociateSlot,
@@ -353,8 +353,11 @@ export class FaultHandler {
     this.flushOthers();
   }
 
-  /** Flushes other harts of the guest, by default all of them. The mutex must be free, and no translation in use. */
-  flushOthers(harts: readonly number[] = this.#siblings): void {
+  /**
+   * Flushes other harts of the guest, by default all of them: everything, or no less than a part. The mutex must be free,
+   * and no translation in use.
+   */
+  flushOthers(harts: readonly number[] = this.#siblings, part?: FlushPart): void {
     if (harts.length === 0) {
       return;
     }
@@ -362,7 +365,7 @@ export class FaultHandler {
     // Parked, so that two harts which shoot at each other both count as having acknowledged.
     control.park();
     try {
-      requestShootdown(guest, this.#numbers, harts);
+      requestShootdown(guest, this.#numbers, harts, part);
       awaitShootdown(guest, this.#numbers, harts);
     } finally {
       control.unpark();

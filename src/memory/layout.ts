@@ -174,7 +174,7 @@ export const NPT_PAYLOAD_MAX = 0xff_ffff;
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Bytes of the control block at the start of a hart area; the engine's state follows. */
-export const HART_CONTROL_BYTES = 256;
+export const HART_CONTROL_BYTES = 512;
 /** REQUEST: bits that a running hart looks at often and clears as it serves them. */
 export const HART_REQUEST_BYTE = 0;
 /** STATE: HART_RUNNING or HART_PARKED. */
@@ -185,8 +185,16 @@ export const HART_SHOOTDOWN_REQ_BYTE = 8;
 export const HART_SHOOTDOWN_ACK_BYTE = 12;
 /** WAKE: futex word that a sleeping hart waits on; raise it and notify. */
 export const HART_WAKE_BYTE = 16;
-/** First byte of the part of the control block that is the machine's. */
+/** First byte of the part of the control block that is the machine's, and the byte behind it. */
 export const HART_MACHINE_BYTE = 24;
+export const HART_MACHINE_END_BYTE = 256;
+/**
+ * What a shootdown takes away, when that is not everything: HART_FLUSH_PARTS entries of four words, the one for shootdown n
+ * at n modulo their number. Word 0: n once the others are written, HART_FLUSH_WRITING while they are.
+ */
+export const HART_FLUSH_PARTS_BYTE = 256;
+export const HART_FLUSH_PARTS = 16;
+export const HART_FLUSH_WRITING = -0x8000_0000;
 /** REQUEST bit 0: look at the interrupt lines and timers. */
 export const HART_REQUEST_INTERRUPT = 1 << 0;
 /** REQUEST bit 1: flush the TLBs, then acknowledge SHOOTDOWN_REQ. */

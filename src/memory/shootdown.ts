@@ -10,6 +10,9 @@
 import { ShootdownTimeoutError } from './errors.ts';
 import type { Guest } from './guest.ts';
 import {
+  HART_FLUSH_PARTS,
+  HART_FLUSH_PARTS_BYTE,
+  HART_FLUSH_WRITING,
   HART_PARKED,
   HART_REQUEST_BYTE,
   HART_REQUEST_SHOOTDOWN,
@@ -20,6 +23,9 @@ import {
   HART_WAKE_BYTE,
 } from './layout.ts';
 import { COUNT_SHOOTDOWNS, GUEST_ENDED, GUEST_STATE } from './layout-guest.ts';
+
+/** What a shootdown takes away: three words whose meaning is the engine's. */
+export type FlushPart = readonly [number, number, number];
 
 const REQUEST = HART_REQUEST_BYTE / 4;
 const STATE = HART_STATE_BYTE / 4;
@@ -33,17 +39,52 @@ export const SHOOTDOWN_TIMEOUT_MS = 5000;
 const LOOK_MS = 1;
 
 /**
- * Asks harts of a guest, by default all, to flush. Returns the number of the request for each hart into `numbers`, which
- * awaitShootdown takes with the same harts.
+ * Asks harts of a guest, by default all, to flush: everything, or no less than a part. Returns the number of the request for
+ * each hart into `numbers`, which awaitShootdown takes with the same harts.
  */
-export function requestShootdown(guest: Guest, numbers: Int32Array, harts: readonly number[] = guest.allHarts): void {
+export function requestShootdown(
+  guest: Guest,
+  numbers: Int32Array,
+  harts: readonly number[] = guest.allHarts,
+  part?: FlushPart,
+): void {
   const { i32 } = guest.memory;
   guest.add(COUNT_SHOOTDOWNS, 1);
   for (const hart of harts) {
     const control = guest.hartArea(hart) >>> 2;
-    numbers[hart] = (Atomics.add(i32, control + REQ, 1) + 1) | 0;
+    const number = (Atomics.add(i32, control + REQ, 1) + 1) | 0;
+    numbers[hart] = number;
+    if (part !== undefined) {
+      writePart(i32, control, number, part);
+    }
     Atomics.or(i32, control + REQUEST, HART_REQUEST_SHOOTDOWN);
   }
+}
+
+const partAt = (control: number, number: number): number =>
+  control + HART_FLUSH_PARTS_BYTE / 4 + (number & (HART_FLUSH_PARTS - 1)) * 4;
+
+/** If somebody else is just writing to the entry, nothing is written: who finds no part flushes everything. */
+function writePart(i32: Int32Array, control: number, number: number, part: FlushPart): void {
+  const at = partAt(control, number);
+  const old = Atomics.load(i32, at);
+  if (old === HART_FLUSH_WRITING || Atomics.compareExchange(i32, at, old, HART_FLUSH_WRITING) !== old) {
+    return;
+  }
+  for (const [i, word] of part.entries()) {
+    Atomics.store(i32, at + 1 + i, word);
+  }
+  Atomics.store(i32, at, number);
+}
+
+/** The part of a shootdown, undefined if it is everything or not known (any more). */
+function readPart(i32: Int32Array, control: number, number: number): FlushPart | undefined {
+  const at = partAt(control, number);
+  if (Atomics.load(i32, at) !== number) {
+    return undefined;
+  }
+  const part: FlushPart = [Atomics.load(i32, at + 1), Atomics.load(i32, at + 2), Atomics.load(i32, at + 3)];
+  return Atomics.load(i32, at) === number ? part : undefined;
 }
 
 /** Index of the first hart that has not served its request, -1 when all have. Does not wait. */
@@ -100,15 +141,20 @@ export class HartControl {
   readonly hart: number;
   /** Drops all cached translations of this hart. */
   readonly flush: () => void;
+  readonly #flushPart: ((part: FlushPart) => void) | undefined;
   readonly #i32: Int32Array;
   readonly #control: number;
   #parks = 1;
 
-  /** The hart starts parked; call unpark before the first access. */
-  constructor(guest: Guest, hart: number, flush: () => void) {
+  /**
+   * The hart starts parked; call unpark before the first access.
+   * @param flushPart drops what a part of a shootdown says, or more; without it every shootdown drops everything
+   */
+  constructor(guest: Guest, hart: number, flush: () => void, flushPart?: (part: FlushPart) => void) {
     this.guest = guest;
     this.hart = hart;
     this.flush = flush;
+    this.#flushPart = flushPart;
     this.#i32 = guest.memory.i32;
     this.#control = guest.hartArea(hart) >>> 2;
     Atomics.store(this.#i32, this.#control + STATE, HART_PARKED);
@@ -171,10 +217,29 @@ export class HartControl {
     Atomics.and(i32, control + REQUEST, ~HART_REQUEST_SHOOTDOWN);
     // Loaded after the bit is cleared: a later request sets it again.
     const number = Atomics.load(i32, control + REQ);
-    if (number !== Atomics.load(i32, control + ACK)) {
-      this.flush();
+    const served = Atomics.load(i32, control + ACK);
+    if (number !== served) {
+      this.#flushSince(served, number);
       Atomics.store(i32, control + ACK, number);
       Atomics.notify(i32, control + ACK);
+    }
+  }
+
+  /** Drops what the shootdowns behind number `served` up to number `last` take away. */
+  #flushSince(served: number, last: number): void {
+    const count = (last - served) | 0;
+    const flushPart = this.#flushPart;
+    if (flushPart === undefined || count > HART_FLUSH_PARTS) {
+      this.flush();
+      return;
+    }
+    for (let i = 1; i <= count; i++) {
+      const part = readPart(this.#i32, this.#control, (served + i) | 0);
+      if (part === undefined) {
+        this.flush();
+        return;
+      }
+      flushPart(part);
     }
   }
 }

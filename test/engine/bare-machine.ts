@@ -122,7 +122,7 @@ export class BareMachine {
       ...this.#hartOptions,
       id: 0,
       area: this.guest.hartArea(0),
-      siblings: harts === 1 ? undefined : { flush: () => this.faults.flushOthers(), totalStoreOrder: false },
+      siblings: harts === 1 ? undefined : { forgetWrites: () => this.faults.flushOthers(), totalStoreOrder: false },
       environment: {
         now: () => this.time,
         nestedFault: (gfn, write) => this.faults.fault(gfn, write),
@@ -143,7 +143,7 @@ export class BareMachine {
       ...this.#hartOptions,
       id,
       area: this.guest.hartArea(id),
-      siblings: { flush: () => sibling.onFlush(() => faults.flushOthers()), totalStoreOrder: false },
+      siblings: { forgetWrites: () => sibling.onFlush(() => faults.flushOthers()), totalStoreOrder: false },
       environment: {
         now: () => this.time,
         nestedFault: (gfn, write) => faults.fault(gfn, write),

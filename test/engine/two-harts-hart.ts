@@ -40,7 +40,7 @@ const hart = new Hart({
     deviceRead: () => undefined,
     deviceWrite: () => false,
   },
-  siblings: { flush: () => faults.flushOthers(), totalStoreOrder: process.arch === 'x64' },
+  siblings: { forgetWrites: () => faults.flushOthers(), totalStoreOrder: process.arch === 'x64' },
 });
 
 control.unpark();
