@@ -45,6 +45,8 @@ export interface CodeCacheOptions {
   readonly frameChanged: (mfn: number) => void;
   /** Given if the guest has other harts: see `SiblingHarts`. */
   readonly dropSiblingWrites: ((mfn: number) => void) | undefined;
+  /** Given if the guest has other harts: code has changed. */
+  readonly changed: (() => void) | undefined;
 }
 
 /**
@@ -206,6 +208,7 @@ export class CodeCache {
     // Whoever else has decoded this use of the frame finds another generation at his next look.
     const generation = stays ? Atomics.add(this.#i32, this.#infoIndex(mfn), GENERATION) >>> 8 : this.#release(mfn);
     this.#o.frameChanged(mfn);
+    this.#o.changed?.();
     let known = false;
     for (let part = 0; part < BLOCKS_PER_FRAME; part++) {
       const index = this.#index.get(mfn * BLOCKS_PER_FRAME + part);

@@ -51,6 +51,8 @@ export interface SiblingHarts {
    * parked meanwhile.
    */
   forgetWrites(mfn: number): void;
+  /** Byte address of a word in which the harts count changes of code. */
+  readonly codeChanges: number;
   /** Whether the processor below keeps all orders of plain accesses but that of a store before a load. */
   readonly totalStoreOrder: boolean;
 }
@@ -142,6 +144,7 @@ export class Hart {
       decoded: (slot, address) => this.#translations.decoded(slot, address),
       frameChanged: (mfn) => this.#translations.frameChanged(mfn),
       dropSiblingWrites: siblings && ((mfn) => siblings.forgetWrites(mfn)),
+      changed: siblings && (() => this.#codeChanged(siblings)),
     });
     this.#translations = new Translations({
       memory,
@@ -213,6 +216,8 @@ export class Hart {
     this.#set64('stimecmp', -1n);
     if (siblings !== undefined) {
       this.#set32('fences', siblings.totalStoreOrder ? FENCES.storeBeforeLoad : FENCES.all);
+      this.#set32('codeChanges', siblings.codeChanges);
+      this.#set32('codeChangesSeen', Atomics.load(this.#i32, siblings.codeChanges >>> 2));
     }
     const crossing = area + CROSSING_OFFSET;
     // What the slot holds at first are the bits 0, which are no instruction.
@@ -377,6 +382,12 @@ export class Hart {
 
   /** FENCE.I, asked for by another hart. */
   forgetCode(): void {
+    const siblings = this.#siblings;
+    if (siblings !== undefined) {
+      const changes = Atomics.load(this.#i32, siblings.codeChanges >>> 2);
+      if (changes === this.#get32('codeChangesSeen')) return;
+      this.#set32('codeChangesSeen', changes);
+    }
     this.#engine.flushFetch(this.#area);
     this.#engine.forgetJumps(this.#area);
     this.#begunBefore();
@@ -412,6 +423,12 @@ export class Hart {
   #begunBefore(): void {
     this.#set32('refetch', 1);
     this.#set32('flushes', this.#get32('flushes') + 1);
+  }
+
+  /** This hart or one of its devices has changed code, which it knows of itself. */
+  #codeChanged({ codeChanges }: SiblingHarts): void {
+    const before = Atomics.add(this.#i32, codeChanges >>> 2, 1);
+    if (before === this.#get32('codeChangesSeen')) this.#set32('codeChangesSeen', (before + 1) | 0);
   }
 
   /** In the middle of an instruction the block in execution is not fetched anew. */

@@ -319,12 +319,17 @@ export class InterpreterContext implements Context {
 
   /**
    * Stores of this hart and its devices to code take effect at once, and so does a change of a page's frame. Other harts'
-   * stores are found when the page is fetched again.
+   * stores are found when the page is fetched again, which has to be if there were any.
    */
   fenceI(): void {
-    this.code.if(this.#h.get32('fences'), () => {
-      this.code.callVoid(this.#runtime.tlb.flushFetch, this.#h.hart);
-      this.code.callVoid(this.#runtime.tlb.forgetJumps, this.#h.hart);
+    const h = this.#h;
+    this.code.if(h.get32('fences'), () => {
+      const changes = this.temporary('i32', i32.atomicLoad(h.get32('codeChanges'))).get;
+      this.code.if(i32.ne(changes, h.get32('codeChangesSeen')), () => {
+        h.set32('codeChangesSeen', changes);
+        this.code.callVoid(this.#runtime.tlb.flushFetch, h.hart);
+        this.code.callVoid(this.#runtime.tlb.forgetJumps, h.hart);
+      });
     });
     this.#fetchAtNext();
   }

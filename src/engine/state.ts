@@ -94,6 +94,9 @@ const ENGINE_FIELDS_32 = [
   'fences',
   /** PAUSE instructions since the last poll, where there are other harts. */
   'pauses',
+  /** Byte address of the count of changes of code by any hart of the guest; what it was when this hart last looked. */
+  'codeChanges',
+  'codeChangesSeen',
 ] as const;
 
 export type Field64 = StateField64 | (typeof ENGINE_FIELDS_64)[number] | CounterName;

@@ -11,6 +11,7 @@ import { FaultHandler } from '../memory/fault.ts';
 import type { Guest } from '../memory/guest.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START, PAGE_SIZE } from '../memory/layout.ts';
+import { GUEST_CODE_CHANGES } from '../memory/layout-guest.ts';
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
 import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
@@ -122,6 +123,7 @@ export class Processor {
           ? undefined
           : {
               forgetWrites: (mfn) => this.#faults.flushOthers(undefined, writesPart(mfn)),
+              codeChanges: (guest.block + GUEST_CODE_CHANGES) * 4,
               totalStoreOrder: options.totalStoreOrder ?? false,
             },
     });

@@ -41,6 +41,8 @@ export const GUEST_STARVED = 12;
 export const GUEST_SIBLINGS_HALT = 13;
 /** Host time at which the guest's time was 0, a 64-bit floating-point number (see the machine's clock). */
 export const GUEST_TIME_ORIGIN = 14;
+/** Number of changes of decoded code by any of the guest's harts or devices, modulo 2^32. */
+export const GUEST_CODE_CHANGES = 16;
 
 /** GUEST_STATE: runs, or is paused. */
 export const GUEST_RUNNING = 1;

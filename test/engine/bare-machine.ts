@@ -10,6 +10,7 @@ import { FaultHandler } from '../../src/memory/fault.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import { HART_CONTROL_BYTES, PAGE_SIZE } from '../../src/memory/layout.ts';
+import { GUEST_CODE_CHANGES } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { HartControl } from '../../src/memory/shootdown.ts';
 import { Assembler, assemble } from './assembler.ts';
@@ -122,7 +123,7 @@ export class BareMachine {
       ...this.#hartOptions,
       id: 0,
       area: this.guest.hartArea(0),
-      siblings: harts === 1 ? undefined : { forgetWrites: () => this.faults.flushOthers(), totalStoreOrder: false },
+      siblings: harts === 1 ? undefined : { ...this.#siblings, forgetWrites: () => this.faults.flushOthers() },
       environment: {
         now: () => this.time,
         nestedFault: (gfn, write) => this.faults.fault(gfn, write),
@@ -143,7 +144,7 @@ export class BareMachine {
       ...this.#hartOptions,
       id,
       area: this.guest.hartArea(id),
-      siblings: { forgetWrites: () => sibling.onFlush(() => faults.flushOthers()), totalStoreOrder: false },
+      siblings: { ...this.#siblings, forgetWrites: () => sibling.onFlush(() => faults.flushOthers()) },
       environment: {
         now: () => this.time,
         nestedFault: (gfn, write) => faults.fault(gfn, write),
@@ -164,6 +165,10 @@ export class BareMachine {
       },
     };
     return sibling;
+  }
+
+  get #siblings() {
+    return { codeChanges: (this.guest.block + GUEST_CODE_CHANGES) * 4, totalStoreOrder: false };
   }
 
   /** Puts code or data into memory. */

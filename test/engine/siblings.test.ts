@@ -34,8 +34,8 @@ function threeHarts() {
     return hart.hart.x(a2);
   };
   for (const [name, at] of Object.entries(STORES)) load(at, (a) => a.i(name, { rs1: a0, rs2: a1 }).i('wfi'));
-  const stores = (hart: typeof first, bits: number, name: keyof typeof STORES): void => {
-    hart.hart.setX(a0, BigInt(SHARED));
+  const stores = (hart: typeof first, bits: number, name: keyof typeof STORES, page = SHARED): void => {
+    hart.hart.setX(a0, BigInt(page));
     hart.hart.setX(a1, BigInt(bits));
     hart.run(STORES[name]);
   };
@@ -64,6 +64,18 @@ describe('code and the other harts of a guest', () => {
       assert.equal(result(first), 6n);
     });
   }
+
+  test("a hart's own changes of code do not hide those of others", () => {
+    const { first, second, result, stores } = threeHarts();
+    // So that nothing of all this is flagged as code only later, which flushes the other harts.
+    for (const hart of [first, second]) stores(hart, 0, 'sw', UNUSED + 0x1000);
+    for (const page of [SHARED, UNUSED]) for (const hart of [first, second]) result(hart, page);
+    stores(second, addN(2), 'sw');
+    stores(first, addN(3), 'sw', UNUSED);
+    assert.equal(result(first), 2n);
+    assert.equal(result(second, UNUSED), 3n);
+    assert.equal(result(first, UNUSED), 3n);
+  });
 
   test('a page that is written so often that it counts as data, while others fetch from it at every store', () => {
     const { first, second, load, result, stores } = threeHarts();

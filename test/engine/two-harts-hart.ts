@@ -6,6 +6,7 @@ import { EXIT } from '../../src/engine/state.ts';
 import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
 import { FaultHandler } from '../../src/memory/fault.ts';
 import { Guest } from '../../src/memory/guest.ts';
+import { GUEST_CODE_CHANGES } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { HartControl } from '../../src/memory/shootdown.ts';
 
@@ -40,7 +41,11 @@ const hart = new Hart({
     deviceRead: () => undefined,
     deviceWrite: () => false,
   },
-  siblings: { forgetWrites: () => faults.flushOthers(), totalStoreOrder: process.arch === 'x64' },
+  siblings: {
+    forgetWrites: () => faults.flushOthers(),
+    codeChanges: (guest.block + GUEST_CODE_CHANGES) * 4,
+    totalStoreOrder: process.arch === 'x64',
+  },
 });
 
 control.unpark();
