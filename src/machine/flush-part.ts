@@ -31,8 +31,11 @@ export function fencePart({ kind, range, asid }: RemoteFence): FlushPart | undef
   return asid === undefined ? undefined : [SPACE | space, 0, 0];
 }
 
+/** What of a hart can forget parts. */
+export type Forgetful = Pick<Hart, 'forgetPages' | 'forgetSpace' | 'forgetCode' | 'forgetWrites'>;
+
 /** Has a hart forget a part, on its own thread. */
-export function forgetPart(hart: Hart, [word, low, high]: FlushPart): void {
+export function forgetPart(hart: Forgetful, [word, low, high]: FlushPart): void {
   const asid = (word & HAS_ASID) === 0 ? undefined : word >>> ASID_SHIFT;
   switch (word & ((1 << PAGES_SHIFT) - 1)) {
     case PAGES: {

@@ -7,6 +7,9 @@ import { createGuest, Guest } from '../../src/memory/guest.ts';
 import {
   GUEST_RAM_BASE as BASE,
   FRAME_CODE,
+  HART_FLUSH_PARTS,
+  HART_FLUSH_PARTS_BYTE,
+  HART_FLUSH_WRITING,
   HART_REQUEST_CONTROL,
   HART_REQUEST_INTERRUPT,
   PAGE_SIZE,
@@ -23,7 +26,7 @@ import { loadEntry, payloadOf } from '../../src/memory/npt.ts';
 import { Reclaimer } from '../../src/memory/reclaim.ts';
 import { removeGuest } from '../../src/memory/removal.ts';
 import { Sharing } from '../../src/memory/sharing.ts';
-import { awaitShootdown, lateHart, requestShootdown } from '../../src/memory/shootdown.ts';
+import { awaitShootdown, type FlushPart, HartControl, lateHart, requestShootdown } from '../../src/memory/shootdown.ts';
 import { Transit } from '../../src/memory/transit.ts';
 import { TestHart, TestStore } from './model.ts';
 import { pageOf, smallMemory } from './small.ts';
@@ -218,6 +221,52 @@ test('a hart that does not answer is named; a parked one has answered', () => {
   assert.equal(harts[1]!.control.takeRequests(), HART_REQUEST_CONTROL | HART_REQUEST_INTERRUPT);
   assert.equal(lateHart(guest, numbers), -1);
   assert.equal(harts[1]!.control.takeRequests(), 0);
+});
+
+test('a shootdown of a part takes away that part; what is not known to be a part takes everything', () => {
+  const machine = smallMemory(4);
+  const { slot } = createGuest(machine, { name: 'parts', memoryBytes: PAGE_SIZE, harts: 2, minimumBytes: 0 });
+  const guest = Guest.attach(machine, slot);
+  const seen: (FlushPart | 'all')[] = [];
+  const control = new HartControl(
+    guest,
+    1,
+    () => seen.push('all'),
+    (part) => seen.push(part),
+  );
+  control.unpark();
+  const numbers = new Int32Array(64);
+  const served = (): (FlushPart | 'all')[] => {
+    control.poll();
+    assert.equal(lateHart(guest, numbers, [1]), -1);
+    return seen.splice(0);
+  };
+  const part = (i: number): FlushPart => [i, ~i, i << 20];
+  requestShootdown(guest, numbers, [1], part(1));
+  requestShootdown(guest, numbers, [1], part(2));
+  assert.deepEqual(served(), [part(1), part(2)]);
+  requestShootdown(guest, numbers, [1], part(3));
+  requestShootdown(guest, numbers, [1]);
+  requestShootdown(guest, numbers, [1], part(4));
+  assert.equal(served().at(-1), 'all');
+  for (let i = 0; i < HART_FLUSH_PARTS; i++) requestShootdown(guest, numbers, [1], part(i));
+  assert.deepEqual(
+    served(),
+    Array.from({ length: HART_FLUSH_PARTS }, (_, i) => part(i)),
+  );
+  for (let i = 0; i <= HART_FLUSH_PARTS; i++) requestShootdown(guest, numbers, [1], part(i));
+  assert.deepEqual(served(), ['all']);
+  // Somebody has begun to write to the entry and was not executed since.
+  const next = (numbers[1]! + 1) & (HART_FLUSH_PARTS - 1);
+  const entry = (guest.hartArea(1) + HART_FLUSH_PARTS_BYTE) / 4 + next * 4;
+  Atomics.store(machine.i32, entry, HART_FLUSH_WRITING);
+  requestShootdown(guest, numbers, [1], part(5));
+  assert.deepEqual(served(), ['all']);
+  control.park();
+  requestShootdown(guest, numbers, [1], part(6));
+  assert.equal(lateHart(guest, numbers, [1]), -1);
+  control.unpark();
+  assert.deepEqual(seen, [part(6)]);
 });
 
 test('a flush happens when a sleeping hart wakes, and only if it was asked for', () => {
