@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FRAME_CODE, FRAME_GENERATION_SHIFT, FRAME_INFO, FRAME_WORDS } from '../../src/memory/layout.ts';
+import { GUEST_CODE_CHANGES } from '../../src/memory/layout-guest.ts';
 import { R } from './assembler.ts';
 import { BareMachine, CODE, DATA, RAM } from './bare-machine.ts';
 import { addN, sum } from './patching.ts';
@@ -81,11 +82,12 @@ describe('code that others change', () => {
         deviceWrite: (_address, _bytes, value) => {
           // Only when all instructions of the loop have been decoded.
           if (++writes < 3) return true;
-          // What the other hart does: it announces the store to everybody by the frame's generation.
+          // What the other hart does: it announces the store to everybody by the frame's generation, and counts it.
           const { i32, frameTable } = machine.machineMemory;
           const frame = machine.frameOf(CODE);
           i32[frame * 1024 + 0x100 / 4] = Number(value);
           Atomics.add(i32, frameTable + frame * FRAME_WORDS + FRAME_INFO, 1 << FRAME_GENERATION_SHIFT);
+          machine.guest.add(GUEST_CODE_CHANGES, 1);
           return true;
         },
       },
