@@ -68,18 +68,27 @@ const LOOPS: Record<string, string> = {
 `,
 };
 
+/** With the translator and without it. */
+const TIERS = [
+  { tier: 'interpreted', translation: false },
+  { tier: 'translated', translation: true },
+] as const;
+
 export const interpreter: Bench = {
   description: 'millions of instructions per second on bare loops',
   async run({ runs, progress }) {
     const rows: string[][] = [];
     const data: Record<string, unknown> = {};
-    for (const [name, source] of Object.entries(LOOPS)) {
+    const cases = Object.entries(LOOPS).flatMap(([name, source]) =>
+      TIERS.map(({ tier, translation }) => ({ name, source, tier, translation })),
+    );
+    for (const { name, source, tier, translation } of cases) {
       const image = assemble(name, source + END, RAM).flat;
       const mips: number[] = [];
       let instructions = 0;
       for (let i = 0; i < runs; i++) {
-        progress(`${name} loop, run ${i + 1} of ${runs}`);
-        await using host = await Host.create({ machineMemory: 64 * MIB, swapSize: 0 });
+        progress(`${name} loop, ${tier}, run ${i + 1} of ${runs}`);
+        await using host = await Host.create({ machineMemory: 64 * MIB, swapSize: 0, translation });
         const guest = await host.start({ name, memory: 16 * MIB, firmware: image, devices: false });
         const exit = await guest.wait();
         if (exit.status !== 0)
@@ -89,12 +98,13 @@ export const interpreter: Bench = {
         mips.push(instructions / engine.busyMs / 1000);
       }
       const result = figures(mips);
-      rows.push([name, (instructions / 1e6).toFixed(0), format(result, 0)]);
-      data[name] = { instructions, mips: result };
+      rows.push([name, tier, (instructions / 1e6).toFixed(0), format(result, 0)]);
+      data[`${name} ${tier}`] = { instructions, mips: result };
     }
     return {
       columns: [
         { heading: 'loop' },
+        { heading: '' },
         { heading: 'million instructions', right: true },
         { heading: 'MIPS, median (smallest to largest)', right: true },
       ],

@@ -43,6 +43,7 @@ program
   .addOption(option.noDevices())
   .addOption(option.swapFile())
   .addOption(option.swapSize())
+  .addOption(option.interpret())
   .addOption(option.counters())
   .addOption(option.json())
   .action(async (options) => {

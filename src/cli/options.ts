@@ -71,6 +71,8 @@ export const lines = (value: number): Option =>
 export const json = (): Option => option('--json', 'prints one JSON object instead of tables');
 export const counters = (): Option =>
   option('--counters', "prints at the end what the guest's harts have counted, to standard error");
+export const interpret = (): Option =>
+  option('--interpret', 'interprets all guest code instead of translating what is hot');
 export const kernel = (): Option => option('--kernel <path>', "flat Linux image; default: Debian's");
 export const initrd = (): Option => option('--initrd <path>', 'initial file system; default: a shell');
 export const append = (): Option => option('--append <words>', "the kernel's command line");

@@ -20,6 +20,7 @@ export interface RunOptions {
   readonly overlay?: readonly string[];
   readonly firmware?: string;
   readonly devices: boolean;
+  readonly interpret?: boolean;
   readonly counters?: boolean;
   readonly json?: boolean;
 }
@@ -38,6 +39,7 @@ export async function run(options: RunOptions): Promise<number> {
     machineMemory,
     ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
     ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
+    translation: options.interpret !== true,
   });
   const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);
   host.onLog = log;

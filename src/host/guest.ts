@@ -102,6 +102,7 @@ export class Guest {
         hart,
         swap: data.swap,
         translator,
+        translation: data.translation,
       };
       if (hart > 0) return this.#startThread('hart-worker', thread, [translator]);
       const first: GuestWorkerData = { ...data, ...thread, port: port2 };

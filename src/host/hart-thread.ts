@@ -35,7 +35,7 @@ export class HartThread {
     this.options = {
       wasmMemory: data.memory,
       engine: data.engine,
-      translator: this.translator,
+      translator: data.translation ? this.translator : undefined,
       guest: this.guest,
       ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
       now: processMs,

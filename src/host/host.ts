@@ -154,6 +154,7 @@ export class Host {
         firmware,
         disks,
         swap: this.#swap,
+        translation: this.config.translation,
       };
       const translators = memory.allHarts.map(() => this.#attachTranslator());
       guest = new Guest(memory, data, translators, (ended) => this.#guests.delete(ended));

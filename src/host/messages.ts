@@ -43,6 +43,8 @@ export interface HartThreadData {
   readonly swap: number | undefined;
   /** Where the hart asks for translations. */
   readonly translator: MessagePort;
+  /** False: the hart interprets everything. */
+  readonly translation: boolean;
 }
 
 /** What a guest's worker is started with, which runs its first hart. */

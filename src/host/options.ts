@@ -12,6 +12,8 @@ export interface HostOptions {
   readonly swapSize?: Size;
   /** Looks for identical pages. Default: true. */
   readonly sharing?: boolean;
+  /** Translates hot guest code; without it all is interpreted. Default: true. */
+  readonly translation?: boolean;
 }
 
 /** A disk of a guest. */
@@ -56,6 +58,7 @@ export interface HostConfig {
   readonly swapFile: string | undefined;
   readonly swapSize: number;
   readonly sharing: boolean;
+  readonly translation: boolean;
 }
 
 /** {@link GuestOptions} with every choice made; sizes in bytes. */
@@ -101,6 +104,7 @@ export function hostConfig(options: HostOptions): HostConfig {
     swapFile: options.swapFile,
     swapSize: pages(parseSize(options.swapSize ?? 2 * machineMemory, 'swapSize')),
     sharing: options.sharing ?? true,
+    translation: options.translation ?? true,
   };
 }
 
