@@ -338,8 +338,8 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     const last = code.parameter(2, 'i64').get;
     const access = code.parameter(3, 'i32').get;
     const none = i32.const(0);
-    code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
     h.set32('refetch', none);
+    code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
     const bytes = i32.add(i32.wrap(i64.sub(last, gva)), i32.const(1));
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
     code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));

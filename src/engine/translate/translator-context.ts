@@ -491,9 +491,11 @@ export class TranslatorContext implements Context {
       this.code.set(first, this.#look(access, low, group.last - group.low, () => {}).get);
       this.#reached.set(group, first);
     }
-    // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at.
+    // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at; but if there is
+    // no address because of a flush, those of other groups mean nothing any more.
     const machine = this.temporary('i32', i32.add(first.get, i32.const(imm - group.low)));
     this.code.unlikely(i32.eqz(first.get), () => {
+      this.code.if(this.#h.get32('refetch'), () => this.#interpret());
       const gva = this.temporary('i64', address).get;
       this.code.set(machine, this.#reach(access, gva, bytes - 1));
       this.code.if(i32.eqz(machine.get), () => this.#interpret());
