@@ -189,16 +189,13 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   // The instruction was counted; the region counts its own.
   code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
   code.set(r.target, pcOf(r));
-  const { entry, found } = findJump(h, r.target.get);
-  code.if(
-    found,
-    () => code.set(index, i32.load(entry, 8)),
-    () => {
-      h.set('pc', r.target.get);
-      code.set(index, call('i32', imports.enterRegion, r.slot.get));
-      code.if(i32.eqz(index.get), () => code.br(labels.fetch));
-    },
-  );
+  code.set(index, i32.const(0));
+  findJump(h, r.target.get, (entry) => code.set(index, i32.load(entry, 8)));
+  code.if(i32.eqz(index.get), () => {
+    h.set('pc', r.target.get);
+    code.set(index, call('i32', imports.enterRegion, r.slot.get));
+    code.if(i32.eqz(index.get), () => code.br(labels.fetch));
+  });
   h.set32('remaining', r.remaining.get);
   code.set(status, callIndirect('i32', region, index.get, h.hart, r.target.get));
   h.count('regionEntries');

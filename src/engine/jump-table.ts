@@ -21,26 +21,23 @@ export function jumpSet(gva: bigint): number {
 
 /**
  * Looks an address up in the jump table.
- * @returns the address of its entry, and whether it is there
+ * @param ifFound writes what is done then, with the address of the entry
  */
-export function findJump(h: HartFields, gva: I64): { entry: I32; found: I32 } {
+export function findJump(h: HartFields, gva: I64, ifFound: (entry: I32) => void): void {
   const { code } = h;
   const low = i32.wrap(gva);
   const hash = i32.xor(i32.shr_u(low, i32.const(1)), i32.shr_u(low, i32.const(12)));
   const set = i32.mul(i32.and(hash, i32.const(JUMP_SETS - 1)), i32.const(JUMP_SET_BYTES));
   const entry = code.local('i32', i32.add(h.get32('jumpTable'), set));
-  const found = code.local('i32', isJumpOf(h, entry.get, gva));
-  code.if(i32.eqz(found.get), () => {
-    code.set(entry, i32.add(entry.get, i32.const(JUMP_ENTRY_BYTES)));
-    code.set(found, isJumpOf(h, entry.get, gva));
+  const tag = code.local('i64', i64.or(gva, i64.const(1))).get;
+  // The second entry if it is not the first one: without a branch.
+  const isOther = i64.ne(i64.load(entry.get), tag);
+  code.set(entry, i32.add(entry.get, i32.mul(isOther, i32.const(JUMP_ENTRY_BYTES))));
+  code.block((missed) => {
+    code.brIf(missed, i64.ne(i64.load(entry.get), tag));
+    code.brIf(missed, i32.ne(i32.load(entry.get, 12), h.get32('jumpSpace')));
+    ifFound(entry.get);
   });
-  return { entry: entry.get, found: found.get };
-}
-
-/** True if an entry is for an address in the present address space. */
-function isJumpOf(h: HartFields, entry: I32, gva: I64): I32 {
-  const isAddress = i64.eq(i64.load(entry), i64.or(gva, i64.const(1)));
-  return i32.and(isAddress, i32.eq(i32.load(entry, 12), h.get32('jumpSpace')));
 }
 
 /** True if a region in the tables may have code on the page of an address. */

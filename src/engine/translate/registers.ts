@@ -10,7 +10,10 @@ export interface RegisterSet {
 }
 
 const NONE: RegisterSet = { x: 0, f: 0 };
+const ALL: RegisterSet = { x: -1, f: -1 };
 export const union = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x | b.x, f: a.f | b.f });
+const intersection = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & b.x, f: a.f & b.f });
+const difference = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & ~b.x, f: a.f & ~b.f });
 const same = (a: RegisterSet, b: RegisterSet): boolean => a.x === b.x && a.f === b.f;
 
 export function registersRead({ number, operands }: Decoded): RegisterSet {
@@ -41,25 +44,36 @@ export interface RegisterUse {
 }
 
 /**
- * A flow forward over the blocks: registers that some way to a block writes, which exits have to store. All registers that
- * are written anywhere are loaded, so that the one common exit for rare cases can store all of them whatever the way was.
+ * Two flows forward over the blocks: registers that some way to a block writes (exits have to store them), and that all
+ * ways write. A register that is read, or would be stored, where not all ways have written it has to be loaded.
  */
 export function analyseRegisters(region: Region): RegisterUse {
   const { blocks } = region;
   const decoded = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
   const written = decoded.map((instructions) => instructions.map(registersWritten).reduce(union, NONE));
   const may: RegisterSet[] = blocks.map(() => NONE);
+  const must: RegisterSet[] = blocks.map((_, block) => (block === 0 ? NONE : ALL));
   const queue = blocks.map((_, block) => block);
   for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
     const mayOut = union(may[block]!, written[block]!);
+    const mustOut = union(must[block]!, written[block]!);
     for (const successor of successorsOf(region, block)) {
-      const next = union(may[successor]!, mayOut);
-      if (same(next, may[successor]!)) continue;
-      may[successor] = next;
+      const nextMay = union(may[successor]!, mayOut);
+      const nextMust = intersection(must[successor]!, mustOut);
+      if (same(nextMay, may[successor]!) && same(nextMust, must[successor]!)) continue;
+      may[successor] = nextMay;
+      must[successor] = nextMust;
       if (!queue.includes(successor)) queue.push(successor);
     }
   }
-  const read = decoded.flat().map(registersRead).reduce(union, NONE);
-  const all = written.reduce(union, NONE);
-  return { loaded: union(read, all), written: all, changed: may };
+  let loaded = NONE;
+  for (const [block, instructions] of decoded.entries()) {
+    loaded = union(loaded, difference(may[block]!, must[block]!));
+    let known = must[block]!;
+    for (const instruction of instructions) {
+      loaded = union(loaded, difference(registersRead(instruction), known));
+      known = union(known, registersWritten(instruction));
+    }
+  }
+  return { loaded, written: written.reduce(union, NONE), changed: may };
 }

@@ -3,11 +3,13 @@ import {
   type FunctionBuilder,
   type FunctionReference,
   f64,
+  type I64,
   i32,
   i64,
   type Label,
   type Local,
   ModuleBuilder,
+  select,
   type TypeReference,
 } from '../../wasm/index.ts';
 import { HartFields } from '../emit.ts';
@@ -139,6 +141,7 @@ class RegionWriter {
       f: file('f64', all.f),
       floatLimit: code.local('i64'),
       exit: code.local('i64'),
+      exitRegisters: code.local('i64'),
     };
     this.#target = code.local('i64');
   }
@@ -175,10 +178,10 @@ class RegionWriter {
     const code = this.#code;
     const target = this.#target.get;
     this.#h.set32('remaining', this.#locals.remaining.get);
-    const { entry, found } = findJump(this.#h, target);
-    const isLeft = i32.ge_s(this.#locals.remaining.get, i32.const(0));
-    code.if(i32.and(found, isLeft), () =>
-      code.returnCallIndirect(this.#type, i32.load(entry, 8), this.#h.hart, target),
+    code.if(i32.ge_s(this.#locals.remaining.get, i32.const(0)), () =>
+      findJump(this.#h, target, (entry) =>
+        code.returnCallIndirect(this.#type, i32.load(entry, 8), this.#h.hart, target),
+      ),
     );
     this.#h.set('pc', target);
     code.return(i32.const(REGION_STATUS.continue));
@@ -187,9 +190,18 @@ class RegionWriter {
   /** The end of what `leave` began. */
   #left(): void {
     const code = this.#code;
-    const { exit, entry, remaining } = this.#locals;
-    this.#context.changed = this.#use.written;
-    this.#context.spill();
+    const { exit, exitRegisters, entry, remaining, x, f } = this.#locals;
+    const hart = this.#h.hart;
+    const { written } = this.#use;
+    // Without branches: what has not been written is stored as it was.
+    const put = (bit: number, value: I64, offset: number): void => {
+      const isWritten = i32.wrap(i64.and(i64.shr_u(exitRegisters.get, i64.const(bit)), i64.const(1)));
+      code.store(8, hart, select(isWritten, value, i64.load(hart, offset)), offset);
+    };
+    for (const [n, local] of x) if (written.x & (1 << n)) put(n, local.get, X_OFFSET + n * 8);
+    for (const [n, local] of f) {
+      if (written.f & (1 << n)) put(32 + n, i64.reinterpret(local.get), F_OFFSET + n * 8);
+    }
     code.set(this.#target, i64.add(entry.get, i64.shr_s(exit.get, i64.const(32))));
     const low = i32.wrap(exit.get);
     code.set(remaining, i32.add(remaining.get, i32.shr_u(low, i32.const(8))));

@@ -68,6 +68,8 @@ export interface RegionLocals {
    * executed, 32..63 offset of pc from the entry.
    */
   readonly exit: Local<'i64'>;
+  /** The registers that have been written then: a bit for each of the x registers, then of the f registers. */
+  readonly exitRegisters: Local<'i64'>;
 }
 
 /** The parts of a stream's place (see the engine's state). */
@@ -418,6 +420,11 @@ export class TranslatorContext implements Context {
    */
   leave(status: number, offset: number, unexecuted: number): void {
     this.code.set(this.#l.exit, i64.const((BigInt(offset) << 32n) | BigInt(status | (unexecuted << 8))));
+    const { x, f } = this.changed;
+    this.code.set(
+      this.#l.exitRegisters,
+      i64.const((BigInt.asUintN(32, BigInt(f)) << 32n) | BigInt.asUintN(32, BigInt(x))),
+    );
     this.code.br(this.#leave);
   }
 
