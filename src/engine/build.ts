@@ -5,6 +5,7 @@ import type { Imports } from './emit.ts';
 import { declareFloat, defineFloat } from './float.ts';
 import { declareInterpreter, defineInterpreter } from './interpreter.ts';
 import { REGION_TYPE } from './jump-table.ts';
+import { type Instruments, NO_INSTRUMENTS } from './observer.ts';
 import type { MemoryConstants } from './state.ts';
 import { declareTlb, defineTlb } from './tlb.ts';
 import { declareTrap, defineTrap } from './trap.ts';
@@ -15,8 +16,13 @@ import { declareWalk, defineWalk } from './walk.ts';
  * It is the same for every hart of a host: where the hart's area is comes with each call.
  *
  * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
+ * @param instruments what harts' observers are to be told
  */
-export function buildEngine(memoryPages: number, constants: MemoryConstants): Uint8Array<ArrayBuffer> {
+export function buildEngine(
+  memoryPages: number,
+  constants: MemoryConstants,
+  instruments: Instruments = NO_INSTRUMENTS,
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(memoryPages);
   const imports: Imports = {
     now: module.import('now', [], 'f64'),
@@ -30,6 +36,8 @@ export function buildEngine(memoryPages: number, constants: MemoryConstants): Ui
     codeWritten: module.import('codeWritten', ['i32', 'i32', 'i32']),
     deviceRead: module.import('deviceRead', ['i64', 'i32'], 'i64'),
     deviceWrite: module.import('deviceWrite', ['i64', 'i32', 'i64']),
+    regionLeft: instruments.exits ? module.import('regionLeft', ['i32']) : undefined,
+    sample: instruments.samples ? module.import('sample', ['i64']) : undefined,
     pmpChanged: module.import('pmpChanged', []),
     float: module.import('float', ['i32', 'i32', 'i32', 'i64', 'i64', 'i64'], 'i64'),
   };

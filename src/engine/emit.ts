@@ -100,6 +100,10 @@ export interface Imports {
   /** Device accesses: (guest-physical address, bytes) -> value; (address, bytes, value) */
   readonly deviceRead: FunctionReference;
   readonly deviceWrite: FunctionReference;
+  /** A region has been left: (REGION_STATUS). Only if `Instruments.exits`. */
+  readonly regionLeft: FunctionReference | undefined;
+  /** The hart is about to poll: (address of the instruction that comes to it). Only if `Instruments.samples`. */
+  readonly sample: FunctionReference | undefined;
   /** The PMP registers changed: () */
   readonly pmpChanged: FunctionReference;
   /** Exact floating point: (operation, format, rounding mode, a, b, c) -> bits; flags go to fcsr */

@@ -4,6 +4,7 @@ import { CodeCache } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
 import { HostCounts } from './counting.ts';
 import { SLOT } from './interpreter.ts';
+import type { EngineObserver, RegionExit } from './observer.ts';
 import { pmpRanges } from './pmp.ts';
 import { floatOp, lastFlags } from './softfloat/index.ts';
 import {
@@ -27,6 +28,7 @@ import {
   TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
+import { REGION_STATUS } from './translate/status.ts';
 import { type Translation, type TranslationCounts, Translations, type Translator } from './translate/translations.ts';
 
 /** What a hart needs of the machine around it. */
@@ -74,6 +76,8 @@ export interface HartOptions {
   readonly environment: HartEnvironment;
   /** Translates hot code; without it all is interpreted. */
   readonly translator?: Translator | undefined;
+  /** Is told what the hart does, as far as engine and translations are built for it. */
+  readonly observer?: EngineObserver | undefined;
   /** Given if the guest has other harts. */
   readonly siblings?: SiblingHarts | undefined;
 }
@@ -109,6 +113,7 @@ export class Hart {
   readonly #translations: Translations;
   readonly #siblings: SiblingHarts | undefined;
   readonly #counts: HostCounts;
+  readonly #observer: EngineObserver | undefined;
   /** In the middle of `run`. */
   #running = false;
 
@@ -120,6 +125,7 @@ export class Hart {
     this.#siblings = siblings;
     const counts = new HostCounts(buffer, area);
     this.#counts = counts;
+    this.#observer = options.observer;
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     // The control block in front belongs to whoever talks to the hart from outside.
@@ -152,6 +158,7 @@ export class Hart {
       code: this.#code,
       translator: options.translator,
       count: (counter) => counts.add(counter),
+      observer: options.observer,
       engine: () => this.#engine as unknown as WebAssembly.Exports,
       fetchAddress: (pc) => this.#engine.fetchAddress(area, BigInt.asIntN(64, pc)) >>> 0,
       leave: () => {
@@ -192,6 +199,8 @@ export class Hart {
           const wanted = BigInt.asUintN(bytes * 8, value);
           if (!environment.deviceWrite(BigInt.asUintN(64, address), bytes, wanted)) this.#set32('deviceFault', 1);
         },
+        regionLeft: (status: number) => this.#regionLeft(status),
+        sample: (pc: bigint) => this.#sample(pc),
         pmpChanged: () => this.#pmpChanged(),
         float: (operation: number, format: number, mode: number, a: bigint, b: bigint, c: bigint) => {
           counts.add('exactFloats');
@@ -270,12 +279,14 @@ export class Hart {
   /** Goes on with what is left of the budget and the deadline of the last `run`. */
   resume(): number {
     this.#running = true;
+    this.#observer?.began?.();
     try {
       const reason = this.#engine.run(this.#area);
       this.#counts.add(STOPS.get(reason)!);
       return reason;
     } finally {
       this.#running = false;
+      this.#observer?.stopped?.();
     }
   }
 
@@ -434,6 +445,25 @@ export class Hart {
   /** In the middle of an instruction the block in execution is not fetched anew. */
   #dropStale(): void {
     if (this.#running && this.#siblings !== undefined) this.#code.dropStale();
+  }
+
+  #regionLeft(status: number): void {
+    const pc = BigInt.asUintN(64, this.#get64('pc'));
+    const exit = (): RegionExit => {
+      if (status === REGION_STATUS.interpret) return 'interpret';
+      if (status === REGION_STATUS.fetch) return 'fetch';
+      if (this.#get32('remaining') < 0) return 'poll';
+      return this.#translations.isTranslated(pc) ? 'table' : 'unknown';
+    };
+    this.#observer?.regionLeft?.(pc, exit(), () => this.#translations.bitsAt(pc));
+  }
+
+  #sample(pc: bigint): void {
+    const from = this.#get64('leftFrom');
+    this.#set64('leftFrom', 0n);
+    const place = from === 0n ? pc : from;
+    const { privilege } = this;
+    this.#observer?.sample?.({ pc: BigInt.asUintN(64, place), privilege, translated: from !== 0n });
   }
 
   #pmpChanged(): void {

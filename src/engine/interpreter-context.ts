@@ -381,6 +381,8 @@ export class InterpreterContext implements Context {
   /** After a device access or a change of the page in execution: looks at everything before the next instruction. */
   #pollAtNext(): void {
     const { remaining } = this.#r;
+    const { sample } = this.#runtime.imports;
+    if (sample !== undefined) this.code.callVoid(sample, this.pc);
     this.#h.set('pc', this.nextPc);
     const status = this.temporary('i32', call('i32', this.#runtime.trap.poll, this.#h.hart, remaining.get)).get;
     this.code.if(status, () => this.code.return(status));

@@ -11,6 +11,7 @@ import {
   i32,
   i64,
   type ModuleBuilder,
+  select,
   type TypeReference,
 } from '../wasm/index.ts';
 import { type AccessFunctions, IN_CROSSING_SLOT } from './access.ts';
@@ -116,6 +117,11 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       code.loop((jump) => {
         code.if(i32.lt_s(r.remaining.get, i32.const(0)), () => {
           h.set('pc', r.target.get);
+          if (runtime.imports.sample !== undefined) {
+            // Behind a trap, a return from one or a region there is no slot that it comes from.
+            const hasSlot = i64.ne(r.blockAddress.get, i64.const(1));
+            code.callVoid(runtime.imports.sample, select(hasSlot, pcOf(r), r.target.get));
+          }
           code.set(status, call('i32', runtime.trap.poll, h.hart, r.remaining.get));
           code.if(status.get, () => code.return(status.get));
           code.set(r.remaining, h.get32('remaining'));
@@ -198,10 +204,14 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   });
   h.set32('remaining', r.remaining.get);
   code.set(status, callIndirect('i32', region, index.get, h.hart, r.target.get));
+  if (imports.regionLeft !== undefined) code.callVoid(imports.regionLeft, status.get);
   h.count('regionEntries');
   const executed = i32.sub(r.remaining.get, h.get32('remaining'));
   h.add('translatedInstructions', i64.extend_i32_s(executed));
   code.set(r.remaining, h.get32('remaining'));
+  if (imports.sample !== undefined) {
+    code.if(i32.ge_s(r.remaining.get, i32.const(0)), () => h.set('leftFrom', i64.const(0)));
+  }
   code.set(r.dataTlb, h.get32('dataTlb'));
   code.set(r.target, h.get('pc'));
   // The region may have had decoded blocks replaced.

@@ -34,6 +34,8 @@ const ENGINE_FIELDS_64 = [
   /** Guest-physical address of the device access under way. */
   'deviceAddress',
   'reservationValue',
+  /** Code for samples only: address in the region that the hart has come out of to poll; 0: it has not. */
+  'leftFrom',
   /** Time in ticks at which `run` returns for a timer of the platform. */
   'deadline',
 ] as const;

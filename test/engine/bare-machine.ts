@@ -3,6 +3,7 @@ import { buildEngine } from '../../src/engine/build.ts';
 import type { EngineCounters } from '../../src/engine/counters.ts';
 import { readCounters } from '../../src/engine/counting.ts';
 import { Hart, type HartEnvironment, type HartOptions } from '../../src/engine/hart.ts';
+import type { EngineObserver } from '../../src/engine/observer.ts';
 import { CHUNK, EXIT, hartAreaBytes } from '../../src/engine/state.ts';
 import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
 import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
@@ -48,6 +49,8 @@ export interface BareOptions {
   readonly threshold?: number;
   /** Chooses among the ways of the tier `mixed`. */
   readonly seed?: number;
+  /** Is told everything. */
+  readonly observer?: EngineObserver;
   /** Harts of the guest; those behind the first are made by `sibling`. */
   readonly harts?: number;
 }
@@ -90,9 +93,12 @@ export class BareMachine {
   readonly #hartOptions: Omit<HartOptions, 'id' | 'area' | 'environment'>;
 
   constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1, ...how }: BareOptions = {}) {
-    const { tier = defaultTier(), threshold, seed = 1 } = how;
+    const { tier = defaultTier(), threshold, seed = 1, observer } = how;
+    const instruments = { exits: observer !== undefined, samples: observer !== undefined };
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
-    engine ??= new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
+    const built = (): WebAssembly.Module =>
+      new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS, instruments));
+    if (observer === undefined) engine ??= built();
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     const created = createGuest(MachineMemory.format(buffer), {
       name: 'bare',
@@ -107,7 +113,8 @@ export class BareMachine {
     this.memory = new GuestMemory(this.faults);
     this.#hartOptions = {
       memory,
-      engine,
+      engine: observer === undefined ? engine! : built(),
+      observer,
       constants: MEMORY_CONSTANTS,
       decodedBlocks,
       npt: this.guest.nptAddress,
@@ -117,7 +124,7 @@ export class BareMachine {
       translator:
         threshold === undefined
           ? translatorOf(tier, WASM_PAGES, seed, () => this.hart.install.bind(this.hart))
-          : new SynchronousTranslator(WASM_PAGES, threshold),
+          : new SynchronousTranslator(WASM_PAGES, threshold, instruments),
     };
     this.hart = new Hart({
       ...this.#hartOptions,

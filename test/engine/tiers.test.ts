@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { TIER_VARIABLE } from './tiers.ts';
 
 /** Tests that say the tier themselves, or need none. */
-const WITHOUT_TIER = /^(tiers|counters|hammer|float-inline|float-native)\.test\.ts$/;
+const WITHOUT_TIER = /^(tiers|counters|observer|hammer|float-inline|float-native)\.test\.ts$/;
 
 test('the tests of the engine, translated', () => {
   const files = globSync('*.test.ts', { cwd: import.meta.dirname }).filter((file) => !WITHOUT_TIER.test(file));

@@ -1,3 +1,4 @@
+import { type Instruments, NO_INSTRUMENTS } from '../observer.ts';
 import type { Region } from './region.ts';
 import { regionName, translate } from './translate.ts';
 import type { Translation, Translator } from './translations.ts';
@@ -6,21 +7,23 @@ import type { Translation, Translator } from './translations.ts';
 export class SynchronousTranslator implements Translator {
   readonly threshold: number;
   readonly #memoryPages: number;
+  readonly #instruments: Instruments;
   readonly #known = new Map<string, Translation>();
 
   /**
    * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
    * @param threshold jumps to a place after which it is translated
    */
-  constructor(memoryPages: number, threshold: number) {
+  constructor(memoryPages: number, threshold: number, instruments: Instruments = NO_INSTRUMENTS) {
     this.#memoryPages = memoryPages;
+    this.#instruments = instruments;
     this.threshold = threshold;
   }
 
   translate(key: string, region: Region): Translation {
     let translation = this.#known.get(key);
     if (translation === undefined) {
-      const module = new WebAssembly.Module(translate([region], this.#memoryPages));
+      const module = new WebAssembly.Module(translate([region], this.#memoryPages, this.#instruments));
       translation = { module, name: regionName(0) };
       this.#known.set(key, translation);
     }

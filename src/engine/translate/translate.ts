@@ -14,6 +14,7 @@ import {
 } from '../../wasm/index.ts';
 import { HartFields } from '../emit.ts';
 import { findJump, REGION_TYPE } from '../jump-table.ts';
+import { type Instruments, NO_INSTRUMENTS } from '../observer.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { EFFECTS } from './effects.ts';
 import { analyseFlow, type Flow } from './flow.ts';
@@ -61,14 +62,19 @@ export const regionName = (index: number): string => `r${index}`;
  * Writes regions as one WebAssembly module. It imports the machine memory, the hart's table of functions and functions
  * of the engine, and exports a function (hart, pc) -> REGION_STATUS for each region.
  * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
+ * @param instruments what harts' observers are to be told
  */
-export function translate(regions: readonly Region[], memoryPages: number): Uint8Array<ArrayBuffer> {
+export function translate(
+  regions: readonly Region[],
+  memoryPages: number,
+  instruments: Instruments = NO_INSTRUMENTS,
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(memoryPages);
   const imports = importFunctions(module, regions);
   const type = module.tableType(REGION_TYPE.parameters, REGION_TYPE.result);
   for (const [index, region] of regions.entries()) {
     const reference = module.declare(REGION_TYPE.parameters, REGION_TYPE.result, regionName(index));
-    module.define(reference, (code) => new RegionWriter(code, region, imports, type).write());
+    module.define(reference, (code) => new RegionWriter(code, region, imports, type, instruments).write());
   }
   return module.finish();
 }
@@ -109,12 +115,20 @@ class RegionWriter {
   readonly #h: HartFields;
   readonly #locals: RegionLocals;
   readonly #target: Local<'i64'>;
+  /** Offset of the block in execution, if there are to be samples. */
+  readonly #executed: Local<'i32'> | undefined;
   readonly #merges = new Map<number, Label>();
   readonly #loops = new Map<number, Label>();
   #context!: TranslatorContext;
   #link!: Label;
 
-  constructor(code: FunctionBuilder, region: Region, imports: RegionImports, type: TypeReference) {
+  constructor(
+    code: FunctionBuilder,
+    region: Region,
+    imports: RegionImports,
+    type: TypeReference,
+    { samples }: Instruments,
+  ) {
     this.#code = code;
     this.#region = region;
     this.#imports = imports;
@@ -144,6 +158,7 @@ class RegionWriter {
       exitRegisters: code.local('i64'),
     };
     this.#target = code.local('i64');
+    if (samples) this.#executed = code.local('i32');
   }
 
   write(): void {
@@ -184,7 +199,14 @@ class RegionWriter {
       ),
     );
     this.#h.set('pc', target);
+    this.#noteBlock();
     code.return(i32.const(REGION_STATUS.continue));
+  }
+
+  #noteBlock(): void {
+    if (this.#executed === undefined) return;
+    const offset = i64.extend_i32_s(this.#executed.get);
+    this.#h.set('leftFrom', i64.add(this.#locals.entry.get, offset));
   }
 
   /** The end of what `leave` began. */
@@ -209,6 +231,7 @@ class RegionWriter {
     code.if(i32.ne(status, i32.const(REGION_STATUS.continue)), () => {
       this.#h.set('pc', this.#target.get);
       this.#h.set32('remaining', remaining.get);
+      this.#noteBlock();
       code.return(status);
     });
   }
@@ -242,6 +265,7 @@ class RegionWriter {
     const block = this.#region.blocks[number]!;
     const count = block.code.length;
     code.set(remaining, i32.sub(remaining.get, i32.const(count)));
+    if (this.#executed !== undefined) code.set(this.#executed, i32.const(block.offset));
     this.#context.beginBlock(this.#use.changed[number]!, this.#streams[number]!);
     let offset = block.offset;
     let last = offset;

@@ -3,6 +3,7 @@ import type { CodeCache } from '../code-cache.ts';
 import type { HostCounter } from '../counters.ts';
 import { SLOT } from '../interpreter.ts';
 import { jumpSet } from '../jump-table.ts';
+import type { EngineObserver, PlaceDrop } from '../observer.ts';
 import {
   BLOCK_BYTES,
   COUNTERS,
@@ -43,6 +44,7 @@ export interface TranslationsOptions {
   readonly code: CodeCache;
   readonly translator: Translator | undefined;
   readonly count: (counter: HostCounter) => void;
+  readonly observer: EngineObserver | undefined;
   /** The engine's functions that regions import. */
   readonly engine: () => WebAssembly.Exports;
   /** (pc) -> machine address of the instruction there now; 0: none */
@@ -68,6 +70,8 @@ interface Place {
   index: number;
   /** Operation of the entry's slot while the slot says that there is a translation. */
   operation: number;
+  /** For the observer, if there is one: what was found, and at which address. */
+  readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
 }
 
 const PAGE_SHIFT = 12n;
@@ -142,7 +146,7 @@ export class Translations {
         if (known.index !== 0) this.#mark(known, slot);
         return;
       }
-      this.#drop(known);
+      this.#drop(known, 'moved');
     }
     if (this.#waiting.size >= MOST_WAITING) {
       this.#o.count('postponedPlaces');
@@ -156,7 +160,8 @@ export class Translations {
     }
     this.#o.count('hotPlaces');
     const key = regionKey(region);
-    this.#add({ address, key, pages: [...pages.values()], index: 0, operation: 0 }, region, translator);
+    const found = this.#o.observer && { pc: BigInt.asUintN(64, pc), region };
+    this.#add({ address, key, pages: [...pages.values()], index: 0, operation: 0, found }, region, translator);
   }
 
   /** A translation that was asked for has come. */
@@ -224,7 +229,7 @@ export class Translations {
   frameChanged(mfn: number): void {
     const places = this.#byFrame.get(mfn);
     if (places === undefined) return;
-    for (const place of places) this.#drop(place);
+    for (const place of places) this.#drop(place, 'written');
     this.#o.leave();
   }
 
@@ -270,6 +275,8 @@ export class Translations {
   #translate(place: Place, index: number): void {
     place.index = index;
     this.#o.count('translatedPlaces');
+    const { found, key } = place;
+    if (found !== undefined) this.#o.observer?.placeTranslated?.(found.pc, key, found.region);
     const slot = this.#o.code.slotAt(place.address);
     if (slot !== undefined && this.#isCurrent(place)) this.#mark(place, slot);
   }
@@ -279,7 +286,9 @@ export class Translations {
     if (operation !== undefined) place.operation = operation;
   }
 
-  #drop(place: Place): void {
+  #drop(place: Place, reason: PlaceDrop): void {
+    const { found, index } = place;
+    if (found !== undefined && index !== 0) this.#o.observer?.placeDropped?.(found.pc, found.region, reason);
     this.#places.delete(place.address);
     this.#o.count('droppedPlaces');
     const slot = this.#o.code.slotAt(place.address);
@@ -292,7 +301,7 @@ export class Translations {
   }
 
   #reset(): void {
-    for (const place of [...this.#places.values()]) this.#drop(place);
+    for (const place of [...this.#places.values()]) this.#drop(place, 'full');
     this.#waiting.clear();
     this.#translated.clear();
     this.#instances.clear();
@@ -326,6 +335,23 @@ export class Translations {
     if ((low & 3) !== 3) return low;
     const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(pages, entry, pc, offset + 2) : first + 2;
     return second === undefined ? undefined : (low | (this.#u16[second >>> 1]! << 16)) >>> 0;
+  }
+
+  /** Whether a region is known at an address, as far as the fetch TLB knows the address. */
+  isTranslated(pc: bigint): boolean {
+    const address = this.#addressInTlb(pc);
+    return address !== undefined && (this.#places.get(address)?.index ?? 0) !== 0;
+  }
+
+  /** The instruction at an address, if the fetch TLB has it on one page. */
+  bitsAt(pc: bigint): number | undefined {
+    const address = this.#addressInTlb(pc);
+    return address === undefined ? undefined : this.#bitsOnPage(address) || undefined;
+  }
+
+  #addressInTlb(pc: bigint): number | undefined {
+    const mfn = this.#frameInTlb(BigInt.asIntN(64, pc));
+    return mfn === undefined ? undefined : mfn * PAGE_BYTES + Number(pc & BigInt(PAGE_BYTES - 1));
   }
 
   /** The bits of an instruction; 0 if it goes on on the next page. */
