@@ -13,6 +13,13 @@ export { FileError, GuestError, OptionError } from './host/errors.ts';
 export type { Guest, GuestState, GuestStatistics } from './host/guest.ts';
 export { Host, type HostStatistics } from './host/host.ts';
 export type { GuestExit } from './host/messages.ts';
+export type {
+  ExitCount,
+  Observable,
+  Observations,
+  RegionEvent,
+  SampleCount,
+} from './host/observation.ts';
 export type { DiskOptions, GuestOptions, HostOptions } from './host/options.ts';
 export { formatSize, parseSize, type Size } from './host/size.ts';
 export type { GuestCounts, GuestMemoryStatistics, HostMemoryStatistics, MemoryState } from './host/statistics.ts';

@@ -45,6 +45,10 @@ program
   .addOption(option.swapSize())
   .addOption(option.interpret())
   .addOption(option.counters())
+  .addOption(option.trace())
+  .addOption(option.traceFile())
+  .addOption(option.profile())
+  .addOption(option.symbols())
   .addOption(option.json())
   .action(async (options) => {
     status = await run(options);

@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { messageOf } from '../host/errors.ts';
 import { MAX_GUEST_HARTS } from '../host/options.ts';
 import { parseSize } from '../host/size.ts';
+import { TRACES, type Trace } from './trace.ts';
 
 /** An option whose value is read by `parse`; what it throws becomes the command's error. */
 function option<T>(flags: string, description: string, parse?: (value: string, previous: T) => T, value?: T): Option {
@@ -73,6 +74,28 @@ export const counters = (): Option =>
   option('--counters', "prints at the end what the guest's harts have counted, to standard error");
 export const interpret = (): Option =>
   option('--interpret', 'interprets all guest code instead of translating what is hot');
+export const trace = (): Option =>
+  option<Trace[]>(
+    '--trace <what>',
+    `prints what becomes of hot code: ${TRACES.join(', ')}; several with commas between`,
+    (text, previous) => [
+      ...(previous ?? []),
+      ...text.split(',').map((word) => {
+        const found = TRACES.find((name) => name === word.trim());
+        if (found === undefined) throw new Error(`${JSON.stringify(word)} is none of ${TRACES.join(', ')}`);
+        return found;
+      }),
+    ],
+  );
+export const traceFile = (): Option => option('--trace-file <path>', 'file for the trace; default: standard error');
+export const profile = (): Option =>
+  option('--profile <path>', 'writes where the time goes by symbol; for flame graphs if the name ends in .folded');
+export const symbols = (): Option =>
+  option<string[]>(
+    '--symbols <path>',
+    "names for trace and profile: ELF file, System.map, /proc/kallsyms; the kernel's own are known (more than once for more)",
+    list,
+  );
 export const kernel = (): Option => option('--kernel <path>', "flat Linux image; default: Debian's");
 export const initrd = (): Option => option('--initrd <path>', 'initial file system; default: a shell');
 export const append = (): Option => option('--append <words>', "the kernel's command line");

@@ -4,10 +4,11 @@ import { type DiskOptions, type Guest, type GuestExit, type GuestOptions, Host, 
 import { counterLines } from './counters.ts';
 import { debianFiles } from './images.ts';
 import { Monitor } from './monitor.ts';
+import { Observation, type ObserveOptions } from './observe.ts';
 import { EscapeKeys, takeTerminal } from './terminal.ts';
 
 /** Options of the command, as commander gives them. */
-export interface RunOptions {
+export interface RunOptions extends ObserveOptions {
   readonly memory: number;
   readonly harts: number;
   readonly machineMemory?: number;
@@ -33,10 +34,12 @@ const ROOM = 96 * 2 ** 20;
 /** Runs the guest to its end and returns the exit status of the command. */
 export async function run(options: RunOptions): Promise<number> {
   const guestOptions = await guestOptionsOf(options);
+  const observation = new Observation(options, guestOptions.kernel);
   const machineMemory =
     options.machineMemory ?? Math.min(MAX_MACHINE_MEMORY, options.memory + (options.memory >> 3) + ROOM);
   await using host = await Host.create({
     machineMemory,
+    observe: observation.observe,
     ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
     ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
     translation: options.interpret !== true,
@@ -45,6 +48,7 @@ export async function run(options: RunOptions): Promise<number> {
   host.onLog = log;
   const guest = await host.start(guestOptions);
   guest.onLog = log;
+  observation.attach(guest);
   const exit = await attend(host, guest, options.json === true);
   if (options.json === true) {
     const { memory, engine } = guest.statistics();
@@ -52,6 +56,7 @@ export async function run(options: RunOptions): Promise<number> {
   } else if (exit.reason === 'error' || exit.reason === 'panic') {
     log(`guest ${guest.name}: ${exit.reason}: ${exit.message ?? ''}`);
   }
+  observation.finish(guest);
   if (options.counters === true) {
     for (const line of counterLines(guest.statistics().engine)) process.stderr.write(`${line}\n`);
   }

@@ -28,6 +28,7 @@ import {
   TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
+import { isForRegions } from './translate/discover.ts';
 import { REGION_STATUS } from './translate/status.ts';
 import { type Translation, type TranslationCounts, Translations, type Translator } from './translate/translations.ts';
 
@@ -453,7 +454,9 @@ export class Hart {
       if (status === REGION_STATUS.interpret) return 'interpret';
       if (status === REGION_STATUS.fetch) return 'fetch';
       if (this.#get32('remaining') < 0) return 'poll';
-      return this.#translations.isTranslated(pc) ? 'table' : 'unknown';
+      if (this.#translations.isTranslated(pc)) return 'table';
+      const bits = this.#translations.bitsAt(pc);
+      return bits === undefined || isForRegions(bits) ? 'unknown' : 'system';
     };
     this.#observer?.regionLeft?.(pc, exit(), () => this.#translations.bitsAt(pc));
   }

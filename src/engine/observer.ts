@@ -12,8 +12,9 @@ export const NO_INSTRUMENTS: Instruments = { exits: false, samples: false };
 
 /** Ways out of a translated region to the interpreter. */
 export const REGION_EXITS = {
-  unknown: 'no region is known where it goes on',
-  table: 'there is a region where it goes on, which the jump table does not have',
+  unknown: 'no region begins where it goes on',
+  system: 'the instruction there is one that no region has',
+  table: 'there is a region where it goes on, that the jump table does not have',
   poll: 'requests, timers and the budget are looked at',
   interpret: 'the instruction is left to the interpreter',
   fetch: 'a CSR access makes it necessary to fetch code anew',
@@ -43,7 +44,7 @@ export interface EngineObserver {
    * @param key names its contents
    */
   placeTranslated?(pc: bigint, key: string, region: Region): void;
-  placeDropped?(pc: bigint, region: Region, reason: PlaceDrop): void;
+  placeDropped?(pc: bigint, reason: PlaceDrop): void;
   /**
    * The engine has to be built for it.
    * @param pc where execution goes on

@@ -16,9 +16,22 @@ export interface ElfProgram {
   readonly symbols: ReadonlyMap<string, number>;
 }
 
+/** An entry of a symbol table (System V ABI, 4.9). */
+export interface ElfSymbol {
+  readonly name: string;
+  readonly value: bigint;
+  /** 0: not known. */
+  readonly size: bigint;
+  /** STT_OBJECT is 1, STT_FUNC is 2. */
+  readonly type: number;
+  /** Whether it is defined in a section with instructions. */
+  readonly executable: boolean;
+}
+
 const EM_RISCV = 243;
 const PT_LOAD = 1;
 const SHT_SYMTAB = 2;
+const SHF_EXECINSTR = 4;
 
 /** Whether `bytes` begin as an ELF file does. */
 export function isElf(bytes: Uint8Array): boolean {
@@ -30,6 +43,25 @@ export function isElf(bytes: Uint8Array): boolean {
  * Throws {@link ImageError} if it is something else or cut off.
  */
 export function readElf(role: ImageRole, source: ImageSource, wanted: readonly string[] = []): ElfProgram {
+  const reader = open(role, source);
+  const segments = readSegments(reader, reader.u64(32), reader.u16(54), reader.u16(56));
+  if (segments.length === 0) {
+    throw new ImageError(role, source.name, 'not an image', 'has nothing to load; pass a linked executable');
+  }
+  const symbols = new Map<string, number>();
+  if (wanted.length > 0) {
+    for (const { name, value } of symbolsIn(reader)) if (wanted.includes(name)) symbols.set(name, Number(value));
+  }
+  return { entry: reader.u64(24), segments, symbols };
+}
+
+/**
+ * All named symbols of a 64-bit little-endian RISC-V file. None if it is stripped.
+ * @throws ImageError if it is something else or cut off
+ */
+export const readElfSymbols = (role: ImageRole, source: ImageSource): ElfSymbol[] => [...symbolsIn(open(role, source))];
+
+function open(role: ImageRole, source: ImageSource): Reader {
   const { name, bytes } = source;
   if (!isElf(bytes)) {
     throw new ImageError(role, name, 'not an image', `is ${describeContents(bytes)}, not an ELF file`);
@@ -43,12 +75,7 @@ export function readElf(role: ImageRole, source: ImageSource, wanted: readonly s
   if (machine !== EM_RISCV) {
     throw new ImageError(role, name, 'wrong architecture', `is for machine ${machine}, not RISC-V (${EM_RISCV})`);
   }
-  const segments = readSegments(reader, reader.u64(32), reader.u16(54), reader.u16(56));
-  if (segments.length === 0) {
-    throw new ImageError(role, name, 'not an image', 'has nothing to load; pass a linked executable');
-  }
-  const symbols = wanted.length === 0 ? new Map<string, number>() : readSymbols(reader, new Set(wanted));
-  return { entry: reader.u64(24), segments, symbols };
+  return reader;
 }
 
 function readSegments(reader: Reader, table: number, entrySize: number, count: number): ElfSegment[] {
@@ -74,12 +101,11 @@ function readSegments(reader: Reader, table: number, entrySize: number, count: n
  * A file without symbols is complete without them; so is one whose section headers were cut off on purpose (offset
  * 0).
  */
-function readSymbols(reader: Reader, wanted: ReadonlySet<string>): Map<string, number> {
-  const symbols = new Map<string, number>();
+function* symbolsIn(reader: Reader): Generator<ElfSymbol> {
   const table = reader.u64(40);
   const entrySize = reader.u16(58);
   const count = reader.u16(60);
-  if (table === 0) return symbols;
+  if (table === 0) return;
   reader.require(table, entrySize * count, 'section headers');
   for (let i = 0; i < count; i++) {
     const section = table + entrySize * i;
@@ -96,10 +122,15 @@ function readSymbols(reader: Reader, wanted: ReadonlySet<string>): Map<string, n
     const names = reader.bytes.subarray(stringsAt, stringsAt + stringsSize);
     for (let symbol = at; symbol + 24 <= at + size; symbol += 24) {
       const name = text(names, reader.u32(symbol));
-      if (wanted.has(name)) symbols.set(name, reader.u64(symbol + 8));
+      if (name === '') continue;
+      // Indices from 0xff00 on are no sections, 0 is that of symbols which are not defined.
+      const index = reader.u16(symbol + 6);
+      const executable =
+        index > 0 && index < count && (reader.u64(table + entrySize * index + 8) & SHF_EXECINSTR) !== 0;
+      const type = reader.bytes[symbol + 4]! & 15;
+      yield { name, value: reader.exact(symbol + 8), size: reader.exact(symbol + 16), type, executable };
     }
   }
-  return symbols;
 }
 
 /** The zero-terminated ASCII string at `start`. */
@@ -140,6 +171,10 @@ class Reader {
 
   u32(offset: number): number {
     return this.#view.getUint32(offset, true);
+  }
+
+  exact(offset: number): bigint {
+    return this.#view.getBigUint64(offset, true);
   }
 
   /** As a number: beyond 2^53 it is not exact, and in no guest's memory either. */

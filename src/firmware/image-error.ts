@@ -5,7 +5,7 @@ export interface ImageSource {
   readonly bytes: Uint8Array;
 }
 
-export type ImageRole = 'kernel' | 'initrd' | 'firmware' | 'device tree';
+export type ImageRole = 'kernel' | 'initrd' | 'firmware' | 'device tree' | 'symbols';
 
 export type ImageProblem = 'truncated' | 'not an image' | 'wrong architecture' | 'does not fit' | 'overlap';
 

@@ -19,5 +19,6 @@ export {
   type InitramfsOptions,
   prepareInitramfs,
 } from './initramfs.ts';
+export { type KernelSymbol, readKallsyms } from './kallsyms.ts';
 export { checkOwnFile, isLinuxImage } from './kernel.ts';
 export { type DebianPackages, type DebianPackagesOptions, prepareDebianPackages } from './packages.ts';

@@ -83,6 +83,19 @@ export function openFile(use: string, path: string, mode: FileMode): RandomAcces
 }
 
 /**
+ * Opens a file that is written from its start, whatever is there: a regular one, a terminal, a pipe.
+ * @returns its descriptor
+ * @throws FileError
+ */
+export function openOutput(use: string, path: string): number {
+  try {
+    return openSync(path, 'w', 0o666);
+  } catch (error) {
+    throw new FileError(use, path, fileProblem(error, 'create'), { cause: error });
+  }
+}
+
+/**
  * The whole of a file, in memory that threads can share.
  * @throws FileError
  */

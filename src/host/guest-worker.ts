@@ -55,7 +55,7 @@ function openDisk({ path, descriptor, readOnly, overlay }: OpenDisk): BlockBacke
 /** Runs one guest from its start to its end. */
 class GuestLoop {
   readonly #machine: Machine;
-  readonly #thread = new HartThread(data);
+  readonly #thread = new HartThread(data, say);
   readonly #output = new OutputBatch();
   readonly #disks: readonly BlockBackend[] = data.disks.map(openDisk);
   #started = false;
@@ -121,9 +121,10 @@ class GuestLoop {
     say({ kind: 'started' });
   }
 
-  /** Hands on what the guest printed last, and writes down what its disks still hold. */
+  /** Hands on what the guest printed last and what its hart has noted, and writes down what its disks still hold. */
   finish(): void {
     this.#output.flush();
+    this.#thread.finish();
     for (const disk of this.#disks) {
       try {
         disk.flush();

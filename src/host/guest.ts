@@ -18,6 +18,7 @@ import { abandonMutex } from '../memory/repair.ts';
 import { GuestConsole } from './console.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
 import type { FromGuest, FromHart, GuestExit, GuestWorkerData, HartThreadData, ToGuest } from './messages.ts';
+import type { Observations, RegionEvent } from './observation.ts';
 import { parseSize, type Size } from './size.ts';
 import { type GuestMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { workerUrl } from './worker-url.ts';
@@ -54,6 +55,8 @@ export class Guest {
   readonly console: GuestConsole;
   /** Messages of the VMM about this guest, such as a device that it has misused; set it to get them. */
   onLog: ((message: string) => void) | undefined;
+  /** Translated regions, when the host observes `regions`; set it to get them. */
+  onRegion: ((event: RegionEvent) => void) | undefined;
   readonly #memory: GuestMemoryHandle;
   /** The threads of its harts; the first one has the devices, too. */
   readonly #workers: readonly Worker[];
@@ -61,6 +64,7 @@ export class Guest {
   readonly #port: MessagePort;
   #state: GuestState = 'starting';
   #exit: GuestExit | undefined;
+  readonly #observations: Observations[] = [];
   #lastMemory: GuestMemoryStatistics | undefined;
   #lastEngine: EngineTotals | undefined;
   /** What one of its threads died of, when it did not end by itself. */
@@ -103,6 +107,7 @@ export class Guest {
         swap: data.swap,
         translator,
         translation: data.translation,
+        observe: data.observe,
       };
       if (hart > 0) return this.#startThread('hart-worker', thread, [translator]);
       const first: GuestWorkerData = { ...data, ...thread, port: port2 };
@@ -213,6 +218,14 @@ export class Guest {
     };
   }
 
+  /** What its harts have noted of what the host observes; complete when the guest has ended. */
+  get observations(): Observations {
+    return {
+      exits: this.#observations.flatMap(({ exits }) => exits),
+      samples: this.#observations.flatMap(({ samples }) => samples),
+    };
+  }
+
   #memoryNow(): GuestMemoryStatistics {
     return memoryStatistics(this.#memory.memory).guests.get(this.#memory.slot)!;
   }
@@ -271,6 +284,12 @@ export class Guest {
         this.#state = 'running';
         this.#resuming?.resolve();
         this.#resuming = undefined;
+        break;
+      case 'region':
+        this.onRegion?.(message.event);
+        break;
+      case 'observed':
+        this.#observations.push(message.observations);
         break;
       case 'log':
         this.onLog?.(message.message);

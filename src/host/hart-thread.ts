@@ -4,7 +4,8 @@ import type { ThreadOptions } from '../machine/index.ts';
 import { Guest } from '../memory/guest.ts';
 import { HART_WAKE_BYTE } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
-import type { HartThreadData } from './messages.ts';
+import type { FromAnyHart, HartThreadData } from './messages.ts';
+import { HartObservation } from './observation.ts';
 import { RemoteTranslator } from './remote-translator.ts';
 import { SwapFile } from './swap-file.ts';
 
@@ -16,22 +17,38 @@ const PROCESS_START = timing.nodeTiming.nodeStart;
 /** Milliseconds since the start of the process: the same time in all of its threads. */
 export const processMs = (): number => performance.now() - PROCESS_START;
 
+/** Processor time of this thread, milliseconds. */
+const threadMs = (): number => {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+};
+
 /** A thread that runs a hart, and sleeps while there is nothing to do. */
 export class HartThread {
   readonly options: ThreadOptions;
   readonly guest: Guest;
   readonly translator: RemoteTranslator;
+  /** What the hart notes, if it is to. */
+  readonly #observation: HartObservation | undefined;
+  readonly #say: (message: FromAnyHart) => void;
   readonly #words: Int32Array;
   /** Position of the hart's WAKE word. */
   readonly #wake: number;
 
-  constructor(data: HartThreadData) {
+  /** @param say takes what the hart notes */
+  constructor(data: HartThreadData, say: (message: FromAnyHart) => void) {
     const buffer = data.memory.buffer as unknown as SharedArrayBuffer;
     const memory = MachineMemory.attach(buffer, data.slot + 1);
     this.guest = Guest.attach(memory, data.slot);
     this.#words = memory.i32;
     this.#wake = (this.guest.hartArea(data.hart) + HART_WAKE_BYTE) >>> 2;
     this.translator = new RemoteTranslator(data.translator);
+    if (data.observe.length > 0) {
+      this.#observation = new HartObservation(data.observe, data.hart, threadMs, (event) =>
+        say({ kind: 'region', event }),
+      );
+    }
+    this.#say = say;
     this.options = {
       wasmMemory: data.memory,
       engine: data.engine,
@@ -39,12 +56,15 @@ export class HartThread {
       guest: this.guest,
       ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
       now: processMs,
-      processorTime: () => {
-        const { user, system } = process.threadCpuUsage();
-        return (user + system) / 1000;
-      },
+      processorTime: threadMs,
       totalStoreOrder: process.arch === 'x64',
+      observer: this.#observation?.observer,
     };
+  }
+
+  /** Hands on what the hart has noted; to be called at its end. */
+  finish(): void {
+    if (this.#observation !== undefined) this.#say({ kind: 'observed', observations: this.#observation.observations });
   }
 
   /**

@@ -7,11 +7,20 @@ import { messageOf } from './errors.ts';
 import { HartThread, processMs, SLICE_MS } from './hart-thread.ts';
 import type { FromHart, HartThreadData } from './messages.ts';
 
+const say = (message: FromHart): void => parentPort!.postMessage(message);
+
 /** Runs the hart until its guest is stopped. */
 function run(data: HartThreadData): void {
-  const thread = new HartThread(data);
+  const thread = new HartThread(data, say);
+  try {
+    execute(thread, new Sibling(thread.options, data.hart));
+  } finally {
+    thread.finish();
+  }
+}
+
+function execute(thread: HartThread, sibling: Sibling): void {
   const { guest, translator } = thread;
-  const sibling = new Sibling(thread.options, data.hart);
   while (guest.get(GUEST_STATE) === GUEST_RUNNING) {
     const { wakeups } = thread;
     if (!sibling.mayRun()) {
@@ -29,7 +38,6 @@ try {
   run(data);
 } catch (error) {
   if (!(error instanceof GuestStoppedError)) {
-    const message: FromHart = { kind: 'failed', message: `hart ${data.hart}: ${messageOf(error)}` };
-    parentPort!.postMessage(message);
+    say({ kind: 'failed', message: `hart ${data.hart}: ${messageOf(error)}` });
   }
 }

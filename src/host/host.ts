@@ -1,6 +1,7 @@
 /** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
 import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { Instruments } from '../engine/observer.ts';
 import { compileEngine, hartEngineBytes, MAX_DISKS } from '../machine/index.ts';
 import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
@@ -19,6 +20,7 @@ import type {
   ToManager,
   TranslatorWorkerData,
 } from './messages.ts';
+import { instrumentsOf } from './observation.ts';
 import {
   type DiskOptions,
   type GuestConfig,
@@ -74,13 +76,13 @@ export class Host {
       this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer, {
         heapBytes: heapBytes(config),
       });
-      this.#engine = compileEngine(this.#wasmMemory);
+      this.#engine = compileEngine(this.#wasmMemory, instrumentsOf(config.observe));
       if (swap !== undefined) createSwap(this.#memory, config.swapSize / PAGE_SIZE);
     } catch (error) {
       if (swap !== undefined) closeSync(swap);
       throw error;
     }
-    this.#translator = startTranslator(this.#wasmMemory);
+    this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
     // Guests go on without it: what has no translation is interpreted.
     this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
     const { port1, port2 } = new MessageChannel();
@@ -155,6 +157,7 @@ export class Host {
         disks,
         swap: this.#swap,
         translation: this.config.translation,
+        observe: this.config.observe,
       };
       const translators = memory.allHarts.map(() => this.#attachTranslator());
       guest = new Guest(memory, data, translators, (ended) => this.#guests.delete(ended));
@@ -230,8 +233,8 @@ export class Host {
   }
 }
 
-function startTranslator(memory: WebAssembly.Memory): Worker {
-  const workerData: TranslatorWorkerData = { memory };
+function startTranslator(memory: WebAssembly.Memory, instruments: Instruments): Worker {
+  const workerData: TranslatorWorkerData = { memory, instruments };
   const worker = new Worker(workerUrl('translator-worker'), { workerData, name: 'ballonet translator' });
   worker.unref();
   return worker;

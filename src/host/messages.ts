@@ -1,6 +1,8 @@
 /** What the threads of a host say to each other: one union for each direction. */
 import type { MessagePort } from 'node:worker_threads';
+import type { Instruments } from '../engine/observer.ts';
 import type { Region } from '../engine/translate/region.ts';
+import type { Observable, Observations, RegionEvent } from './observation.ts';
 import type { GuestConfig } from './options.ts';
 
 /** How a guest came to its end. */
@@ -45,6 +47,8 @@ export interface HartThreadData {
   readonly translator: MessagePort;
   /** False: the hart interprets everything. */
   readonly translation: boolean;
+  /** What it is to note. */
+  readonly observe: readonly Observable[];
 }
 
 /** What a guest's worker is started with, which runs its first hart. */
@@ -76,10 +80,16 @@ export type FromGuest =
   | { readonly kind: 'paused' }
   | { readonly kind: 'resumed' }
   | { readonly kind: 'log'; readonly message: string }
-  | { readonly kind: 'ended'; readonly exit: GuestExit };
+  | { readonly kind: 'ended'; readonly exit: GuestExit }
+  | FromAnyHart;
 
 /** From the worker of a hart behind the first one. */
-export type FromHart = { readonly kind: 'failed'; readonly message: string };
+export type FromHart = { readonly kind: 'failed'; readonly message: string } | FromAnyHart;
+
+/** From the worker of any hart: what it was to note, regions as they come and the rest at its end. */
+export type FromAnyHart =
+  | { readonly kind: 'region'; readonly event: RegionEvent }
+  | { readonly kind: 'observed'; readonly observations: Observations };
 
 /** What the memory manager's worker is started with. */
 export interface ManagerWorkerData {
@@ -99,6 +109,7 @@ export type FromManager = { readonly kind: 'log'; readonly message: string };
 /** What the translator's worker is started with. */
 export interface TranslatorWorkerData {
   readonly memory: WebAssembly.Memory;
+  readonly instruments: Instruments;
 }
 
 /** To the translator's worker: a guest's port, by which its requests come. */

@@ -1,5 +1,6 @@
 /** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
 import { OptionError } from './errors.ts';
+import type { Observable } from './observation.ts';
 import { parseSize, type Size } from './size.ts';
 
 /** Options of a host. */
@@ -14,6 +15,8 @@ export interface HostOptions {
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
   readonly translation?: boolean;
+  /** What guests' harts are to note (see `Guest.onRegion` and `Guest.observations`); it costs time. Default: nothing. */
+  readonly observe?: readonly Observable[];
 }
 
 /** A disk of a guest. */
@@ -59,6 +62,7 @@ export interface HostConfig {
   readonly swapSize: number;
   readonly sharing: boolean;
   readonly translation: boolean;
+  readonly observe: readonly Observable[];
 }
 
 /** {@link GuestOptions} with every choice made; sizes in bytes. */
@@ -105,6 +109,7 @@ export function hostConfig(options: HostOptions): HostConfig {
     swapSize: pages(parseSize(options.swapSize ?? 2 * machineMemory, 'swapSize')),
     sharing: options.sharing ?? true,
     translation: options.translation ?? true,
+    observe: options.observe ?? [],
   };
 }
 

@@ -15,7 +15,7 @@ const WASM_PAGE = 65536;
 /** Translations after which all are forgotten; guests keep what they use. */
 const MOST_KNOWN = 30_000;
 
-const { memory } = workerData as TranslatorWorkerData;
+const { memory, instruments } = workerData as TranslatorWorkerData;
 
 interface Job {
   readonly key: string;
@@ -51,6 +51,7 @@ function work(): void {
   const bytes = translate(
     batch.map((job) => job.region),
     memory.buffer.byteLength / WASM_PAGE,
+    instruments,
   );
   const module = compileRegions(bytes, memory);
   if (known.size > MOST_KNOWN) known.clear();

@@ -2,6 +2,7 @@ import { Aclint } from '../devices/aclint.ts';
 import type { Clock } from '../devices/clock.ts';
 import type { HartLines } from '../devices/hart-lines.ts';
 import { Hart } from '../engine/hart.ts';
+import type { EngineObserver } from '../engine/observer.ts';
 import { EXIT } from '../engine/state.ts';
 import type { Translator } from '../engine/translate/translations.ts';
 import { Sbi } from '../firmware/sbi/sbi.ts';
@@ -37,6 +38,8 @@ export interface ThreadOptions {
   readonly processorTime?: () => number;
   /** Whether the processor keeps all orders of accesses but that of a store before a load, as x86-64 does. Default: no. */
   readonly totalStoreOrder?: boolean;
+  /** Is told what the hart's engine does, as far as that is built for it. */
+  readonly observer?: EngineObserver | undefined;
 }
 
 export interface ProcessorOptions extends ThreadOptions {
@@ -112,6 +115,7 @@ export class Processor {
       frameTable: memory.frameTable * 4,
       zeroFrame: memory.zeroFrame,
       translator: options.translator,
+      observer: options.observer,
       environment: {
         now: () => clock.ticks(),
         nestedFault: (gfn, write) => this.#faults.fault(gfn, write),

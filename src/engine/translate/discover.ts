@@ -203,6 +203,9 @@ const RA = 1;
 const ALTERNATE_LINK = 5;
 const isLink = (register: number): boolean => register === RA || register === ALTERNATE_LINK;
 
+/** Whether an instruction can be part of a region. */
+export const isForRegions = (bits: number): boolean => successors(bits, 0).kind !== 'stop';
+
 /** The roles of jumps follow the hints of the unprivileged specification, 2.5.1 (return-address stack). */
 function successors(bits: number | undefined, offset: number): Successors {
   const stop = { kind: 'stop', target: OUTSIDE, next: OUTSIDE } as const;

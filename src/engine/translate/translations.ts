@@ -288,7 +288,7 @@ export class Translations {
 
   #drop(place: Place, reason: PlaceDrop): void {
     const { found, index } = place;
-    if (found !== undefined && index !== 0) this.#o.observer?.placeDropped?.(found.pc, found.region, reason);
+    if (found !== undefined && index !== 0) this.#o.observer?.placeDropped?.(found.pc, reason);
     this.#places.delete(place.address);
     this.#o.count('droppedPlaces');
     const slot = this.#o.code.slotAt(place.address);
