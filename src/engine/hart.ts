@@ -4,7 +4,7 @@ import { CodeCache } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
 import { HostCounts } from './counting.ts';
 import { SLOT } from './interpreter.ts';
-import type { EngineObserver, RegionExit } from './observer.ts';
+import type { EngineObserver } from './observer.ts';
 import { pmpRanges } from './pmp.ts';
 import { floatOp, lastFlags } from './softfloat/index.ts';
 import {
@@ -28,9 +28,8 @@ import {
   TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
-import { isForRegions } from './translate/discover.ts';
-import { REGION_STATUS } from './translate/status.ts';
 import { type Translation, type TranslationCounts, Translations, type Translator } from './translate/translations.ts';
+import { Watch } from './watch.ts';
 
 /** What a hart needs of the machine around it. */
 export interface HartEnvironment {
@@ -127,6 +126,7 @@ export class Hart {
     const counts = new HostCounts(buffer, area);
     this.#counts = counts;
     this.#observer = options.observer;
+    const watch = new Watch({ buffer, area, observer: options.observer, translations: () => this.#translations });
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     // The control block in front belongs to whoever talks to the hart from outside.
@@ -200,8 +200,8 @@ export class Hart {
           const wanted = BigInt.asUintN(bytes * 8, value);
           if (!environment.deviceWrite(BigInt.asUintN(64, address), bytes, wanted)) this.#set32('deviceFault', 1);
         },
-        regionLeft: (status: number) => this.#regionLeft(status),
-        sample: (pc: bigint) => this.#sample(pc),
+        regionLeft: (status: number) => watch.regionLeft(status),
+        sample: (pc: bigint) => watch.sample(pc),
         pmpChanged: () => this.#pmpChanged(),
         float: (operation: number, format: number, mode: number, a: bigint, b: bigint, c: bigint) => {
           counts.add('exactFloats');
@@ -446,27 +446,6 @@ export class Hart {
   /** In the middle of an instruction the block in execution is not fetched anew. */
   #dropStale(): void {
     if (this.#running && this.#siblings !== undefined) this.#code.dropStale();
-  }
-
-  #regionLeft(status: number): void {
-    const pc = BigInt.asUintN(64, this.#get64('pc'));
-    const exit = (): RegionExit => {
-      if (status === REGION_STATUS.interpret) return 'interpret';
-      if (status === REGION_STATUS.fetch) return 'fetch';
-      if (this.#get32('remaining') < 0) return 'poll';
-      if (this.#translations.isTranslated(pc)) return 'table';
-      const bits = this.#translations.bitsAt(pc);
-      return bits === undefined || isForRegions(bits) ? 'unknown' : 'system';
-    };
-    this.#observer?.regionLeft?.(pc, exit(), () => this.#translations.bitsAt(pc));
-  }
-
-  #sample(pc: bigint): void {
-    const from = this.#get64('leftFrom');
-    this.#set64('leftFrom', 0n);
-    const place = from === 0n ? pc : from;
-    const { privilege } = this;
-    this.#observer?.sample?.({ pc: BigInt.asUintN(64, place), privilege, translated: from !== 0n });
   }
 
   #pmpChanged(): void {
