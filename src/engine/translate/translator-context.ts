@@ -95,6 +95,9 @@ const DYNAMIC_ROUNDING = 7;
 /** The last rounding mode that is not reserved. */
 const MOST_ROUNDING = 4;
 
+/** Offset of the TLB table for an access in its context. */
+const tableOf = (access: number): number => (access === ACCESS.write ? TLB_WRITE_OFFSET : 0);
+
 const bitsOf = (value: Expr<ValType>): I64 => {
   if (value.type === 'f64') return i64.reinterpret(value as F64);
   if (value.type === 'f32') return i64.extend_i32_u(i32.reinterpret(value as F32));
@@ -478,9 +481,9 @@ export class TranslatorContext implements Context {
     return i32.and(i32.shr_u(this.#h.get32('fcsr'), i32.const(5)), i32.const(7));
   }
 
-  #entry(gva: I64, access: number): I32 {
-    const index = i32.add(this.#h.get32('dataTlb'), tlbIndex(gva));
-    return access === ACCESS.write ? i32.add(index, i32.const(TLB_WRITE_OFFSET)) : index;
+  /** Address of the TLB entry that an address may be in, less `tableOf` the access. */
+  #entry(gva: I64): I32 {
+    return i32.add(this.#h.get32('dataTlb'), tlbIndex(gva));
   }
 
   /** Machine address of `bytes` bytes at an address. */
@@ -525,15 +528,15 @@ export class TranslatorContext implements Context {
     if (stream !== undefined && distance < stream.span) {
       return this.#lookAtStream(stream, access, gva, distance, ifNone);
     }
-    const machine = this.temporary('i32', this.#entry(gva, access));
+    const machine = this.temporary('i32', this.#entry(gva));
     const lastPage = i64.and(i64.add(gva, i64.const(distance)), i64.const(-4096));
     this.code.unlikely(
-      i64.ne(i64.load(machine.get), lastPage),
+      i64.ne(i64.load(machine.get, tableOf(access)), lastPage),
       () => {
         this.code.set(machine, this.#reach(access, gva, distance));
         this.code.if(i32.eqz(machine.get), ifNone);
       },
-      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+      () => this.code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
     );
     return machine;
   }
@@ -584,9 +587,9 @@ export class TranslatorContext implements Context {
    */
   #atomicAddress(bytes: 4 | 8, address: I64, access: number): I32 {
     const gva = this.temporary('i64', address).get;
-    const machine = this.temporary('i32', this.#entry(gva, access));
+    const machine = this.temporary('i32', this.#entry(gva));
     this.code.unlikely(
-      i64.ne(i64.load(machine.get), i64.and(gva, i64.const(-4096 | (bytes - 1)))),
+      i64.ne(i64.load(machine.get, tableOf(access)), i64.and(gva, i64.const(-4096 | (bytes - 1)))),
       () => {
         const { atomic } = this.#imports;
         this.#h.set32('refetch', i32.const(0));
@@ -596,7 +599,7 @@ export class TranslatorContext implements Context {
           this.#interpret(),
         );
       },
-      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+      () => this.code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
     );
     return machine.get;
   }
