@@ -409,6 +409,8 @@ export class Hart {
   /** Some hart is about to decode code of a frame: stores to it have to be looked at from now on. */
   forgetWrites(mfn: number): void {
     this.#engine.dropWrites(this.#area, mfn * PAGE_BYTES);
+    // Translated code may have the frame's address in hand.
+    this.#set32('refetch', 1);
   }
 
   get translationCounts(): TranslationCounts {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FRAME_CODE, FRAME_GENERATION_SHIFT, FRAME_INFO, FRAME_WORDS } from '../../../src/memory/layout.ts';
 import { R } from '../assembler.ts';
 import { BareMachine, DATA, RAM } from '../bare-machine.ts';
 
@@ -10,19 +11,13 @@ const MOVED_IN = 40;
 const FRESH = DATA + 0x1_0000;
 const OTHER = DATA + 0x1000;
 
-test('a frame that goes while a group of accesses waits for another page is not used by the rest of its own group', () => {
-  let moved = 0;
+/** Runs a loop of two groups of stores; `meanwhile` is called while it waits for a page of the second one. */
+function run(meanwhile: (machine: BareMachine) => void): BareMachine {
   const machine: BareMachine = new BareMachine({
     tier: 'translator',
     environment: {
       nestedFault: (gfn, write) => {
-        if (gfn === (FRESH - RAM) / 4096 + MOVED_IN) {
-          // While the hart waits, its page loses its frame, which another page gets.
-          const frame = machine.frameOf(DATA);
-          machine.memory.discard((DATA - RAM) / 4096, 1);
-          machine.memory.writeU64(OTHER + 8, 77n);
-          if (machine.frameOf(OTHER) === frame) moved++;
-        }
+        if (gfn === (FRESH - RAM) / 4096 + MOVED_IN) meanwhile(machine);
         machine.faults.fault(gfn, write);
       },
     },
@@ -30,15 +25,39 @@ test('a frame that goes while a group of accesses waits for another page is not 
   machine.execute((a) => {
     a.li(a0, DATA).li(a3, FRESH).li(s0, ROUNDS).li(a2, 0);
     a.label('round').i('addi', { rd: a2, rs1: a2, imm: 1 });
-    // Two groups: the page of the first is known when that of the second is looked for.
+    // The page of the first group is known when that of the second is looked for.
     a.i('sd', { rs1: a0, rs2: a2 }).i('sd', { rs1: a3, rs2: a2 });
     a.i('sd', { rs1: a3, rs2: a2, imm: 8 }).i('sd', { rs1: a0, rs2: a2, imm: 8 });
     a.li(a1, 4096).i('add', { rd: a3, rs1: a3, rs2: a1 });
     a.i('addi', { rd: s0, rs1: s0, imm: -1 }).to('bne', 'round', { rs1: s0 });
   });
   machine.expectNoTrap();
-  assert.equal(moved, 1, 'the frame that was freed last is used next');
   assert.ok(machine.hart.field('translatedInstructions') > 0n);
-  assert.equal(machine.memory.readU64(OTHER + 8), 77n, 'the other page is as it was');
   assert.equal(machine.memory.readU64(DATA + 8), BigInt(ROUNDS));
+  return machine;
+}
+
+test('a frame that goes while a group of accesses waits for another page is not used by the rest of its own group', () => {
+  let moved = 0;
+  const { memory } = run((machine) => {
+    const frame = machine.frameOf(DATA);
+    machine.memory.discard((DATA - RAM) / 4096, 1);
+    machine.memory.writeU64(OTHER + 8, 77n);
+    if (machine.frameOf(OTHER) === frame) moved++;
+  });
+  assert.equal(moved, 1, 'the frame that was freed last is used next');
+  assert.equal(memory.readU64(OTHER + 8), 77n, 'the other page is as it was');
+});
+
+test('a frame that another hart flags as code meanwhile is not written to unnoticed', () => {
+  const wordOf = ({ machineMemory }: BareMachine, mfn: number): number =>
+    machineMemory.frameTable + mfn * FRAME_WORDS + FRAME_INFO;
+  let before = 0;
+  const machine = run((waiting) => {
+    const mfn = waiting.frameOf(DATA);
+    before = Atomics.or(waiting.machineMemory.i32, wordOf(waiting, mfn), FRAME_CODE);
+    waiting.hart.forgetWrites(mfn);
+  });
+  const after = machine.machineMemory.i32[wordOf(machine, machine.frameOf(DATA))]!;
+  assert.notEqual(after >>> FRAME_GENERATION_SHIFT, before >>> FRAME_GENERATION_SHIFT);
 });
