@@ -13,8 +13,8 @@ import { RandomAccessFile } from './files.ts';
 import { HartThread, processMs, SLICE_MS } from './hart-thread.ts';
 import type { FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest } from './messages.ts';
 
-/** Time between two looks at whether the other harts stand still, milliseconds; they wake this thread when they do. */
-const HALT_LOOK_MS = 20;
+/** Time between two looks at whether the other harts are ready or stand still, milliseconds; they wake this thread. */
+const LOOK_MS = 20;
 /** Output that is handed on before the slice ends, bytes. */
 const MAX_OUTPUT = 65536;
 
@@ -90,7 +90,11 @@ class GuestLoop {
       this.#receive();
       thread.translator.receive((key, translation) => this.#machine.install(key, translation));
       if (this.#killed) return { reason: 'killed', status: 1 };
-      if (this.#paused || !this.#started) {
+      if (!this.#started) {
+        this.#start(wakeups);
+        continue;
+      }
+      if (this.#paused) {
         this.#stand(wakeups);
         continue;
       }
@@ -101,24 +105,22 @@ class GuestLoop {
     }
   }
 
-  /** One step towards all harts standing still, which they do before the start and while the guest is paused. */
+  /** One step towards the start. */
+  #start(wakeups: number): void {
+    this.#started = this.#machine.start();
+    if (this.#started) say({ kind: 'started' });
+    else this.#thread.sleep(wakeups, LOOK_MS);
+  }
+
+  /** One step towards all harts standing still, or none once they do. */
   #stand(wakeups: number): void {
-    if (!this.#standing) {
-      this.#standing = this.#machine.halt();
-      if (!this.#standing) {
-        this.#thread.sleep(wakeups, HALT_LOOK_MS);
-        return;
-      }
-      if (this.#started) say({ kind: 'paused' });
-    }
-    if (this.#started) {
+    if (this.#standing) {
       this.#thread.sleep(wakeups);
       return;
     }
-    this.#started = true;
-    this.#standing = false;
-    this.#machine.start();
-    say({ kind: 'started' });
+    this.#standing = this.#machine.halt();
+    if (this.#standing) say({ kind: 'paused' });
+    else this.#thread.sleep(wakeups, LOOK_MS);
   }
 
   /** Hands on what the guest printed last and what its hart has noted, and writes down what its disks still hold. */

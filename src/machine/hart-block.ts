@@ -14,6 +14,9 @@ const ENTRY = COMPARE + 8;
 /** The mailbox' part, up to HART_MACHINE_END_BYTE. */
 export const MAILBOX_BYTE = ENTRY + 4 * 8;
 
+/** Word of the state before the hart's thread is there; otherwise it is the state plus 1. */
+const NOT_READY = 0;
+
 /** Where a hart starts: in S-mode as a firmware leaves it, or in M-mode as after a reset. */
 export interface StartEntry {
   readonly mode: 'M' | 'S';
@@ -50,13 +53,30 @@ export class HartBlock {
     this.#area = guest.hartArea(hart);
   }
 
-  /** State of hart state management. */
+  /** State of hart state management. A hart whose thread is not there yet is stopped. */
   get state(): HartState {
-    return Atomics.load(this.#i32, (this.#area + STATE) >>> 2) as HartState;
+    const word = Atomics.load(this.#i32, this.#stateWord);
+    return word === NOT_READY ? HART_STATE.STOPPED : ((word - 1) as HartState);
   }
 
   set state(state: HartState) {
-    Atomics.store(this.#i32, (this.#area + STATE) >>> 2, state);
+    Atomics.store(this.#i32, this.#stateWord, state + 1);
+  }
+
+  /** Whether the hart's thread is there. */
+  get ready(): boolean {
+    return Atomics.load(this.#i32, this.#stateWord) !== NOT_READY;
+  }
+
+  /** To be called by the hart's thread when it is there, before it looks for requests. */
+  getReady(): void {
+    this.state = HART_STATE.STOPPED;
+    Atomics.notify(this.#i32, this.#stateWord);
+  }
+
+  /** Waits until the hart's thread is there, for some milliseconds at most. */
+  awaitReady(ms: number): void {
+    Atomics.wait(this.#i32, this.#stateWord, NOT_READY, ms);
   }
 
   /** Whether its thread has seen that the hart is to stand still. */
@@ -69,13 +89,12 @@ export class HartBlock {
   }
 
   /**
-   * Has the hart's thread start it.
+   * Has the hart's thread, which has to be there, start the hart.
    * @returns false if the hart was not stopped, or another one starts it
    */
   start(entry: StartEntry): boolean {
-    const { STOPPED, START_PENDING } = HART_STATE;
-    if (Atomics.compareExchange(this.#i32, (this.#area + STATE) >>> 2, STOPPED, START_PENDING) !== STOPPED)
-      return false;
+    const [stopped, pending] = [HART_STATE.STOPPED + 1, HART_STATE.START_PENDING + 1];
+    if (Atomics.compareExchange(this.#i32, this.#stateWord, stopped, pending) !== stopped) return false;
     const at = (this.#area + ENTRY) / 8;
     this.#i64[at] = entry.mode === 'M' ? 1n : 0n;
     for (const [i, value] of [entry.pc, entry.a1, entry.a2].entries()) this.#i64[at + 1 + i] = BigInt.asIntN(64, value);
@@ -88,6 +107,10 @@ export class HartBlock {
     const at = (this.#area + ENTRY) / 8;
     const [pc, a1, a2] = [1, 2, 3].map((i) => BigInt.asUintN(64, this.#i64[at + i]!));
     return { mode: this.#i64[at] === 1n ? 'M' : 'S', pc: pc!, a1: a1!, a2: a2! };
+  }
+
+  get #stateWord(): number {
+    return (this.#area + STATE) >>> 2;
   }
 
   get counts(): HartCounts {

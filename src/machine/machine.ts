@@ -142,8 +142,7 @@ export class Machine {
   }
 
   /**
-   * Has the other harts stand still and serves them until they do; then time stands still as well. Before the first `start`
-   * they do so by themselves as soon as their threads are ready.
+   * Has the other harts stand still and serves them until they do; then time stands still as well.
    * @returns false if one does not yet: call again, at the latest when the hart's WAKE word is raised
    */
   halt(): boolean {
@@ -166,13 +165,18 @@ export class Machine {
     for (const hart of this.#siblingNumbers) guest.wake(hart);
   }
 
-  /** Starts the harts that start together with the first one, once `halt` has said that all are there. */
-  start(): void {
+  /**
+   * Starts the harts that start together with the first one: all in M-mode, where their threads have to be there already.
+   * @returns false if one is not yet: call again
+   */
+  start(): boolean {
     const { mode, pc, a1, a2 } = this.#plan;
     if (mode === 'M') {
+      if (!this.#siblings.every((sibling) => sibling.ready)) return false;
       for (const sibling of this.#siblings) sibling.start({ mode, pc: BigInt(pc), a1: BigInt(a1), a2: BigInt(a2) });
     }
     this.resume();
+    return true;
   }
 
   /**

@@ -8,11 +8,12 @@ import type { Translator } from '../engine/translate/translations.ts';
 import { Sbi } from '../firmware/sbi/sbi.ts';
 import { StealTime } from '../firmware/sbi/sta.ts';
 import { HART_STATE, type HartEntry, type SbiPlatform } from '../firmware/sbi/types.ts';
+import { GuestStoppedError } from '../memory/errors.ts';
 import { FaultHandler } from '../memory/fault.ts';
 import type { Guest } from '../memory/guest.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START, PAGE_SIZE } from '../memory/layout.ts';
-import { GUEST_CODE_CHANGES } from '../memory/layout-guest.ts';
+import { GUEST_CODE_CHANGES, GUEST_RUNNING, GUEST_STATE } from '../memory/layout-guest.ts';
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
 import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
@@ -68,6 +69,8 @@ export interface Around {
 /** Instructions executed between two looks at the clock: a few milliseconds. */
 const BUDGET = 400_000;
 
+/** Time between two looks whether the guest was stopped, milliseconds. */
+const LOOK_MS = 50;
 /** Time that a spinning hart is not executed, milliseconds. */
 const DOZE_MS = 0.1;
 
@@ -149,7 +152,7 @@ export class Processor {
     this.#sbi = new Sbi(this.#sbiPlatform(blocks));
     const never = [this.#block.compare, this.#block.compare + 1];
     for (const word of never) Atomics.store(memory.i32, word, -1);
-    this.#block.state = HART_STATE.STOPPED;
+    this.#block.getReady();
   }
 
   /** Ticks at which something happens by itself to a hart that waits. Infinity: nothing will. */
@@ -247,6 +250,21 @@ export class Processor {
     return this.#sbi.call(this.hart) && this.#block.state === HART_STATE.STARTED;
   }
 
+  /** The guest is started while the threads of its other harts are still on their way. */
+  #awaitThread(block: HartBlock): void {
+    const { guest } = this.#options;
+    if (block.ready) return;
+    this.control.park();
+    try {
+      while (!block.ready) {
+        block.awaitReady(LOOK_MS);
+        if (guest.get(GUEST_STATE) !== GUEST_RUNNING) throw new GuestStoppedError(guest.name);
+      }
+    } finally {
+      this.control.unpark();
+    }
+  }
+
   #sbiPlatform(blocks: readonly HartBlock[]): SbiPlatform {
     const { hart, memory } = this;
     const { guest, services } = this.#options;
@@ -271,7 +289,10 @@ export class Processor {
         );
       },
       hartState: (other) => blocks[other]!.state,
-      startHart: (other, { pc, opaque }) => blocks[other]!.start({ mode: 'S', pc, a1: opaque, a2: 0n }),
+      startHart: (other, { pc, opaque }) => {
+        this.#awaitThread(blocks[other]!);
+        return blocks[other]!.start({ mode: 'S', pc, a1: opaque, a2: 0n });
+      },
       stopHart: () => {
         this.#block.state = HART_STATE.STOPPED;
       },

@@ -37,7 +37,7 @@ export const GUEST_DOMAIN = 11;
 /** Number of its harts that wait because there is no frame for them. */
 export const GUEST_STARVED = 12;
 
-/** 1: the harts behind the first one are to stand still; so they do until the first one has seen that they are there. */
+/** 1: the harts behind the first one are to stand still; so they do until the first one starts. */
 export const GUEST_SIBLINGS_HALT = 13;
 /** Host time at which the guest's time was 0, a 64-bit floating-point number (see the machine's clock). */
 export const GUEST_TIME_ORIGIN = 14;
