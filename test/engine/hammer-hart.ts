@@ -23,6 +23,7 @@ import { SharedStore } from '../memory/shared-store.ts';
 import { assemble } from './assembler.ts';
 import { PageTables, PTE, RAM } from './bare-machine.ts';
 import { codePages, DEVICE, DEVICE_SEED, hammerProgram, PAGES } from './hammer-program.ts';
+import { type Tier, translatorOf } from './tiers.ts';
 
 export interface HammerHartOptions {
   readonly wasmMemory: WebAssembly.Memory;
@@ -32,10 +33,13 @@ export interface HammerHartOptions {
   readonly decodedBlocks: number;
   /** In S-mode with page tables, or in M-mode without. */
   readonly paging: boolean;
+  readonly tier: Tier;
 }
 
 export interface HammerResult {
   readonly rounds: number;
+  /** Share of the instructions that were translated, 0 to 1. */
+  readonly translated: number;
   readonly failure: string;
 }
 
@@ -58,7 +62,7 @@ let ballooned = 0;
 const control = new HartControl(guest, 0, () => hart.flush());
 const faults = new FaultHandler(control, { store: new SharedStore(options.swap) });
 const memory = new GuestMemory(faults);
-const hart = new Hart({
+const hart: Hart = new Hart({
   memory: options.wasmMemory,
   engine: options.engine,
   constants: MEMORY_CONSTANTS,
@@ -69,6 +73,7 @@ const hart = new Hart({
   ramPages: guest.pages,
   frameTable: guest.memory.frameTable * 4,
   zeroFrame: guest.memory.zeroFrame,
+  translator: translatorOf(options.tier, buffer.byteLength / 65536, options.slot, () => hart.install.bind(hart)),
   environment: {
     now: () => 0,
     nestedFault: (gfn, write) => faults.fault(gfn, write),
@@ -173,4 +178,5 @@ try {
   if ((error as Error).name !== 'GuestStoppedError') failure = (error as Error).stack ?? String(error);
 }
 control.park();
-parentPort!.postMessage({ rounds: Number(hart.x(8)), failure } satisfies HammerResult);
+const translated = Number(hart.field('translatedInstructions')) / hart.retired;
+parentPort!.postMessage({ rounds: Number(hart.x(8)), translated, failure } satisfies HammerResult);
