@@ -101,6 +101,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       dataTlb: code.local('i32'),
       fetchTlb: code.local('i32'),
       once: code.local('i32'),
+      weight: code.local('i32', i32.const(1)),
     };
     const status = code.local('i32');
     code.set(r.remaining, h.get32('remaining'));
@@ -160,7 +161,8 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
               code.br(ready);
             });
           });
-          countJump(h, r.slot.get, runtime.imports, () => r.target.get);
+          countJump(h, r.slot.get, r.weight.get, runtime.imports, () => r.target.get);
+          code.set(r.weight, i32.const(1));
         });
         code.loop((next) => {
           code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
@@ -218,6 +220,7 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   code.set(r.blockAddress, i64.const(1));
   code.if(i32.eqz(status.get), () => {
     code.if(i32.lt_s(r.remaining.get, i32.const(0)), () => h.count('pollExits'));
+    code.set(r.weight, i32.const(EXIT_WEIGHT));
     code.br(labels.jump);
   });
   code.if(i32.eq(status.get, i32.const(REGION_STATUS.interpret)), () => {
@@ -229,15 +232,18 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   code.br(labels.fetch);
 }
 
+/** Jumps that a way out of a region counts for: it costs as much as some of them. */
+const EXIT_WEIGHT = 4;
+
 /** Counts a jump to a slot; when there have been enough of them the code there is hot. */
-export function countJump(h: HartFields, slot: I32, imports: Imports, pc: () => I64): void {
+export function countJump(h: HartFields, slot: I32, weight: I32, imports: Imports, pc: () => I64): void {
   const { code } = h;
   const counter = code.local('i32');
   const left = code.local('i32');
   code.set(counter, i32.add(h.hart, i32.and(i32.shr_u(slot, i32.const(2)), i32.const(COUNTERS * 2 - 2))));
-  code.set(left, i32.sub(i32.load16_u(counter.get, COUNTERS_OFFSET), i32.const(1)));
+  code.set(left, i32.sub(i32.load16_u(counter.get, COUNTERS_OFFSET), weight));
   code.store(2, counter.get, left.get, COUNTERS_OFFSET);
-  code.unlikely(i32.eqz(left.get), () => {
+  code.unlikely(i32.le_s(left.get, i32.const(0)), () => {
     h.set('pc', pc());
     code.callVoid(imports.hot, slot);
   });
