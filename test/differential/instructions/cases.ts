@@ -225,6 +225,15 @@ const BY_OPERANDS: Record<string, Generator> = {
     });
   },
 
+  /** A hint: it changes nothing. */
+  '': (c, emit) => {
+    c.integers(() => {
+      emit({});
+      c.fold(A);
+      c.fold(B);
+    });
+  },
+
   'rd, csr, rs1': (c, emit) => {
     c.integers(() => {
       for (const imm of [0x140, 0x003, 0x341]) {
