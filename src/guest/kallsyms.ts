@@ -107,7 +107,7 @@ function* findNames(image: Uint8Array, u32: (at: number) => number, markers: Mar
   const { start, offsets } = markers;
   const last = offsets.at(-1)!;
   const lowest = start - last - NAMES_PER_MARKER * MOST_NAME_BYTES;
-  for (let first = (start - last) & ~7; first > Math.max(8, lowest); first -= 8) {
+  for (let first = (start - last) & ~7; first >= Math.max(8, lowest); first -= 8) {
     const count = u32(first - 8);
     if (Math.ceil(count / NAMES_PER_MARKER) !== offsets.length) continue;
     const positions: number[] = [];

@@ -116,6 +116,12 @@ describe('the table of symbols of a kernel', () => {
     );
   });
 
+  test('with nothing in front of the number of names', () => {
+    const symbols = Array.from({ length: 300 }, (_, i) => ({ name: `Tf${i}`, offset: i }));
+    const table = writeTable(symbols, { addressesFirst: false, base: BASE, before: 0 });
+    assert.equal(readKallsyms(table)?.length, 300);
+  });
+
   test('an image without one has none', () => {
     assert.equal(readKallsyms(new Uint8Array(0)), undefined);
     assert.equal(readKallsyms(new Uint8Array(100_000)), undefined);
