@@ -4,6 +4,18 @@
 export const EXIT_MARK = 'ballonet-exit: ';
 
 /**
+ * Waits until the terminal on standard input has sent what was written to it: setting its modes does (TCSADRAIN), to
+ * those that it has. A serial port that was quiet for half a second sleeps, and a thread of the kernel wakes it.
+ */
+const DRAIN = 'stty "$(stty -g)"';
+
+/**
+ * Runs a command and ends with its status. Linux throws away what a terminal has not sent yet when the leader of its
+ * session ends (disassociate_ctty): the leader is a shell that waits for it.
+ */
+const SESSION = `"$@"; status=$?; ${DRAIN}; exit $status`;
+
+/**
  * The text of /init: mounts the kernel's file systems, loads the modules in the given order, and runs the script in
  * /etc/ballonet/script, or a shell if there is none, on the console as its controlling terminal; then powers off.
  * Words of the kernel command line that the kernel does not know come as environment variables.
@@ -29,11 +41,12 @@ done
 exec </dev/console >/dev/console 2>&1
 cd /root
 if [ -f /etc/ballonet/script ]; then
-  setsid cttyhack sh /etc/ballonet/script
+  setsid cttyhack sh -c '${SESSION}' sh sh /etc/ballonet/script
   echo "${EXIT_MARK}$?"
 else
-  setsid cttyhack sh
+  setsid cttyhack sh -c '${SESSION}' sh sh
 fi
+${DRAIN}
 sync
 poweroff -f
 `;

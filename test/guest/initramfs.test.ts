@@ -117,6 +117,28 @@ function boot(
   });
 }
 
+/** More than the FIFO of the serial port holds. */
+const LAST_WORDS = 'the last words of a script that ends at once';
+
+/** A program for Linux out of assembler text, linked statically; returns the ELF file. */
+function assembleProcess(name: string, source: string): Uint8Array {
+  requireDebian('binutils');
+  const folder = mkdtempSync(join(tmpdir(), 'ballonet-process-'));
+  try {
+    const [object, program] = [join(folder, `${name}.o`), join(folder, name)];
+    for (const [tool, input, ...args] of [
+      ['as', source, '-o', object],
+      ['ld', '', '--no-relax', '-o', program, object],
+    ] as const) {
+      const { status, stderr } = spawnSync(`riscv64-linux-gnu-${tool}`, args, { input, encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+    }
+    return readFileSync(program);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 describe('the Debian image', () => {
   let image: GuestImage;
   before(async () => {
@@ -144,6 +166,39 @@ echo "name $(hostname)"; exit 3`;
     ]) {
       assert.ok(output.split('\n').includes(line), `"${line}" in\n${output.slice(-2000)}`);
     }
+  });
+
+  it('loses nothing of what a script prints last, though the port sleeps and its waker has to wait', async () => {
+    // A process of real-time priority is not interrupted by the thread that wakes the port.
+    const source = `
+      .globl _start
+_start: li a7, 119 # sched_setscheduler
+      li a0, 0
+      li a1, 1 # SCHED_FIFO
+      la a2, priority
+      ecall
+      li a7, 101 # nanosleep
+      la a0, pause
+      li a1, 0
+      ecall
+      li a7, 64 # write
+      li a0, 1
+      la a1, text
+      li a2, ${LAST_WORDS.length + 1}
+      ecall
+      li a7, 93 # exit
+      li a0, 0
+      ecall
+      .data
+pause: .dword 1, 500000000
+priority: .word 50
+text: .ascii "${LAST_WORDS}\\n"`;
+    const { path } = await prepareInitramfs(image, {
+      script: 'exec /root/last',
+      files: [{ path: 'root/last', data: assembleProcess('last', source), mode: 0o755 }],
+    });
+    const output = await boot(image, path);
+    assert.ok(output.includes(`${LAST_WORDS}\n${EXIT_MARK}0\n`), output.slice(-500));
   });
 
   it('gives a shell with job control, and loads the other modules', async () => {
