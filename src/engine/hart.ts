@@ -417,6 +417,11 @@ export class Hart {
     return this.#translations.counts;
   }
 
+  /** To be called from time to time: only what is executed often between two calls is worth a translation. */
+  cool(): void {
+    this.#translations.cool();
+  }
+
   /** A translation that the translator had put off. */
   install(key: string, translation: Translation): void {
     this.#translations.install(key, translation);

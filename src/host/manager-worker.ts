@@ -9,6 +9,8 @@ import { SwapFile } from './swap-file.ts';
 
 /** Longest time between two steps of the manager, milliseconds; whoever needs memory wakes it earlier. */
 const PERIOD_MS = 20;
+/** The same while there is nothing to do for it. */
+const QUIET_MS = 500;
 
 /**
  * Parts of a core for page sharing. Guests that have just booted have most of their pages in common, and finding these early
@@ -38,7 +40,7 @@ function stopped(): boolean {
 
 while (!stopped()) {
   manager.tick();
-  manager.wait(PERIOD_MS);
+  manager.wait(PERIOD_MS, QUIET_MS);
 }
 // Guests that ended last are given back too, so that the account is complete.
 manager.tick();

@@ -24,6 +24,7 @@ import { InputQueue } from './input.ts';
 import { MailboxServer, type Services } from './mailbox.ts';
 import { type Disk, deviceRead, deviceWrite, Platform } from './platform.ts';
 import { type Around, Processor, type ThreadOptions } from './processor.ts';
+import { StatisticsClock } from './statistics-clock.ts';
 
 /** How a guest ended its machine. */
 export type MachineExit =
@@ -48,8 +49,6 @@ export interface MachineOptions extends ThreadOptions {
   readonly log: (error: Error) => void;
 }
 
-/** Time between two requests for balloon statistics, milliseconds. */
-const STATISTICS_MS = 1000;
 const RNG_SEED_BYTES = 48;
 /** Time between two looks at the host-target interface while the first hart waits and others may write there. */
 const HOST_TARGET_MS = 5;
@@ -75,13 +74,14 @@ export class Machine {
   readonly #hostTarget: HostTarget | undefined;
   readonly #input: InputQueue;
   readonly #around: Around;
-  #statisticsDue = 0;
+  readonly #statistics: StatisticsClock;
 
   /** @throws ImageError and what the memory manager throws when the images don't fit. */
   constructor(options: MachineOptions) {
     this.#options = options;
     const { guest, now, output, log } = options;
     this.#clock = HostClock.start(now, timeOrigin(guest));
+    this.#statistics = new StatisticsClock(guest, now);
     const services = this.#services();
     this.#processor = new Processor({ ...options, hart: 0, clock: this.#clock, services });
     this.#memory = this.#processor.memory;
@@ -113,7 +113,7 @@ export class Machine {
     this.#around = {
       begin: () => {
         this.#input.offer();
-        this.#everySecond();
+        this.#lookAfterBalloon();
       },
       before: (requests) => this.#before(requests),
       after: () => this.#serveHostTarget(),
@@ -134,7 +134,7 @@ export class Machine {
   /** Milliseconds until something happens by itself, after `run` has returned `wait`. Infinity: nothing will. */
   get waitMs(): number {
     const { balloon, rtc } = this.#platform;
-    const untilStatistics = balloon?.attached ? this.#statisticsDue - this.#options.now() : Infinity;
+    const untilStatistics = balloon?.attached ? this.#statistics.msUntil : Infinity;
     // A sibling that ends the machine by a word in its memory tells nobody.
     const untilLook = this.#hostTarget !== undefined && this.#siblings.length > 0 ? HOST_TARGET_MS : Infinity;
     const untilTimer = this.#clock.msUntil(this.#processor.nextTimer);
@@ -246,11 +246,11 @@ export class Machine {
     this.#platform.balloon?.targetChanged();
   }
 
-  /** Brings the guest block up to date and asks the balloon driver for statistics. */
-  #everySecond(): void {
+  /** Brings the guest block up to date and asks the balloon driver for statistics from time to time. */
+  #lookAfterBalloon(): void {
     const { balloon, balloonTransport } = this.#platform;
     if (balloon === undefined) return;
-    const { guest, now } = this.#options;
+    const { guest } = this.#options;
     const has = (feature: number, flag: number): number => (balloonTransport?.hasFeature(feature) ? flag : 0);
     const flags = balloon.attached
       ? BALLOON_DRIVER |
@@ -259,10 +259,7 @@ export class Machine {
       : 0;
     guest.set(GUEST_BALLOON_FLAGS, flags);
     guest.set(GUEST_BALLOON_ACTUAL, balloon.pages);
-    if (balloon.attached && now() >= this.#statisticsDue) {
-      this.#statisticsDue = now() + STATISTICS_MS;
-      balloon.requestStatistics();
-    }
+    if (balloon.attached && this.#statistics.take(this.instructions)) balloon.requestStatistics();
   }
 
   #boot(): BootPlan {

@@ -71,6 +71,10 @@ const BUDGET = 400_000;
 
 /** Time between two looks whether the guest was stopped, milliseconds. */
 const LOOK_MS = 50;
+
+/** Time in which code has to be executed often to be translated, milliseconds. */
+const HOT_WITHIN_MS = 10_000;
+
 /** Time that a spinning hart is not executed, milliseconds. */
 const DOZE_MS = 0.1;
 
@@ -92,6 +96,7 @@ export class Processor {
   #waiting = false;
   /** Time in the present `run` in which the hart was not executed because it was spinning, milliseconds. */
   #dozedMs = 0;
+  #coolAt = Number.NEGATIVE_INFINITY;
   /** Where a hart that is suspended goes on, if not behind the call. */
   #resume: HartEntry | undefined;
 
@@ -170,6 +175,10 @@ export class Processor {
   run(deadlineMs: number, around: Around): 'slice' | 'wait' | 'stopped' {
     const { now, processorTime } = this.#options;
     const start = now();
+    if (start >= this.#coolAt) {
+      this.#coolAt = start + HOT_WITHIN_MS;
+      this.hart.cool();
+    }
     this.#dozedMs = 0;
     this.control.unpark();
     try {

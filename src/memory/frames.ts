@@ -16,6 +16,7 @@ import {
   HEADER_FREE_COUNT,
   HEADER_FREE_HEAD,
   HEADER_RESERVE,
+  HEADER_WATERMARK,
   PAGE_SIZE,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
@@ -42,6 +43,10 @@ export function allocateFrame(memory: MachineMemory, privileged = false): number
   const entry = memory.frameTable + mfn * FRAME_WORDS;
   i32[HEADER_FREE_HEAD] = i32[entry + FRAME_LINK]!;
   Atomics.store(i32, HEADER_FREE_COUNT, free - 1);
+  if (free - 1 <= Atomics.load(i32, HEADER_WATERMARK)) {
+    Atomics.store(i32, HEADER_WATERMARK, 0);
+    memory.wakeManager();
+  }
   i32[entry + FRAME_LINK] = 0;
   i32[entry + FRAME_REFS] = 1;
   renew(i32, entry);

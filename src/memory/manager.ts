@@ -23,12 +23,17 @@ import {
   HEADER_REPAIR,
   HEADER_STATE,
   HEADER_SWAP_SLOTS,
+  HEADER_WATERMARK,
   STATE_HARD,
+  STATE_HIGH,
 } from './layout.ts';
 import {
+  COUNT_FAULTS,
   COUNT_MERGED,
   COUNT_RESIDENT,
   COUNT_STARVATIONS,
+  GUEST_BALLOON_ACTUAL,
+  GUEST_BALLOON_MANUAL,
   GUEST_BALLOON_TARGET,
   GUEST_BLOCKED,
   GUEST_ENDED,
@@ -78,6 +83,8 @@ export interface HostSnapshot extends HostAccount {
   manager: { ticks: number; scanned: number; busyMs: number };
 }
 
+/** Part of the machine memory that is looked at when it has been taken, though there was nothing to do. */
+const NOTICEABLE = 1 / 64;
 /** Milliseconds without paging after the swap has failed. */
 const PAGING_PAUSE_MS = 1000;
 interface Managed {
@@ -100,6 +107,10 @@ export class MemoryManager {
   readonly #departed = noEvents();
   #lastTick: number;
   #wakeSeen = 0;
+  /** Nothing is to be done before something happens. */
+  #quiet = false;
+  /** Free frames at the last look. */
+  #freeSeen = 0;
   #pagingPausedUntil = Number.NEGATIVE_INFINITY;
   #ticks = 0;
   #scanned = 0;
@@ -136,15 +147,27 @@ export class MemoryManager {
     this.#apply(decision);
     this.#share(decision.state, elapsedMs);
     this.#page(decision);
+    this.#quiet = this.#isQuiet(decision);
     this.#busyMs += now() - start;
   }
 
   /**
-   * Sleeps until a hart starves, a guest ends, or `timeoutMs` are over. While harts still starve after a tick that could
-   * not help them, it sleeps a few milliseconds at least.
+   * Sleeps until a hart starves, a guest comes or ends, or `timeoutMs` are over. While harts still starve after a tick that
+   * could not help them, it sleeps a few milliseconds at least. As long as there is nothing to do, it sleeps `quietMs`, or
+   * until some of the memory that was free has been taken.
    */
-  wait(timeoutMs: number): void {
+  wait(timeoutMs: number, quietMs: number = timeoutMs): void {
     const { i32 } = this.#memory;
+    if (this.#quiet && quietMs > timeoutMs) {
+      const watermark = Math.floor(this.#freeSeen - this.#memory.guestFrames * NOTICEABLE);
+      Atomics.store(i32, HEADER_WATERMARK, Math.max(0, watermark));
+      // Whoever takes a frame from now on looks at it; what was taken before shows here.
+      if (this.#memory.freeFrames > watermark) {
+        Atomics.wait(i32, HEADER_MANAGER_WAKE, this.#wakeSeen, quietMs);
+      }
+      Atomics.store(i32, HEADER_WATERMARK, 0);
+      return;
+    }
     if (this.#runningGuests().some((guest) => guest.get(GUEST_STARVED) > 0)) {
       Atomics.wait(i32, HEADER_MANAGER_WAKE, Atomics.load(i32, HEADER_MANAGER_WAKE), Math.min(timeoutMs, 5));
     } else {
@@ -197,6 +220,7 @@ export class MemoryManager {
   #observe(now: number, elapsedMs: number): Observation {
     const { i32 } = this.#memory;
     const account = this.#account();
+    this.#freeSeen = account.free;
     const guests: GuestObservation[] = [];
     for (const of of account.guests) {
       const managed = this.#guests.get(of.slot);
@@ -235,7 +259,11 @@ export class MemoryManager {
 
   /** What costs nothing: targets, balloons, blocking. */
   #apply(decision: Decision): void {
-    Atomics.store(this.#memory.i32, HEADER_STATE, decision.state);
+    const before = Atomics.exchange(this.#memory.i32, HEADER_STATE, decision.state);
+    if (before === STATE_HIGH && decision.state !== STATE_HIGH) {
+      // Guests that sleep have not said for a while how much memory they need.
+      for (const { guest } of this.#guests.values()) guest.request(HART_REQUEST_CONTROL, [0]);
+    }
     let unblocked = false;
     for (const { slot, target, balloonTarget, block, reason } of decision.guests) {
       const managed = this.#guests.get(slot);
@@ -265,14 +293,16 @@ export class MemoryManager {
       return;
     }
     let unmerged = 0;
+    let faults = 0;
     for (const guest of guests) {
       unmerged += guest.get(COUNT_RESIDENT) - guest.get(COUNT_MERGED);
+      faults += guest.get(COUNT_FAULTS);
     }
     const pages = this.#pace.pages(state, elapsedMs, unmerged);
     if (pages > 0) {
       const start = now();
       const result = this.#sharing.scan(guests, pages, start + this.#pace.limitMs);
-      this.#pace.note(result, now() - start, unmerged);
+      this.#pace.note(result, now() - start, unmerged, faults);
       this.#scanned += result.scanned;
     }
   }
@@ -292,6 +322,22 @@ export class MemoryManager {
         this.#report(error);
       }
     }
+  }
+
+  /** True if all balloons are where they stay and sharing finds little: the next step would decide the same. */
+  #isQuiet({ state, guests }: Decision): boolean {
+    const { sharing = true } = this.#options;
+    if (state !== STATE_HIGH || (sharing && guests.length > 0 && this.#pace.finding)) {
+      return false;
+    }
+    return guests.every(({ slot, page, balloonTarget }) => {
+      const guest = this.#guests.get(slot)?.guest;
+      if (guest === undefined || guest.get(GUEST_STARVED) > 0 || page > 0) {
+        return false;
+      }
+      const manual = guest.get(GUEST_BALLOON_MANUAL) >= 0;
+      return (manual || balloonTarget === 0) && guest.get(GUEST_BALLOON_ACTUAL) === balloonTarget;
+    });
   }
 
   #account(): HostAccount {

@@ -9,7 +9,7 @@ import type { ScanResult } from './sharing.ts';
 
 /** Parts of a core that page sharing may take. */
 export interface SharingLoad {
-  /** While it finds little; 0.01 by default. */
+  /** While it finds little; 0.01 by default. Where moreover hardly any page comes or is written anew, less and less. */
   idle?: number;
   /** While it finds much, or has not looked yet; 0.1 by default. */
   finding?: number;
@@ -27,6 +27,8 @@ const PATIENCE = 4;
 const WORTHWHILE = 0.01;
 /** Growth of the unmerged memory that makes a new round worth it. */
 const GROWTH = 1.1;
+/** Part of the time that is left to the scans of memory in which nothing happens: after each round half of it, down to this. */
+const LEAST_PART = 1 / 16;
 /** Pages of a round for each unmerged page: half of the pages are picked at random, some of them twice. */
 const ROUND = 1.2;
 /** A scan counts with the time it took, but not with more than this many times what the fastest ones would have taken. */
@@ -44,20 +46,28 @@ export class SharingPace {
   #finding = true;
   #scanned = 0;
   #found = 0;
-  /** Unmerged pages at the end of the last round. */
+  /** Unmerged pages at the end of the last round, and the faults that there had been by then. */
   #unmerged = 0;
+  #faults = 0;
+  #part = 1;
 
   constructor(load: SharingLoad = {}) {
     this.#load = { idle: load.idle ?? 0.01, finding: load.finding ?? 0.1, pressed: load.pressed ?? 0.1 };
+  }
+
+  /** Whether it finds much, or has not looked yet. */
+  get finding(): boolean {
+    return this.#finding;
   }
 
   /** Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. */
   pages(state: number, elapsedMs: number, unmerged: number): number {
     if (unmerged > this.#unmerged * GROWTH) {
       this.#finding = true;
+      this.#part = 1;
     }
     const { idle, finding, pressed } = this.#load;
-    const load = state !== STATE_HIGH ? pressed : this.#finding ? finding : idle;
+    const load = state !== STATE_HIGH ? pressed : this.#finding ? finding : idle * this.#part;
     this.#credit = Math.min(CREDIT_MS, this.#credit + elapsedMs * load);
     return this.#credit < SHORTEST_MS ? 0 : Math.floor(this.#credit / this.#cost);
   }
@@ -67,8 +77,8 @@ export class SharingPace {
     return this.#credit * PATIENCE;
   }
 
-  /** Takes account of a scan, which took `ms`. */
-  note({ scanned, merged, zero }: ScanResult, ms: number, unmerged: number): void {
+  /** Takes account of a scan, which took `ms`. `faults`: how many the guests have had so far. */
+  note({ scanned, merged, zero }: ScanResult, ms: number, unmerged: number, faults: number): void {
     if (scanned === 0) {
       this.#credit = 0;
       return;
@@ -80,6 +90,10 @@ export class SharingPace {
     this.#found += merged + zero;
     if (this.#scanned >= unmerged * ROUND) {
       this.#finding = this.#found >= this.#scanned * WORTHWHILE;
+      // What is still there was looked at; what has come since came by faults.
+      const quiet = !this.#finding && faults - this.#faults < unmerged * WORTHWHILE;
+      this.#part = quiet ? Math.max(LEAST_PART, this.#part / 2) : 1;
+      this.#faults = faults;
       this.#unmerged = unmerged;
       this.#scanned = 0;
       this.#found = 0;

@@ -120,8 +120,13 @@ export class Translations {
     this.#u16 = new Uint16Array(buffer);
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
-    const first = (options.area + COUNTERS_OFFSET) >>> 1;
-    this.#u16.fill(options.translator?.threshold ?? MOST_JUMPS, first, first + COUNTERS);
+    this.cool();
+  }
+
+  /** Forgets how often code was jumped to, so that what is seldom executed does not become hot in the end. */
+  cool(): void {
+    const first = (this.#o.area + COUNTERS_OFFSET) >>> 1;
+    this.#u16.fill(this.#o.translator?.threshold ?? MOST_JUMPS, first, first + COUNTERS);
   }
 
   get counts(): TranslationCounts {

@@ -1,0 +1,45 @@
+import type { Guest } from '../memory/guest.ts';
+import { HEADER_STATE, STATE_HIGH } from '../memory/layout.ts';
+
+/** Time between two requests, milliseconds; and for a guest that does nothing while memory is not short. */
+const PERIOD_MS = 1000;
+const IDLE_PERIOD_MS = 10_000;
+/** A guest that has executed as many instructions since the last request, some milliseconds' worth, does something. */
+const BUSY_INSTRUCTIONS = 5e6;
+
+/**
+ * When to ask the balloon driver for statistics. The answer is work for the guest, which has to be woken for it: more than
+ * all else that an idle guest does, and that tells nothing new.
+ */
+export class StatisticsClock {
+  readonly #guest: Guest;
+  readonly #now: () => number;
+  #asked = Number.NEGATIVE_INFINITY;
+  #instructions = 0;
+
+  /** @param now a monotonic clock in milliseconds */
+  constructor(guest: Guest, now: () => number) {
+    this.#guest = guest;
+    this.#now = now;
+  }
+
+  /** Milliseconds until it is time, if the guest does nothing meanwhile and memory does not become short. */
+  get msUntil(): number {
+    return this.#asked + this.#idlePeriod - this.#now();
+  }
+
+  /** True if it is time; the next time is then counted from now. */
+  take(instructions: number): boolean {
+    const busy = instructions - this.#instructions >= BUSY_INSTRUCTIONS;
+    if (this.#now() - this.#asked < (busy ? PERIOD_MS : this.#idlePeriod)) return false;
+    this.#asked = this.#now();
+    this.#instructions = instructions;
+    return true;
+  }
+
+  /** The memory manager wakes the guest when memory becomes short. */
+  get #idlePeriod(): number {
+    const state = Atomics.load(this.#guest.memory.i32, HEADER_STATE);
+    return state === STATE_HIGH ? IDLE_PERIOD_MS : PERIOD_MS;
+  }
+}
