@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import * as option from '../src/cli/options.ts';
 import { boot } from './boot.ts';
 import { cpu } from './cpu/cpu.ts';
+import { idle } from './idle.ts';
 import { interpreter } from './interpreter.ts';
 import { type Bench, type BenchOptions, print } from './report.ts';
 import { virtualization } from './virtualization.ts';
@@ -27,6 +28,7 @@ add('cpu', cpu);
 add('interpreter', interpreter);
 add('boot', boot);
 add('virtualization', virtualization);
+add('idle', idle);
 
 try {
   await program.parseAsync();

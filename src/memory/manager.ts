@@ -298,7 +298,7 @@ export class MemoryManager {
       unmerged += guest.get(COUNT_RESIDENT) - guest.get(COUNT_MERGED);
       faults += guest.get(COUNT_FAULTS);
     }
-    const pages = this.#pace.pages(state, elapsedMs, unmerged);
+    const pages = this.#pace.pages(state, elapsedMs, unmerged, faults);
     if (pages > 0) {
       const start = now();
       const result = this.#sharing.scan(guests, pages, start + this.#pace.limitMs);

@@ -60,10 +60,13 @@ export class SharingPace {
     return this.#finding;
   }
 
-  /** Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. */
-  pages(state: number, elapsedMs: number, unmerged: number): number {
-    if (unmerged > this.#unmerged * GROWTH) {
-      this.#finding = true;
+  /**
+   * Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. `faults`: how
+   * many the guests have had so far.
+   */
+  pages(state: number, elapsedMs: number, unmerged: number, faults: number): number {
+    this.#finding ||= unmerged > this.#unmerged * GROWTH;
+    if (this.#finding || !this.#isQuiet(unmerged, faults)) {
       this.#part = 1;
     }
     const { idle, finding, pressed } = this.#load;
@@ -77,7 +80,7 @@ export class SharingPace {
     return this.#credit * PATIENCE;
   }
 
-  /** Takes account of a scan, which took `ms`. `faults`: how many the guests have had so far. */
+  /** Takes account of a scan, which took `ms`. */
   note({ scanned, merged, zero }: ScanResult, ms: number, unmerged: number, faults: number): void {
     if (scanned === 0) {
       this.#credit = 0;
@@ -90,13 +93,16 @@ export class SharingPace {
     this.#found += merged + zero;
     if (this.#scanned >= unmerged * ROUND) {
       this.#finding = this.#found >= this.#scanned * WORTHWHILE;
-      // What is still there was looked at; what has come since came by faults.
-      const quiet = !this.#finding && faults - this.#faults < unmerged * WORTHWHILE;
-      this.#part = quiet ? Math.max(LEAST_PART, this.#part / 2) : 1;
+      this.#part = this.#isQuiet(unmerged, faults) ? Math.max(LEAST_PART, this.#part / 2) : 1;
       this.#faults = faults;
       this.#unmerged = unmerged;
       this.#scanned = 0;
       this.#found = 0;
     }
+  }
+
+  /** Whether all pages but a few are those of the last round: what comes anew comes by faults. */
+  #isQuiet(unmerged: number, faults: number): boolean {
+    return faults - this.#faults < unmerged * WORTHWHILE;
   }
 }
