@@ -29,10 +29,8 @@ export function initScript(hostname: string, modules: readonly string[]): string
 export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root TERM=\${TERM:-linux}
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-# Pages are the host's to arrange: moving them about wakes an idle guest twice a second and divides shared ones. The same
-# goes for keeping counts up to date every second.
+# Pages are the host's to arrange: moving them about wakes an idle guest twice a second and divides shared ones.
 echo 0 >/proc/sys/vm/compaction_proactiveness
-echo 10 >/proc/sys/vm/stat_interval
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
