@@ -1,4 +1,4 @@
-import { type FunctionType, type I32, type I64, i32, i64 } from '../wasm/index.ts';
+import { type FunctionType, type I32, type I64, i32, i64, select } from '../wasm/index.ts';
 import type { HartFields } from './emit.ts';
 import {
   JUMP_ENTRY_BYTES,
@@ -59,4 +59,9 @@ export function emptyJumpTables(h: HartFields): void {
 /** The address space changes: user code of another one is told by its number, supervisor code is not. */
 export function forgetLocalJumps(h: HartFields): void {
   h.code.if(h.get32('jumpTableLocal'), () => emptyJumpTables(h));
+}
+
+/** Says what entries have to say of their address space, after a change of it or of the privilege. */
+export function chooseJumpSpace(h: HartFields): void {
+  h.set32('jumpSpace', select(h.get32('privilege'), i32.const(0), h.get32('space')));
 }

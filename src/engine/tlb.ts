@@ -1,6 +1,6 @@
 import { type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder } from '../wasm/index.ts';
 import { HartFields } from './emit.ts';
-import { emptyJumpTables, forgetLocalJumps, jumpPageIsUsed } from './jump-table.ts';
+import { chooseJumpSpace, emptyJumpTables, forgetLocalJumps, jumpPageIsUsed } from './jump-table.ts';
 import {
   LARGE_MARKS_BYTES,
   LARGE_MARKS_OFFSET,
@@ -119,6 +119,8 @@ function defineSpaces(module: ModuleBuilder, f: TlbFunctions): void {
     });
     h.set32('space', number);
     h.set32('nextSpace', i32.add(number, i32.const(1)));
+    // A fence that another hart has asked for may be served in U-mode.
+    chooseJumpSpace(h);
     const satp = code.local('i64', h.get('satp')).get;
     const entry = code.local('i32', spaceEntry(h, asidOf(satp))).get;
     code.store(8, entry, satp);

@@ -10,6 +10,7 @@ import {
   select,
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
+import { chooseJumpSpace } from './jump-table.ts';
 import {
   CHUNK,
   DATA_CONTEXT,
@@ -92,7 +93,7 @@ function defineContext(module: ModuleBuilder, f: TrapFunctions): void {
       'jumpTable',
       i32.add(i32.add(h.hart, i32.const(JUMP_TABLE_OFFSET)), i32.mul(table, i32.const(JUMP_TABLE_BYTES))),
     );
-    h.set32('jumpSpace', select(privilege, i32.const(0), h.get32('space')));
+    chooseJumpSpace(h);
   });
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { EXIT } from '../../src/engine/state.ts';
 import { type Assembler, R } from './assembler.ts';
 import { DATA, PageTables, PTE, RAM, RWX } from './bare-machine.ts';
 import { addN } from './patching.ts';
@@ -118,3 +119,21 @@ for (const mode of ['S', 'U'] as const) {
     }
   });
 }
+
+test('U-mode: a fence of the address space by another hart, in the middle of a loop', () => {
+  const { machine, entries, satps } = twoSpaces(RWX | PTE.U, back);
+  // Calls for ever.
+  machine.load(DATA + 0x3000, (a) => a.label('again').i('jalr', { rd: ra, rs1: a0 }).jump('again'));
+  machine.boot({ pc: FROM, privilege: 0, csrs: { satp: satps[0] } });
+  machine.hart.setX(a0, BigInt(HERE));
+  machine.run(EXIT.budget);
+  assert.ok(machine.hart.field('translatedInstructions') > 0n);
+  // Here it is between two instructions of U-mode.
+  const leaf = ((BigInt(DATA + 0x2000) >> 12n) << 10n) | BigInt(RWX | PTE.U);
+  machine.memory.writeU64(entries[0], leaf);
+  machine.hart.forgetSpace(1);
+  const before = machine.x(a2);
+  machine.run(EXIT.budget);
+  const added = machine.x(a2) - before;
+  assert.ok(added > 0n && added % 256n === 0n, `${added}`);
+});
