@@ -259,7 +259,7 @@ export class Machine {
       : 0;
     guest.set(GUEST_BALLOON_FLAGS, flags);
     guest.set(GUEST_BALLOON_ACTUAL, balloon.pages);
-    if (balloon.attached && this.#statistics.take(this.instructions)) balloon.requestStatistics();
+    if (balloon.attached && this.#statistics.take()) balloon.requestStatistics();
   }
 
   #boot(): BootPlan {

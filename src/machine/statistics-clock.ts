@@ -1,10 +1,11 @@
 import type { Guest } from '../memory/guest.ts';
 import { HEADER_STATE, STATE_HIGH } from '../memory/layout.ts';
+import { HartBlock } from './hart-block.ts';
 
 /** Time between two requests, milliseconds; and for a guest that does nothing while memory is not short. */
 const PERIOD_MS = 1000;
 const IDLE_PERIOD_MS = 10_000;
-/** A guest that has executed as many instructions since the last request, some milliseconds' worth, does something. */
+/** A guest whose harts have executed so many since the last request, some milliseconds' worth, does something. */
 const BUSY_INSTRUCTIONS = 5e6;
 
 /**
@@ -13,6 +14,7 @@ const BUSY_INSTRUCTIONS = 5e6;
  */
 export class StatisticsClock {
   readonly #guest: Guest;
+  readonly #harts: readonly HartBlock[];
   readonly #now: () => number;
   #asked = Number.NEGATIVE_INFINITY;
   #instructions = 0;
@@ -20,6 +22,7 @@ export class StatisticsClock {
   /** @param now a monotonic clock in milliseconds */
   constructor(guest: Guest, now: () => number) {
     this.#guest = guest;
+    this.#harts = guest.allHarts.map((hart) => new HartBlock(guest, hart));
     this.#now = now;
   }
 
@@ -29,7 +32,8 @@ export class StatisticsClock {
   }
 
   /** True if it is time; the next time is then counted from now. */
-  take(instructions: number): boolean {
+  take(): boolean {
+    const instructions = this.#harts.reduce((sum, { counts }) => sum + counts.instructions, 0);
     const busy = instructions - this.#instructions >= BUSY_INSTRUCTIONS;
     if (this.#now() - this.#asked < (busy ? PERIOD_MS : this.#idlePeriod)) return false;
     this.#asked = this.#now();

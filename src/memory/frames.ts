@@ -43,7 +43,7 @@ export function allocateFrame(memory: MachineMemory, privileged = false): number
   const entry = memory.frameTable + mfn * FRAME_WORDS;
   i32[HEADER_FREE_HEAD] = i32[entry + FRAME_LINK]!;
   Atomics.store(i32, HEADER_FREE_COUNT, free - 1);
-  if (free - 1 <= Atomics.load(i32, HEADER_WATERMARK)) {
+  if (free - 1 < Atomics.load(i32, HEADER_WATERMARK)) {
     Atomics.store(i32, HEADER_WATERMARK, 0);
     memory.wakeManager();
   }

@@ -77,8 +77,8 @@ export const HEADER_MAPPED = 24;
 /** 1: a thread has died while it held the mutex, so that the memory manager has to count everything again. */
 export const HEADER_REPAIR = 25;
 /**
- * Number of free frames at which whoever takes one wakes the memory manager, and sets this to 0; 0: at none. Changed and
- * looked at under the mutex, or by the manager before it sleeps.
+ * Number of free frames below which whoever takes one wakes the memory manager, once, and sets this to 0. The manager sets it
+ * before it sleeps and clears it afterwards.
  */
 export const HEADER_WATERMARK = 26;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */

@@ -159,10 +159,10 @@ export class MemoryManager {
   wait(timeoutMs: number, quietMs: number = timeoutMs): void {
     const { i32 } = this.#memory;
     if (this.#quiet && quietMs > timeoutMs) {
-      const watermark = Math.floor(this.#freeSeen - this.#memory.guestFrames * NOTICEABLE);
-      Atomics.store(i32, HEADER_WATERMARK, Math.max(0, watermark));
+      const watermark = Math.max(0, Math.floor(this.#freeSeen - this.#memory.guestFrames * NOTICEABLE));
+      Atomics.store(i32, HEADER_WATERMARK, watermark);
       // Whoever takes a frame from now on looks at it; what was taken before shows here.
-      if (this.#memory.freeFrames > watermark) {
+      if (this.#memory.freeFrames >= watermark) {
         Atomics.wait(i32, HEADER_MANAGER_WAKE, this.#wakeSeen, quietMs);
       }
       Atomics.store(i32, HEADER_WATERMARK, 0);

@@ -62,9 +62,11 @@ export class SharingPace {
 
   /**
    * Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. `faults`: how
-   * many the guests have had so far.
+   * many the guests that are there have had so far.
    */
   pages(state: number, elapsedMs: number, unmerged: number, faults: number): number {
+    // Those of guests that have gone are no longer counted.
+    this.#faults = Math.min(this.#faults, faults);
     this.#finding ||= unmerged > this.#unmerged * GROWTH;
     if (this.#finding || !this.#isQuiet(unmerged, faults)) {
       this.#part = 1;

@@ -65,6 +65,16 @@ test('faults, growth and pressure bring it back', () => {
   assert.ok(scanning(pressed, 1, { state: STATE_HARD }) > 100);
 });
 
+test('faults are noticed though a guest that had many has gone', () => {
+  const pace = settled();
+  faults += 100 * PAGES;
+  scanning(pace, 2000);
+  faults -= 100 * PAGES;
+  scanning(pace, 1);
+  const ms = scanning(pace, 5, { faulting: PAGES / 20 });
+  assert.ok(ms > 5, `${ms} ms a second`);
+});
+
 test('what is found makes the next round worth more time', () => {
   const pace = settled();
   scanning(pace, 1000);
