@@ -43,6 +43,9 @@ export const HOST_COUNTERS = define({
   postponedPlaces: ['places', 'found hot while too many translations were waited for; to be counted again'],
   requestedTranslations: ['regions', 'that a translation was asked for'],
   installedTranslations: ['regions', 'whose translation has come'],
+  releasedTranslations: ['regions', 'whose translation was given up, with all others, as there were too many'],
+  loadedModules: ['modules', 'of translations instantiated'],
+  releasedModules: ['modules', 'given up with their translations'],
   translatedPlaces: ['places', 'that got a translation, new or of an equal region elsewhere'],
   droppedPlaces: [
     'places',
@@ -131,6 +134,16 @@ export const FIGURES = {
     unit: 'regions',
     meaning: 'whose translation was asked for and has not come',
     of: ({ counters }) => counters.requestedTranslations - counters.installedTranslations,
+  },
+  heldTranslations: {
+    unit: 'regions',
+    meaning: 'whose translation the harts have',
+    of: ({ counters }) => counters.installedTranslations - counters.releasedTranslations,
+  },
+  heldModules: {
+    unit: 'modules',
+    meaning: 'of translations that the harts have',
+    of: ({ counters }) => counters.loadedModules - counters.releasedModules,
   },
   dataMissRate: {
     unit: 'per 1000',

@@ -12,8 +12,8 @@ export class HostCounts {
     this.#indices = new Map(HOST_COUNTER_NAMES.map((name) => [name, (area + offset64(name)) / 8]));
   }
 
-  add(name: HostCounter): void {
-    this.#f64[this.#indices.get(name)!]!++;
+  add(name: HostCounter, by = 1): void {
+    this.#f64[this.#indices.get(name)!]! += by;
   }
 }
 

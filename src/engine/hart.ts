@@ -28,7 +28,7 @@ import {
   TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
-import { type Translation, type TranslationCounts, Translations, type Translator } from './translate/translations.ts';
+import { type Translation, Translations, type Translator } from './translate/translations.ts';
 import { Watch } from './watch.ts';
 
 /** What a hart needs of the machine around it. */
@@ -158,7 +158,7 @@ export class Hart {
       area,
       code: this.#code,
       translator: options.translator,
-      count: (counter) => counts.add(counter),
+      count: (counter, by) => counts.add(counter, by),
       observer: options.observer,
       engine: () => this.#engine as unknown as WebAssembly.Exports,
       fetchAddress: (pc) => this.#engine.fetchAddress(area, BigInt.asIntN(64, pc)) >>> 0,
@@ -413,11 +413,7 @@ export class Hart {
     this.#set32('refetch', 1);
   }
 
-  get translationCounts(): TranslationCounts {
-    return this.#translations.counts;
-  }
-
-  /** To be called from time to time: only what is executed often between two calls is worth a translation. */
+/** To be called from time to time: only what is executed often between two calls is worth a translation. */
   cool(): void {
     this.#translations.cool();
   }

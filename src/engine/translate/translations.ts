@@ -43,7 +43,7 @@ export interface TranslationsOptions {
   readonly area: number;
   readonly code: CodeCache;
   readonly translator: Translator | undefined;
-  readonly count: (counter: HostCounter) => void;
+  readonly count: (counter: HostCounter, by?: number) => void;
   readonly observer: EngineObserver | undefined;
   /** The engine's functions that regions import. */
   readonly engine: () => WebAssembly.Exports;
@@ -88,14 +88,6 @@ const SELDOM = 16;
 /** Value of `fetchGranted` when the PMP grants all of the page. */
 const WHOLE_PAGE = 1;
 
-/** What a hart has of translations now. */
-export interface TranslationCounts {
-  /** Places where regions were found, functions in the table, and modules that these are of. */
-  readonly places: number;
-  readonly functions: number;
-  readonly modules: number;
-}
-
 /** The translated regions of one hart: finds them, has them translated, and knows when they may be entered. */
 export class Translations {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
@@ -127,14 +119,6 @@ export class Translations {
   cool(): void {
     const first = (this.#o.area + COUNTERS_OFFSET) >>> 1;
     this.#u16.fill(this.#o.translator?.threshold ?? MOST_JUMPS, first, first + COUNTERS);
-  }
-
-  get counts(): TranslationCounts {
-    return {
-      places: this.#places.size,
-      functions: this.#next - 1,
-      modules: this.#instances.size,
-    };
   }
 
   /** A slot's counter has come to 0; pc is that of the slot. */
@@ -268,6 +252,7 @@ export class Translations {
       const env = { ...this.#o.engine(), memory: this.#o.memory, table: this.table };
       exports = new WebAssembly.Instance(module, { env }).exports;
       this.#instances.set(module, exports);
+      this.#o.count('loadedModules');
     }
     if (this.#next === this.table.length) this.table.grow(TABLE_STEP);
     const index = this.#next++;
@@ -307,6 +292,8 @@ export class Translations {
 
   #reset(): void {
     for (const place of [...this.#places.values()]) this.#drop(place, 'full');
+    this.#o.count('releasedTranslations', this.#next - 1);
+    this.#o.count('releasedModules', this.#instances.size);
     this.#waiting.clear();
     this.#translated.clear();
     this.#instances.clear();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FIGURES } from '../../../src/engine/counters.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { R } from '../assembler.ts';
 import { BareMachine, DATA } from '../bare-machine.ts';
@@ -41,10 +42,12 @@ test('a guest that makes new code all the time does not make the table of transl
     a.i('addi', { rd: a3, rs1: a3, imm: -1 }).to('bne', 'again', { rs1: a3 });
   });
   machine.expectNoTrap();
-  const { functions, modules, places } = machine.hart.translationCounts;
-  const installed = machine.counters.installedTranslations;
-  assert.ok(installed > MADE, `only ${installed} functions were translated`);
-  assert.ok(functions <= BOUND && modules <= BOUND && places <= BOUND, `${functions}, ${modules}, ${places}`);
+  const { counters } = machine;
+  const held = (figure: 'heldTranslations' | 'heldModules'): number =>
+    FIGURES[figure].of({ instructions: 1, busyMs: 1, counters });
+  assert.ok(counters.installedTranslations > MADE, `only ${counters.installedTranslations} were translated`);
+  assert.ok(counters.releasedTranslations > 0 && counters.releasedModules > 0);
+  assert.ok(held('heldTranslations') <= BOUND && held('heldModules') <= BOUND, JSON.stringify(counters));
   let sum = 0;
   for (let n = 1; n <= MADE; n++) sum += ROUNDS * ((n & 127) + (n >> 7));
   assert.equal(machine.x(a2), BigInt(sum));
