@@ -7,7 +7,7 @@ import { type Mismatch, runBatch } from './harness.ts';
 import { instructionCase } from './instructions/cases.ts';
 import { compressedCase } from './instructions/compressed-cases.ts';
 import type { Program } from './program.ts';
-import { BALLONET } from './run-ballonet.ts';
+import { ballonet, translatedShare } from './run-ballonet.ts';
 import { QEMU } from './run-qemu.ts';
 import { compareSignatures, formatWord, type Signature } from './signature.ts';
 
@@ -21,6 +21,9 @@ function caseOf(name: string, number: number): Program {
   return instruction === undefined ? compressedCase(name, number) : instructionCase(instruction, number);
 }
 
+/** The loops over values make both tiers execute every instruction with all of them. */
+const MACHINES = [ballonet('interpreter'), ballonet('translator')];
+
 const signatures: Record<string, Map<number, Signature>> = {};
 
 before(async () => {
@@ -32,20 +35,28 @@ before(async () => {
       return [];
     }
   });
-  for (const machine of [QEMU, BALLONET]) signatures[machine.name] = await runBatch(machine, programs);
+  for (const machine of [QEMU, ...MACHINES]) signatures[machine.name] = await runBatch(machine, programs);
 });
 
 for (const [number, name] of NAMES.entries()) {
   test(`${name} does what it does on QEMU`, () => {
     caseOf(name, number);
     const expected = signatures[QEMU.name]?.get(number);
-    const actual = signatures[BALLONET.name]?.get(number);
     assert.ok(expected, `${QEMU.name} did not come to the end of the case`);
-    assert.ok(actual, `${BALLONET.name} did not come to the end of the case`);
-    const differences: Mismatch['differences'] = compareSignatures(expected, actual);
-    const told = differences.map((d) => `${d.name}: ${formatWord(d.expected)} on QEMU, ${formatWord(d.actual)} here`);
-    assert.deepEqual(told, []);
-    const traps = Number(new Map(actual.words).get('traps'));
-    assert.equal(traps, 1 + (TRAPS[name] ?? 0), 'an instruction of the case trapped');
+    for (const machine of MACHINES) {
+      const actual = signatures[machine.name]?.get(number);
+      assert.ok(actual, `${machine.name} did not come to the end of the case`);
+      const differences: Mismatch['differences'] = compareSignatures(expected, actual);
+      const told = differences.map((d) => `${d.name}: ${formatWord(d.expected)} on QEMU, ${formatWord(d.actual)} here`);
+      assert.deepEqual(told, [], machine.name);
+      const traps = Number(new Map(actual.words).get('traps'));
+      assert.equal(traps, 1 + (TRAPS[name] ?? 0), 'an instruction of the case trapped');
+    }
   });
 }
+
+test('most of the instructions of the cases are translated', () => {
+  const programs = NAMES.map((_, number) => ({ number }));
+  const share = translatedShare(MACHINES[1]!, programs);
+  assert.ok(share > 0.9, `only ${share.toFixed(2)}`);
+});

@@ -1,0 +1,57 @@
+/** Whether a series of samples grows without end. */
+
+/** A sample: time since the start in milliseconds, and what was measured, by name. */
+export interface Sample {
+  readonly ms: number;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+/** How much a value may grow from the third quarter of the time to the last one: in its unit, and as a share of it. */
+export interface Allowance {
+  readonly absolute: number;
+  readonly share: number;
+}
+
+export interface Growth {
+  readonly name: string;
+  /** Greatest values of the third and the last quarter of the time. */
+  readonly before: number;
+  readonly after: number;
+  /** Growth over the second half by the line that fits its samples best. */
+  readonly fitted: number;
+  readonly allowed: number;
+  readonly grows: boolean;
+}
+
+/** The rise of the least-squares line through points over the length of their x. */
+export function fittedRise(points: readonly (readonly [x: number, y: number])[]): number {
+  const count = points.length;
+  if (count < 2) return 0;
+  const meanX = points.reduce((sum, [x]) => sum + x, 0) / count;
+  const meanY = points.reduce((sum, [, y]) => sum + y, 0) / count;
+  let xx = 0;
+  let xy = 0;
+  for (const [x, y] of points) {
+    xx += (x - meanX) ** 2;
+    xy += (x - meanX) * (y - meanY);
+  }
+  const length = points.at(-1)![0] - points[0]![0];
+  return xx === 0 ? 0 : (xy / xx) * length;
+}
+
+/**
+ * Judges the second half of the samples. What goes up and down, as a cache that is emptied when it is full, has the same
+ * greatest values and hardly a slope; what leaks has both.
+ */
+export function judge(samples: readonly Sample[], name: string, allowance: Allowance): Growth {
+  const start = samples[0]?.ms ?? 0;
+  const length = (samples.at(-1)?.ms ?? 0) - start;
+  const within = (from: number, to: number): Sample[] =>
+    samples.filter(({ ms }) => ms - start >= from * length && ms - start <= to * length);
+  const greatest = (some: readonly Sample[]): number => Math.max(...some.map(({ values }) => values[name]!));
+  const before = greatest(within(0.5, 0.75));
+  const after = greatest(within(0.75, 1));
+  const fitted = fittedRise(within(0.5, 1).map(({ ms, values }) => [ms, values[name]!]));
+  const allowed = allowance.absolute + allowance.share * before;
+  return { name, before, after, fitted, allowed, grows: after - before > allowed && fitted > allowed };
+}
