@@ -5,10 +5,13 @@ import type { ToTranslator, Translated } from './messages.ts';
 
 /** Jumps to a place after which it is worth a translation: some milliseconds of the translator's thread. */
 const THRESHOLD = 4000;
+/** Of a hart. */
+const CAPACITY = 12_000;
 
 /** A hart's way to the host's translator: the hart goes on interpreting until the translation comes. */
 export class RemoteTranslator implements Translator {
   readonly threshold = THRESHOLD;
+  readonly capacity = CAPACITY;
   readonly #port: MessagePort;
 
   constructor(port: MessagePort) {

@@ -6,6 +6,7 @@ import { Hart, type HartEnvironment, type HartOptions } from '../../src/engine/h
 import type { EngineObserver } from '../../src/engine/observer.ts';
 import { CHUNK, EXIT, hartAreaBytes } from '../../src/engine/state.ts';
 import { SynchronousTranslator } from '../../src/engine/translate/synchronous.ts';
+import type { Translator } from '../../src/engine/translate/translations.ts';
 import { MEMORY_CONSTANTS } from '../../src/machine/engine.ts';
 import { FaultHandler } from '../../src/memory/fault.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
@@ -47,6 +48,8 @@ export interface BareOptions {
   readonly tier?: Tier;
   /** Jumps to a place after which it is translated, if it is not the tier that says so. */
   readonly threshold?: number;
+  /** Who translates, if it is not the tier that says so: for a memory of so many WebAssembly pages. */
+  readonly translator?: (wasmPages: number) => Translator;
   /** Chooses among the ways of the tier `mixed`. */
   readonly seed?: number;
   /** Is told everything. */
@@ -93,7 +96,7 @@ export class BareMachine {
   readonly #hartOptions: Omit<HartOptions, 'id' | 'area' | 'environment'>;
 
   constructor({ pages = 256, decodedBlocks = 16, environment = {}, harts = 1, ...how }: BareOptions = {}) {
-    const { tier = defaultTier(), threshold, seed = 1, observer } = how;
+    const { tier = defaultTier(), threshold, translator, seed = 1, observer } = how;
     const instruments = { exits: observer !== undefined, samples: observer !== undefined };
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
     const built = (): WebAssembly.Module =>
@@ -122,9 +125,10 @@ export class BareMachine {
       frameTable: this.machineMemory.frameTable * 4,
       zeroFrame: this.machineMemory.zeroFrame,
       translator:
-        threshold === undefined
+        translator?.(WASM_PAGES) ??
+        (threshold === undefined
           ? translatorOf(tier, WASM_PAGES, seed, () => this.hart.install.bind(this.hart))
-          : new SynchronousTranslator(WASM_PAGES, threshold, instruments),
+          : new SynchronousTranslator(WASM_PAGES, threshold, instruments)),
     };
     this.hart = new Hart({
       ...this.#hartOptions,

@@ -43,6 +43,10 @@ export class MixedTranslator implements Translator {
     this.#install = install;
   }
 
+  get capacity(): number {
+    return this.#inner.capacity;
+  }
+
   get threshold(): number {
     return this.#random.between(EAGER_THRESHOLD, MOST_JUMPS);
   }

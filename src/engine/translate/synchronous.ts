@@ -3,9 +3,13 @@ import type { Region } from './region.ts';
 import { regionName, translate } from './translate.ts';
 import type { Translation, Translator } from './translations.ts';
 
+/** Regions: some megabytes of machine code. */
+const CAPACITY = 4000;
+
 /** Translates each region at once, in the thread that asks: the hart waits for it. */
 export class SynchronousTranslator implements Translator {
   readonly threshold: number;
+  readonly capacity: number;
   readonly #memoryPages: number;
   readonly #instruments: Instruments;
   readonly #known = new Map<string, Translation>();
@@ -13,11 +17,18 @@ export class SynchronousTranslator implements Translator {
   /**
    * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
    * @param threshold jumps to a place after which it is translated
+   * @param capacity translations after which all are given up
    */
-  constructor(memoryPages: number, threshold: number, instruments: Instruments = NO_INSTRUMENTS) {
+  constructor(
+    memoryPages: number,
+    threshold: number,
+    instruments: Instruments = NO_INSTRUMENTS,
+    capacity: number = CAPACITY,
+  ) {
     this.#memoryPages = memoryPages;
     this.#instruments = instruments;
     this.threshold = threshold;
+    this.capacity = capacity;
   }
 
   translate(key: string, region: Region): Translation {
@@ -25,6 +36,7 @@ export class SynchronousTranslator implements Translator {
     if (translation === undefined) {
       const module = new WebAssembly.Module(translate([region], this.#memoryPages, this.#instruments));
       translation = { module, name: regionName(0) };
+      if (this.#known.size >= this.capacity) this.#known.clear();
       this.#known.set(key, translation);
     }
     return translation;

@@ -30,6 +30,8 @@ export interface Translation {
 export interface Translator {
   /** Jumps to a place after which it is hot: 1 to 65535. */
   readonly threshold: number;
+  /** Places, and translations, of a hart after which it gives all up, so that what is no longer used does not stay for ever. */
+  readonly capacity: number;
   /**
    * Translates a region, now or later.
    * @param key names the region's contents
@@ -76,8 +78,6 @@ interface Place {
 
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
-/** Places, and translations, after which all are given up, so that what is no longer used does not stay for ever. */
-const MOST_PLACES = 12_000;
 const TABLE_STEP = 1024;
 /** Translations that may be waited for: while the translator is behind, places have to get hotter still. */
 const MOST_WAITING = 16;
@@ -223,7 +223,7 @@ export class Translations {
   }
 
   #add(place: Place, region: Region, translator: Translator): void {
-    if (this.#places.size >= MOST_PLACES || this.#next > MOST_PLACES) this.#reset();
+    if (this.#places.size >= translator.capacity || this.#next > translator.capacity) this.#reset();
     this.#places.set(place.address, place);
     for (const { mfn } of place.pages) {
       const places = this.#byFrame.get(mfn) ?? new Set();
