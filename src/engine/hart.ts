@@ -413,7 +413,7 @@ export class Hart {
     this.#set32('refetch', 1);
   }
 
-/** To be called from time to time: only what is executed often between two calls is worth a translation. */
+  /** To be called from time to time: only what is executed often between two calls is worth a translation. */
   cool(): void {
     this.#translations.cool();
   }
