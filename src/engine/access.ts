@@ -106,7 +106,7 @@ function secondGrants(h: HartFields, word: I32, access: I32, privilege: I32): I3
  * Puts the translation of the last walk into the second level: with the access that was granted, and with those that
  * would be granted without any further work.
  */
-function remember(h: HartFields, u: Uses, gva: I64, gpa: I64, address: I32, access: I32): void {
+function remember(h: HartFields, u: Uses, gva: I64, gpa: I64, access: I32): void {
   const { code } = h;
   const { m, tlb } = u;
   const flags = h.get32('leafFlags');
@@ -115,20 +115,22 @@ function remember(h: HartFields, u: Uses, gva: I64, gpa: I64, address: I32, acce
   const rights = code.local('i32', select(isWrite, i32.const(PTE.R | PTE.W), granted));
   // Where there is a PMP, it was asked for this kind of access only.
   code.if(i32.eqz(h.get32('pmpChecks')), () => {
-    const gfn = i32.wrap(i64.shr_u(i64.sub(gpa, i64.const(m.ramBase)), i64.const(12)));
-    const entry = i32.atomicLoad(i32.add(h.get32('npt'), i32.shl(gfn, i32.const(2))));
-    const all = (word: I32, bits: number): I32 => i32.eq(i32.and(word, i32.const(bits)), i32.const(bits));
-    const isDirty = i32.and(all(entry, m.present | m.writable | m.accessed | m.dirty), all(flags, PTE.W | PTE.D));
+    const dirty = PTE.W | PTE.D;
+    const isDirty = i32.eq(i32.and(flags, i32.const(dirty)), i32.const(dirty));
     const write = select(isDirty, i32.const(PTE.W), i32.const(0));
     code.set(rights, i32.or(rights.get, i32.or(i32.and(flags, i32.const(PTE.R | PTE.X)), write)));
   });
   const page = i32.and(flags, i32.const(PTE.U | PTE.G));
-  const word = i32.or(i32.and(address, i32.const(-4096)), i32.or(page, rights.get));
+  const place = i32.wrap(i64.and(i64.sub(gpa, i64.const(m.ramBase)), i64.const(-4096)));
+  const word = i32.or(place, i32.or(page, rights.get));
   code.callVoid(tlb.remember, h.hart, gva, word);
   code.callVoid(tlb.markLarge, h.hart, gva);
 }
 
-/** Looks into the second level; if it grants the access, sets address and isGlobal and leaves by `found`. */
+/**
+ * Looks into the second level; if it grants the access, and the page is there, sets address and isGlobal and leaves by
+ * `found`.
+ */
 function trySecond(
   h: HartFields,
   u: Uses,
@@ -140,10 +142,14 @@ function trySecond(
   const { code } = h;
   const word = code.local('i32', call('i32', u.tlb.second, h.hart, gva)).get;
   code.if(secondGrants(h, word, access, privilege), () => {
-    h.count('secondHits');
-    code.set(found.address, i32.or(i32.and(word, i32.const(-4096)), i32.and(i32.wrap(gva), i32.const(0xfff))));
-    code.set(found.isGlobal, i32.and(word, i32.const(PTE.G)));
-    code.br(found.label);
+    const place = i32.or(i32.and(word, i32.const(-4096)), i32.and(i32.wrap(gva), i32.const(0xfff)));
+    const isWrite = i32.eq(access, i32.const(ACCESS.write));
+    code.set(found.address, call('i32', u.walk.resident, h.hart, place, isWrite));
+    code.if(found.address.get, () => {
+      h.count('secondHits');
+      code.set(found.isGlobal, i32.and(word, i32.const(PTE.G)));
+      code.br(found.label);
+    });
   });
 }
 
@@ -185,7 +191,7 @@ function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): 
       });
       code.if(i32.and(paged, i32.eq(granted.get, i32.const(1))), () => {
         code.set(isGlobal, i32.and(h.get32('leafFlags'), i32.const(PTE.G)));
-        remember(h, u, gva, gpa, address.get, access);
+        remember(h, u, gva, gpa, access);
       });
     });
     const frame = i32.shr_u(address.get, i32.const(12));
@@ -390,7 +396,7 @@ function defineFetchAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses):
       });
       code.if(i32.and(paged, i32.eq(granted.get, i32.const(1))), () => {
         code.set(isGlobal, i32.and(h.get32('leafFlags'), i32.const(PTE.G)));
-        remember(h, u, gva, gpa, address.get, access);
+        remember(h, u, gva, gpa, access);
       });
     });
     h.set32('fetchGranted', granted.get);

@@ -64,6 +64,9 @@ export interface EngineExports {
   run(hart: number): number;
   flush(hart: number): void;
   flushFetch(hart: number): void;
+  flushData(hart: number): void;
+  forgetFrames(hart: number): void;
+  dropFrame(hart: number, frame: number): void;
   forgetJumps(hart: number): void;
   dropWrites(hart: number, frame: number): void;
   fence(hart: number, gva: bigint, hasAddress: number, asid: bigint, hasAsid: number): void;

@@ -173,6 +173,14 @@ export class CodeCache {
     this.#u8[slot] = SLOT.undecoded;
   }
 
+  /** False if nothing that a hart has was decoded from a frame. */
+  mayHold(mfn: number): boolean {
+    const { constants, zeroFrame } = this.#o;
+    if (mfn !== zeroFrame) return (Atomics.load(this.#i32, this.#infoIndex(mfn)) & constants.frameCode) !== 0;
+    const first = mfn * BLOCKS_PER_FRAME;
+    return Array.from({ length: BLOCKS_PER_FRAME }, (_, i) => first + i).some((number) => this.#index.has(number));
+  }
+
   /** The frame whose code a decoded block holds. */
   frameOfBlock(address: number): number {
     return (this.#i32[(address + DECODED_CODE_OFFSET) >>> 2]! >>> 0) >>> 12;

@@ -30,6 +30,7 @@ export const CODE_COUNTERS = define({
   walks: ['walks', "of the guest's page tables"],
   shortWalks: ['walks', 'that the walk cache has shortened to the last level'],
   fullFlushes: ['flushes', 'of all that the TLBs hold'],
+  frameFlushes: ['flushes', 'of all frames that the TLBs hold, with the jump tables'],
   spaceFlushes: ['flushes', 'of an address space'],
   addressFlushes: ['flushes', 'of an address'],
   spaceChanges: ['writes', 'to satp that leave its mode as it is'],

@@ -83,6 +83,8 @@ export interface HartOptions {
 }
 
 const PAGE_BYTES = 4096;
+/** More frames are not forgotten one by one. */
+const MOST_FRAMES = 4;
 const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI)) | (1n << BigInt(INTERRUPT.SEI));
 /** What a firmware would delegate: all exceptions that can come from S- or U-mode. */
 const DELEGATED = 0xb3ffn;
@@ -375,6 +377,18 @@ export class Hart {
   flush(): void {
     this.#emptyTlbs();
     this.#dropStale();
+  }
+
+  /** Forgets frames that the nested page table does not lead to any more; none: all of them. */
+  forgetFrames(frames?: ArrayLike<number>): void {
+    const engine = this.#engine;
+    const list = frames && Array.from(frames);
+    const holdsCode = list === undefined || list.some((mfn) => this.#code.mayHold(mfn));
+    if (holdsCode) engine.forgetFrames(this.#area);
+    else if (list.length > MOST_FRAMES) engine.flushData(this.#area);
+    else for (const mfn of list) engine.dropFrame(this.#area, mfn * PAGE_BYTES);
+    this.#begunBefore();
+    if (holdsCode) this.#dropStale();
   }
 
   /** SFENCE.VMA of some pages (one address space's, or all), asked for by another hart; `gva` is that of the first one. */

@@ -170,9 +170,10 @@ export const TLB_USED_BYTES = 16;
  * Second-level TLB and walk cache: sets of 4 entries of 16 bytes.
  *   0..7   tag: the address of the page (second level) or of the 2 MiB around it (walk cache)
  *   8..11  number of the address space that the entry is of; numbers are never used again, so that a new one flushes
- *   12..15 second level: machine address of the frame (bits 12..31); R, W, X, U, G as page table entries have them:
- *          accesses that were granted by page table, PMP and nested page table, with all accessed and dirty bits set;
+ *   12..15 second level: offset of the page in RAM (bits 12..31); R, W, X, U, G as page table entries have them:
+ *          accesses that were granted by page table and PMP, with all accessed and dirty bits set;
  *          walk cache: see there
+ * Neither knows frames: the nested page table is looked at each time.
  */
 export const SET_WAYS = 4;
 export const SET_BYTES = SET_WAYS * 16;

@@ -1,4 +1,13 @@
-import { type FunctionBuilder, type I32, type I64, i32, i64, type ModuleBuilder, select } from '../wasm/index.ts';
+import {
+  type FunctionBuilder,
+  type FunctionReference,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type ModuleBuilder,
+  select,
+} from '../wasm/index.ts';
 import type { HartFields } from './emit.ts';
 import {
   BLOCK_BYTES,
@@ -93,20 +102,25 @@ export function forgetPage({ code, hart }: HartFields, gva: I64): void {
 
 /** Empties the entries that are not valid in every address space, and some others with them. */
 export const flushLocal = ({ code, hart }: HartFields, f: TlbFunctions): void =>
-  code.callVoid(f.flushTables, hart, i32.const(LOCAL_MASK), i32.const(0));
+  code.callVoid(f.flushTables, hart, i32.const(LOCAL_MASK), i32.const(0), i32.const(ALL_TABLES));
 
 export function defineFirstLevel(module: ModuleBuilder, f: TlbFunctions): void {
-  module.define(f.flushFirst, (code) => {
-    code.callVoid(f.flushTables, code.parameter(0, 'i32').get, i32.const(0), i32.const(0));
-  });
-  module.define(f.flushFetch, (code) => {
-    code.callVoid(f.flushTables, code.parameter(0, 'i32').get, i32.const(0), i32.const(DATA_TABLES));
-  });
+  for (const [reference, first, end] of [
+    [f.flushFirst, 0, ALL_TABLES],
+    [f.flushData, 0, DATA_TABLES],
+    [f.flushFetch, DATA_TABLES, ALL_TABLES],
+  ] as const) {
+    module.define(reference, (code) => {
+      const hart = code.parameter(0, 'i32').get;
+      code.callVoid(f.flushTables, hart, i32.const(0), i32.const(first), i32.const(end));
+    });
+  }
   defineFlushTables(module, f);
-  defineDropWrites(module, f);
+  defineDrop(module, f.dropWrites, TLB_WRITE_OFFSET / TLB_TABLE_BYTES, 2);
+  defineDrop(module, f.dropFrame, 0, 1);
 }
 
-/** (hart, 0 or LOCAL_MASK, first table): empties the parts of the mask, in the first table and those behind it. */
+/** (hart, 0 or LOCAL_MASK, first table, end): empties the parts of the mask, in the first table and those up to the end. */
 function defineFlushTables(module: ModuleBuilder, f: TlbFunctions): void {
   module.define(f.flushTables, (code) => {
     const hart = code.parameter(0, 'i32').get;
@@ -136,17 +150,17 @@ function defineFlushTables(module: ModuleBuilder, f: TlbFunctions): void {
         code.if(isFetch.get, () => clear(code, part, 1 << DATA_PART_SHIFT, 1 << FETCH_PART_SHIFT));
       });
       code.set(table, i32.add(table.get, i32.const(1)));
-      code.brIf(again, i32.lt_u(table.get, i32.const(ALL_TABLES)));
+      code.brIf(again, i32.lt_u(table.get, code.parameter(3, 'i32').get));
     });
   });
 }
 
-/** Takes a frame, by its machine address, out of the write tables. */
-function defineDropWrites(module: ModuleBuilder, f: TlbFunctions): void {
-  module.define(f.dropWrites, (code) => {
+/** Takes a frame, by its machine address, out of each `step`th data table from the `first` on. */
+function defineDrop(module: ModuleBuilder, reference: FunctionReference, first: number, step: number): void {
+  module.define(reference, (code) => {
     const hart = code.parameter(0, 'i32').get;
     const frame = code.parameter(1, 'i32').get;
-    for (let table = TLB_WRITE_OFFSET / TLB_TABLE_BYTES; table < DATA_TABLES; table += 2) {
+    for (let table = first; table < DATA_TABLES; table += step) {
       const parts = i64.load(hart, TLB_USED_OFFSET + table * TLB_USED_BYTES);
       const start = i32.add(hart, i32.const(TLB_OFFSET + table * TLB_TABLE_BYTES));
       eachPart(code, parts, start, i32.const(DATA_PART_SHIFT), (part) => {

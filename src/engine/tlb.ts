@@ -20,13 +20,20 @@ import { defineSecondLevel, forget, SECOND_LEVEL, WALK_CACHE } from './tlb-secon
  * value of satp: an ASID that the guest uses for two page tables without a fence does no harm. Numbers are given once: to
  * forget an address space is to give it a new one, and to forget everything is to give new ones to all.
  *
- * A shootdown takes away translations of frames, whatever addresses lead to them; then everything is forgotten.
+ * A shootdown of the memory manager takes away frames, whatever addresses lead to them. Only the first level knows frames,
+ * and the jump tables count on those that code is in.
  */
 export interface TlbFunctions {
   /** (hart): forgets everything */
   readonly flush: FunctionReference;
   /** (hart): empties the first level, as what it holds may not be allowed any more */
   readonly flushFirst: FunctionReference;
+  /** (hart): empties the data tables of the first level */
+  readonly flushData: FunctionReference;
+  /** (hart): forgets all frames */
+  readonly forgetFrames: FunctionReference;
+  /** (hart, machine address of a frame): takes a frame that holds no code out of the first level */
+  readonly dropFrame: FunctionReference;
   /** (hart): empties the fetch tables */
   readonly flushFetch: FunctionReference;
   /** (hart): empties the jump tables */
@@ -52,6 +59,9 @@ export function declareTlb(module: ModuleBuilder): TlbFunctions {
   return {
     flush: module.declare(['i32'], undefined, 'flush'),
     flushFirst: module.declare(['i32']),
+    flushData: module.declare(['i32'], undefined, 'flushData'),
+    forgetFrames: module.declare(['i32'], undefined, 'forgetFrames'),
+    dropFrame: module.declare(['i32', 'i32'], undefined, 'dropFrame'),
     flushFetch: module.declare(['i32'], undefined, 'flushFetch'),
     forgetJumps: module.declare(['i32'], undefined, 'forgetJumps'),
     dropWrites: module.declare(['i32', 'i32'], undefined, 'dropWrites'),
@@ -60,7 +70,7 @@ export function declareTlb(module: ModuleBuilder): TlbFunctions {
     second: module.declare(['i32', 'i64'], 'i32'),
     remember: module.declare(['i32', 'i64', 'i32']),
     markLarge: module.declare(['i32', 'i64']),
-    flushTables: module.declare(['i32', 'i32', 'i32']),
+    flushTables: module.declare(['i32', 'i32', 'i32', 'i32']),
     flushSpace: module.declare(['i32', 'i32']),
     newSpace: module.declare(['i32']),
   };
@@ -80,6 +90,12 @@ export function defineTlb(module: ModuleBuilder, f: TlbFunctions): void {
 const LAST_SPACE = 0x7fff_ffff;
 
 function defineFlush(module: ModuleBuilder, f: TlbFunctions): void {
+  module.define(f.forgetFrames, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    h.count('frameFlushes');
+    code.callVoid(f.flushFirst, h.hart);
+    emptyJumpTables(h);
+  });
   module.define(f.flush, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     h.count('fullFlushes');

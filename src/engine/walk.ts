@@ -29,6 +29,8 @@ export const NO_TRANSLATION = -1n;
 export interface WalkFunctions {
   /** (hart, gpa, write) -> machine address, 0 if the address is not in RAM */
   readonly physical: FunctionReference;
+  /** (hart, offset in RAM, write) -> machine address, 0 if the nested page table does not serve the access as it stands */
+  readonly resident: FunctionReference;
   /** (hart, gva, access, privilege) -> gpa, or NO_TRANSLATION with the trap cause and value set */
   readonly walk: FunctionReference;
   /** (hart, gpa, bytes, access, privilege) -> 0 denied, 1 granted, 2 granted but not for the whole page */
@@ -38,6 +40,7 @@ export interface WalkFunctions {
 export function declareWalk(module: ModuleBuilder): WalkFunctions {
   return {
     physical: module.declare(['i32', 'i64', 'i32'], 'i32'),
+    resident: module.declare(['i32', 'i32', 'i32'], 'i32'),
     walk: module.declare(['i32', 'i64', 'i32', 'i32'], 'i64'),
     pmp: module.declare(['i32', 'i64', 'i32', 'i32', 'i32'], 'i32'),
   };
@@ -54,8 +57,9 @@ export function defineWalk(
   m: MemoryConstants,
 ): void {
   definePhysical(module, f, imports, m);
+  defineResident(module, f, m);
   definePmp(module, f);
-  defineWalkTables(module, f, tlb);
+  defineWalkTables(module, f, tlb, m);
 }
 
 /**
@@ -99,6 +103,31 @@ function definePhysical(module: ModuleBuilder, f: WalkFunctions, imports: Import
       code.callVoid(imports.nestedFault, gfn, write);
       code.br(again);
     });
+    code.unreachable();
+  });
+}
+
+/**
+ * A nested page table entry as it stands now: what second level and walk cache say of the guest's page tables holds
+ * whatever becomes of the frames, so that taking a frame away leaves them as they are.
+ */
+function defineResident(module: ModuleBuilder, f: WalkFunctions, m: MemoryConstants): void {
+  module.define(f.resident, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const place = code.parameter(1, 'i32').get;
+    const write = code.parameter(2, 'i32').get;
+    const at = i32.add(h.get32('npt'), i32.shl(i32.shr_u(place, i32.const(12)), i32.const(2)));
+    const entry = code.local('i32', i32.atomicLoad(at)).get;
+    const forReading = m.present | m.accessed;
+    const needed = select(write, i32.const(forReading | m.writable | m.dirty), i32.const(forReading));
+    const offset = i32.and(place, i32.const(0xfff));
+    const mfn = code.local('i32', i32.shr_u(entry, i32.const(m.payloadShift)));
+    code.if(i32.ne(i32.and(entry, needed), needed), () => {
+      const isZero = i32.eq(i32.and(entry, i32.const(m.present | m.kindMask | m.accessed)), i32.const(m.accessed));
+      code.if(i32.or(i32.eqz(isZero), write), () => code.return(i32.const(0)));
+      code.set(mfn, h.get32('zeroFrame'));
+    });
+    code.return(i32.or(i32.shl(mfn.get, i32.const(12)), offset));
     code.unreachable();
   });
 }
@@ -174,7 +203,7 @@ function permits(h: HartFields, pte: I64, { privilege, isFetch, isWrite }: Asked
 
 /**
  * An entry of the walk cache. Bits of the tag below the address of the 2 MiB that it is of: 0..7 bits of a leaf entry, or
- * G alone; 8..13 log2 of the leaf page's size, or 0 for a table of pages. Last word: machine address of the table, or the
+ * G alone; 8..13 log2 of the leaf page's size, or 0 for a table of pages. Last word: offset in RAM of the table, or the
  * page number of the guest-physical 2 MiB.
  */
 const LEAF_SIZE_SHIFT = 8;
@@ -188,7 +217,7 @@ const CACHED_PPN_END = 1n << 32n;
  *
  * The walk cache says where the last level is; whatever is not as simple as that begins at the root.
  */
-function defineWalkTables(module: ModuleBuilder, f: WalkFunctions, tlb: TlbFunctions): void {
+function defineWalkTables(module: ModuleBuilder, f: WalkFunctions, tlb: TlbFunctions, m: MemoryConstants): void {
   module.define(f.walk, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const gva = code.parameter(1, 'i64').get;
@@ -216,7 +245,7 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions, tlb: TlbFunct
     const pte = code.local('i64');
     const shift = code.local('i64');
     const pteAddress = code.local('i32');
-    lookIntoWalkCache(h, asked, needed, pte, shift);
+    lookIntoWalkCache(h, f, asked, needed, pte, shift);
 
     // Mode 8 is Sv39 with three levels, mode 9 is Sv48 with four.
     const levels = i32.sub(i32.wrap(i64.shr_u(h.get('satp'), i64.const(60))), i32.const(5));
@@ -278,7 +307,7 @@ function defineWalkTables(module: ModuleBuilder, f: WalkFunctions, tlb: TlbFunct
       code.if(
         i64.eq(shift.get, i64.const(12)),
         // The PMP has to grant the whole table, as it is not asked again.
-        () => code.if(i32.eq(granted.get, i32.const(1)), () => cacheTable(h, gva, inherited.get, pteAddress.get)),
+        () => code.if(i32.eq(granted.get, i32.const(1)), () => cacheTable(h, m, gva, inherited.get, table.get)),
         () => cacheLeaf(h, tlb, gva, code.local('i64', gpa).get),
       );
       code.return(gpa);
@@ -293,7 +322,14 @@ function setLeaf(h: HartFields, pte: I64, shift: I64): void {
 }
 
 /** Returns from the walk if the cache leads to an entry that permits the access and has all accessed and dirty bits. */
-function lookIntoWalkCache(h: HartFields, asked: Asked, needed: I64, pte: Local<'i64'>, size: Local<'i64'>): void {
+function lookIntoWalkCache(
+  h: HartFields,
+  f: WalkFunctions,
+  asked: Asked,
+  needed: I64,
+  pte: Local<'i64'>,
+  size: Local<'i64'>,
+): void {
   const { code } = h;
   const { gva } = asked;
   const tag = code.local('i64');
@@ -306,8 +342,10 @@ function lookIntoWalkCache(h: HartFields, asked: Asked, needed: I64, pte: Local<
       i64.eqz(size.get),
       () => {
         code.set(size, i64.const(12));
-        const at = i32.add(lastWord, i32.shl(i32.wrap(page), i32.const(3)));
-        code.set(pte, i64.or(i64.atomicLoad(at), masked(tag.get, PTE.G)));
+        const place = i32.add(lastWord, i32.shl(i32.wrap(page), i32.const(3)));
+        const at = code.local('i32', call('i32', f.resident, h.hart, place, i32.const(0))).get;
+        code.set(pte, i64.const(0));
+        code.if(at, () => code.set(pte, i64.or(i64.atomicLoad(at), masked(tag.get, PTE.G))));
       },
       () => {
         const ppn = i64.or(i64.extend_i32_u(lastWord), page);
@@ -324,11 +362,11 @@ function lookIntoWalkCache(h: HartFields, asked: Asked, needed: I64, pte: Local<
   });
 }
 
-function cacheTable(h: HartFields, gva: I64, inherited: I64, pteAddress: I32): void {
+function cacheTable(h: HartFields, m: MemoryConstants, gva: I64, inherited: I64, table: I64): void {
   const { code } = h;
   const number = code.local('i32', numberOf(h, i32.wrap(inherited))).get;
   const tag = i64.or(masked(gva, WALK_TAG_MASK), inherited);
-  put(code, place(h, WALK_CACHE, gva, number), tag, number, i32.and(pteAddress, i32.const(-4096)));
+  put(code, place(h, WALK_CACHE, gva, number), tag, number, i32.wrap(i64.sub(table, i64.const(m.ramBase))));
 }
 
 /** Keeps the 2 MiB around an address in a large page. */

@@ -2,8 +2,11 @@ import type { Hart } from '../engine/hart.ts';
 import type { RemoteFence } from '../firmware/sbi/types.ts';
 import type { FlushPart } from '../memory/shootdown.ts';
 
-/** Kinds of parts, in the low bits of the first word; above them number of pages, whether there is an ASID, the ASID. */
-const [PAGES, SPACE, CODE, WRITES] = [1, 2, 3, 4];
+/**
+ * Kinds of parts, in the low bits of the first word; above them number of pages, whether there is an ASID, the ASID. 0 is
+ * the memory manager's.
+ */
+const [PAGES, SPACE, CODE, WRITES, EVERYTHING] = [1, 2, 3, 4, 5];
 const PAGES_SHIFT = 4;
 /** More pages are not forgotten one by one. */
 const MOST_PAGES = 32;
@@ -15,8 +18,8 @@ const PAGE_BITS = 12n;
 /** A hart that decodes code of a frame wants to hear of stores to it. */
 export const writesPart = (mfn: number): FlushPart => [WRITES, mfn, 0];
 
-/** What a remote fence takes away; undefined: everything. */
-export function fencePart({ kind, range, asid }: RemoteFence): FlushPart | undefined {
+/** What a remote fence takes away. */
+export function fencePart({ kind, range, asid }: RemoteFence): FlushPart {
   if (kind === 'fence.i') return [CODE, 0, 0];
   const space = asid === undefined ? 0 : HAS_ASID | (Number(BigInt.asUintN(16, asid)) << ASID_SHIFT);
   if (range !== undefined) {
@@ -28,11 +31,11 @@ export function fencePart({ kind, range, asid }: RemoteFence): FlushPart | undef
       return [PAGES | (Number(pages) << PAGES_SHIFT) | space, low, high];
     }
   }
-  return asid === undefined ? undefined : [SPACE | space, 0, 0];
+  return asid === undefined ? [EVERYTHING, 0, 0] : [SPACE | space, 0, 0];
 }
 
 /** What of a hart can forget parts. */
-export type Forgetful = Pick<Hart, 'forgetPages' | 'forgetSpace' | 'forgetCode' | 'forgetWrites'>;
+export type Forgetful = Pick<Hart, 'forgetPages' | 'forgetSpace' | 'forgetCode' | 'forgetWrites' | 'flush'>;
 
 /** Has a hart forget a part, on its own thread. */
 export function forgetPart(hart: Forgetful, [word, low, high]: FlushPart): void {
@@ -49,7 +52,10 @@ export function forgetPart(hart: Forgetful, [word, low, high]: FlushPart): void 
     case CODE:
       hart.forgetCode();
       break;
-    default:
+    case WRITES:
       hart.forgetWrites(low);
+      break;
+    default:
+      hart.flush();
   }
 }

@@ -104,12 +104,11 @@ export class Processor {
     this.#options = options;
     const { guest, now, clock, services, hart: id } = options;
     const { memory } = guest;
-    this.control = new HartControl(
-      guest,
-      id,
-      () => this.hart.flush(),
-      (part) => forgetPart(this.hart, part),
-    );
+    this.control = new HartControl(guest, id, {
+      flush: () => this.hart.flush(),
+      forgetFrames: (frames) => this.hart.forgetFrames(frames),
+      forgetPart: (part) => forgetPart(this.hart, part),
+    });
     this.#faults = new FaultHandler(this.control, { store: options.store, now });
     this.hart = new Hart({
       memory: options.wasmMemory,
@@ -288,10 +287,7 @@ export class Processor {
       },
       remoteFence: (harts, fence) => {
         const part = fencePart(fence);
-        if (harts.includes(hart.id)) {
-          if (part === undefined) hart.flush();
-          else forgetPart(hart, part);
-        }
+        if (harts.includes(hart.id)) forgetPart(hart, part);
         this.#faults.flushOthers(
           harts.filter((other) => other !== hart.id),
           part,

@@ -77,7 +77,7 @@ function discardChunk(faults: FaultHandler, gfn: number, count: number, frames: 
       }
     }
     if (guest.harts === 1 && held > 0) {
-      faults.control.flush();
+      faults.control.forgetFrames(frames.subarray(0, held));
       releaseFrames(faults, frames, held);
     }
   } finally {

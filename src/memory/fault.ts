@@ -48,6 +48,7 @@ import {
   COUNT_SWAP_INS,
   COUNT_ZERO_FILLS,
   GUEST_BLOCKED,
+  GUEST_LEFT_OVER,
   GUEST_RUNNING,
   GUEST_STARVED,
   GUEST_STATE,
@@ -194,7 +195,7 @@ export class FaultHandler {
     if (guest.harts === 1) {
       replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
       if ((entry & NPT_ACCESSED) !== 0) {
-        this.control.flush();
+        this.#forget(this.#memory.zeroFrame);
       }
       return DONE;
     }
@@ -224,7 +225,7 @@ export class FaultHandler {
       }
       replaceEntry(guest, gfn, presentEntry(old, WRITTEN));
       if (merged) {
-        this.control.flush();
+        this.#forget();
       }
       return DONE;
     }
@@ -236,7 +237,7 @@ export class FaultHandler {
     guest.add(COUNT_COPIES, 1);
     if (guest.harts === 1) {
       replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
-      this.control.flush();
+      this.#forget(old);
       releaseFrame(memory, old);
       return DONE;
     }
@@ -244,6 +245,15 @@ export class FaultHandler {
     noteOrigin(memory, frame, old);
     this.#frame = frame;
     return SETTLE;
+  }
+
+  /**
+   * Has the hart, the guest's only one, forget the frame that a page has had until now, if any, and those that it may have
+   * had before: they are left over from merges.
+   */
+  #forget(frame?: number): void {
+    if (this.guest.get(GUEST_LEFT_OVER) !== 0) this.control.forgetFrames();
+    else if (frame !== undefined) this.control.forgetFrames([frame]);
   }
 
   /** The frame has one reference, which is to become writable: nothing may count on its contents any more. */
@@ -347,14 +357,14 @@ export class FaultHandler {
     if (failure !== undefined) throw failure;
   }
 
-  /** Flushes this hart and the others of the guest. The mutex must be free, and no translation in use. */
+  /** Has all harts of the guest forget all frames. The mutex must be free, and no translation in use. */
   flushAll(): void {
-    this.control.flush();
+    this.control.forgetFrames();
     this.flushOthers();
   }
 
   /**
-   * Flushes other harts of the guest, by default all of them: everything, or no less than a part. The mutex must be free,
+   * Has other harts of the guest, by default all of them, forget all frames, or no less than a part. The mutex must be free,
    * and no translation in use.
    */
   flushOthers(harts: readonly number[] = this.#siblings, part?: FlushPart): void {

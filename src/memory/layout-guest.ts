@@ -43,6 +43,8 @@ export const GUEST_SIBLINGS_HALT = 13;
 export const GUEST_TIME_ORIGIN = 14;
 /** Number of changes of decoded code by any of the guest's harts or devices, modulo 2^32. */
 export const GUEST_CODE_CHANGES = 16;
+/** Number of frames that pages of it had before they were merged, and that its harts may still read. */
+export const GUEST_LEFT_OVER = 17;
 
 /** GUEST_STATE: runs, or is paused. */
 export const GUEST_RUNNING = 1;

@@ -1,7 +1,8 @@
 /**
  * The second half of page sharing: candidates that seem to be alike are made read-only, the harts are shot down, and what
  * proves to be the same in every byte is merged. The frame that is left over is freed after the next shootdown, as harts
- * may read it until then; that does no harm, since it holds the same bytes, and whoever writes to a merged page flushes.
+ * may read it until then; that does no harm, since it holds the same bytes, and whoever writes to a page meanwhile has all
+ * frames forgotten.
  */
 
 import { frameFlag, frameGeneration, frameReferences, referenceFrame, releaseFrame, setFrameFlag } from './frames.ts';
@@ -17,7 +18,7 @@ import {
   NPT_YOUNG,
   PAGE_WORDS,
 } from './layout.ts';
-import { COUNT_MERGES, COUNT_ZERO_MERGES } from './layout-guest.ts';
+import { COUNT_MERGES, COUNT_ZERO_MERGES, GUEST_LEFT_OVER } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import type { Transit } from './transit.ts';
@@ -110,7 +111,7 @@ export class Merger {
   forget(slot: number): void {
     for (const [guest, frames] of this.#held) {
       if (guest.slot === slot) {
-        this.#release(frames);
+        this.#release(guest, frames);
         this.#held.delete(guest);
       }
     }
@@ -216,17 +217,18 @@ export class Merger {
     transit.shoot();
     for (const [guest, frames] of this.#held) {
       if (!transit.late(guest)) {
-        this.#release(frames);
+        this.#release(guest, frames);
         this.#held.delete(guest);
       }
     }
     this.#memory.progress();
   }
 
-  #release(frames: readonly number[]): void {
+  #release(guest: Guest, frames: readonly number[]): void {
     const memory = this.#memory;
     memory.lock();
     try {
+      guest.add(GUEST_LEFT_OVER, -frames.length);
       for (const mfn of frames) {
         releaseFrame(memory, mfn);
       }
@@ -237,6 +239,7 @@ export class Merger {
 
   /** The page's reference to its old frame is kept until nobody can read the frame any more. */
   #hold(guest: Guest, mfn: number): void {
+    guest.add(GUEST_LEFT_OVER, 1);
     const frames = this.#held.get(guest);
     if (frames === undefined) {
       this.#held.set(guest, [mfn]);

@@ -1,8 +1,8 @@
 /**
  * TLB shootdown. Harts cache translations, so a change of an NPT entry that takes something away (a frame, the right to
- * write) holds for a hart only once it has flushed its TLBs. The side that changes entries asks and waits, the hart
+ * write) holds for a hart only once it has forgotten it. The side that changes entries asks and waits, the hart
  * acknowledges at the place where it polls for requests, and a hart that sleeps (parked) counts as having acknowledged,
- * because it flushes before it uses a translation again.
+ * because it forgets before it uses a translation again.
  *
  * Neither side may hold the host mutex while it waits here: a hart can be inside of a fault and wait for the mutex.
  */
@@ -24,8 +24,23 @@ import {
 } from './layout.ts';
 import { COUNT_SHOOTDOWNS, GUEST_ENDED, GUEST_STATE } from './layout-guest.ts';
 
-/** What a shootdown takes away: three words whose meaning is the engine's. */
+/**
+ * What a shootdown takes away: three words. If the first is 0 it is the memory manager's: the frame whose number is the
+ * second word, or all frames if that is 0 (no page has frame 0). Other parts are the engine's.
+ */
 export type FlushPart = readonly [number, number, number];
+
+const ALL_FRAMES: FlushPart = [0, 0, 0];
+
+/** Translations that a hart's thread has cached. */
+export interface TranslationCaches {
+  /** Forgets everything. */
+  flush(): void;
+  /** Forgets no less than some frames, or all; it need not be everything that goes by the guest's own page tables. */
+  forgetFrames?(frames?: ArrayLike<number>): void;
+  /** Forgets no less than an engine's part of a shootdown. */
+  forgetPart?(part: FlushPart): void;
+}
 
 const REQUEST = HART_REQUEST_BYTE / 4;
 const STATE = HART_STATE_BYTE / 4;
@@ -39,14 +54,14 @@ export const SHOOTDOWN_TIMEOUT_MS = 5000;
 const LOOK_MS = 1;
 
 /**
- * Asks harts of a guest, by default all, to flush: everything, or no less than a part. Returns the number of the request for
+ * Asks harts of a guest, by default all, to forget all frames, or no less than a part. Returns the number of the request for
  * each hart into `numbers`, which awaitShootdown takes with the same harts.
  */
 export function requestShootdown(
   guest: Guest,
   numbers: Int32Array,
   harts: readonly number[] = guest.allHarts,
-  part?: FlushPart,
+  part: FlushPart = ALL_FRAMES,
 ): void {
   const { i32 } = guest.memory;
   guest.add(COUNT_SHOOTDOWNS, 1);
@@ -54,9 +69,7 @@ export function requestShootdown(
     const control = guest.hartArea(hart) >>> 2;
     const number = (Atomics.add(i32, control + REQ, 1) + 1) | 0;
     numbers[hart] = number;
-    if (part !== undefined) {
-      writePart(i32, control, number, part);
-    }
+    writePart(i32, control, number, part);
     Atomics.or(i32, control + REQUEST, HART_REQUEST_SHOOTDOWN);
   }
 }
@@ -77,7 +90,7 @@ function writePart(i32: Int32Array, control: number, number: number, part: Flush
   Atomics.store(i32, at, number);
 }
 
-/** The part of a shootdown, undefined if it is everything or not known (any more). */
+/** The part of a shootdown, undefined if it is not known (any more). */
 function readPart(i32: Int32Array, control: number, number: number): FlushPart | undefined {
   const at = partAt(control, number);
   if (Atomics.load(i32, at) !== number) {
@@ -100,7 +113,7 @@ export function lateHart(guest: Guest, numbers: Int32Array, harts: readonly numb
   return -1;
 }
 
-/** Waits until the harts asked by requestShootdown have flushed, or throws ShootdownTimeoutError naming one that has not. */
+/** Waits until the harts asked by requestShootdown have forgotten it, or throws ShootdownTimeoutError naming one that has not. */
 export function awaitShootdown(
   guest: Guest,
   numbers: Int32Array,
@@ -133,31 +146,30 @@ function hasServed(guest: Guest, hart: number, number: number): boolean {
   return Atomics.load(i32, control + STATE) === HART_PARKED || ((Atomics.load(i32, control + ACK) - number) | 0) >= 0;
 }
 
-/**
- * The hart's side, used by the one thread that runs the hart. `flush` drops every translation that the thread has cached.
- */
+/** The hart's side, used by the one thread that runs the hart. */
 export class HartControl {
   readonly guest: Guest;
   readonly hart: number;
-  /** Drops all cached translations of this hart. */
-  readonly flush: () => void;
-  readonly #flushPart: ((part: FlushPart) => void) | undefined;
+  readonly #caches: TranslationCaches;
   readonly #i32: Int32Array;
   readonly #control: number;
   #parks = 1;
 
-  /**
-   * The hart starts parked; call unpark before the first access.
-   * @param flushPart drops what a part of a shootdown says, or more; without it every shootdown drops everything
-   */
-  constructor(guest: Guest, hart: number, flush: () => void, flushPart?: (part: FlushPart) => void) {
+  /** The hart starts parked; call unpark before the first access. */
+  constructor(guest: Guest, hart: number, caches: TranslationCaches) {
     this.guest = guest;
     this.hart = hart;
-    this.flush = flush;
-    this.#flushPart = flushPart;
+    this.#caches = caches;
     this.#i32 = guest.memory.i32;
     this.#control = guest.hartArea(hart) >>> 2;
     Atomics.store(this.#i32, this.#control + STATE, HART_PARKED);
+  }
+
+  /** Has this hart forget frames, or all: the NPT does not lead to them any more, or not for writing. */
+  forgetFrames(frames?: ArrayLike<number>): void {
+    const caches = this.#caches;
+    if (caches.forgetFrames === undefined) caches.flush();
+    else caches.forgetFrames(frames);
   }
 
   /** Whether the hart is parked: its thread must not touch guest memory then. */
@@ -175,7 +187,7 @@ export class HartControl {
     }
   }
 
-  /** Ends the innermost park; flushes if a shootdown has come meanwhile. */
+  /** Ends the innermost park; serves a shootdown that has come meanwhile. */
   unpark(): void {
     if (--this.#parks === 0) {
       Atomics.store(this.#i32, this.#control + STATE, HART_RUNNING);
@@ -225,21 +237,27 @@ export class HartControl {
     }
   }
 
-  /** Drops what the shootdowns behind number `served` up to number `last` take away. */
+  /** Forgets what the shootdowns behind number `served` up to number `last` take away. */
   #flushSince(served: number, last: number): void {
     const count = (last - served) | 0;
-    const flushPart = this.#flushPart;
-    if (flushPart === undefined || count > HART_FLUSH_PARTS) {
-      this.flush();
+    if (count > HART_FLUSH_PARTS) {
+      this.#caches.flush();
       return;
     }
     for (let i = 1; i <= count; i++) {
       const part = readPart(this.#i32, this.#control, (served + i) | 0);
       if (part === undefined) {
-        this.flush();
+        this.#caches.flush();
         return;
       }
-      flushPart(part);
+      this.#forgetPart(part);
     }
+  }
+
+  #forgetPart(part: FlushPart): void {
+    const [kind, frame] = part;
+    if (kind === 0) this.forgetFrames(frame === 0 ? undefined : [frame]);
+    else if (this.#caches.forgetPart === undefined) this.#caches.flush();
+    else this.#caches.forgetPart(part);
   }
 }

@@ -111,7 +111,10 @@ export class BareMachine {
     });
     this.guest = Guest.attach(MachineMemory.attach(buffer, created.slot + 1), created.slot);
     this.machineMemory = this.guest.memory;
-    this.control = new HartControl(this.guest, 0, () => this.hart.flush());
+    this.control = new HartControl(this.guest, 0, {
+      flush: () => this.hart.flush(),
+      forgetFrames: (frames) => this.hart.forgetFrames(frames),
+    });
     this.faults = new FaultHandler(this.control);
     this.memory = new GuestMemory(this.faults);
     this.#hartOptions = {
@@ -149,7 +152,10 @@ export class BareMachine {
 
   /** Makes a hart behind the first one. The first one has to be parked while it runs. */
   sibling(id: number): Sibling {
-    const control = new HartControl(this.guest, id, () => hart.flush());
+    const control = new HartControl(this.guest, id, {
+      flush: () => hart.flush(),
+      forgetFrames: (frames) => hart.forgetFrames(frames),
+    });
     const faults = new FaultHandler(control);
     const hart: Hart = new Hart({
       ...this.#hartOptions,

@@ -59,7 +59,10 @@ const BALLOON = PAGE_TABLES / PAGE_SIZE - RAM / PAGE_SIZE + 16;
 let failure = '';
 let ballooned = 0;
 
-const control = new HartControl(guest, 0, () => hart.flush());
+const control = new HartControl(guest, 0, {
+  flush: () => hart.flush(),
+  forgetFrames: (frames) => hart.forgetFrames(frames),
+});
 const faults = new FaultHandler(control, { store: new SharedStore(options.swap) });
 const memory = new GuestMemory(faults);
 const hart: Hart = new Hart({

@@ -22,7 +22,10 @@ export interface TwoHartsOptions {
 const options = workerData as TwoHartsOptions;
 const buffer = options.wasmMemory.buffer as unknown as SharedArrayBuffer;
 const guest = Guest.attach(MachineMemory.attach(buffer, options.slot + 1), options.slot);
-const control = new HartControl(guest, options.hart, () => hart.flush());
+const control = new HartControl(guest, options.hart, {
+  flush: () => hart.flush(),
+  forgetFrames: (frames) => hart.forgetFrames(frames),
+});
 const faults = new FaultHandler(control);
 const hart = new Hart({
   memory: options.wasmMemory,

@@ -90,7 +90,7 @@ async function runTwo(write: (a: Assembler) => void, prepare: (memory: GuestMemo
     hartBytes: hartAreaBytes(DECODED_BLOCKS) - HART_CONTROL_BYTES,
   });
   const guest = Guest.attach(MachineMemory.attach(buffer, slot + 1), slot);
-  const control = new HartControl(guest, 0, () => undefined);
+  const control = new HartControl(guest, 0, { flush: () => undefined });
   const memory = new GuestMemory(new FaultHandler(control));
   control.unpark();
   memory.write(CODE, assemble(write));

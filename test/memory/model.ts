@@ -17,7 +17,7 @@ import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { HartControl } from '../../src/memory/shootdown.ts';
 import type { SlotStore } from '../../src/memory/swap.ts';
 
-/** A hart that caches translations until it is told to flush, as a real one does; `alias` is another virtual address. */
+/** A hart that caches translations until it is told to forget them, as a real one does; `alias` is another virtual address. */
 export class TestHart {
   readonly control: HartControl;
   readonly faults: FaultHandler;
@@ -27,9 +27,18 @@ export class TestHart {
 
   constructor(machine: MachineMemory, slot: number, hart: number, store: SlotStore) {
     this.guest = Guest.attach(machine, slot);
-    this.control = new HartControl(this.guest, hart, () => this.#tlb.clear());
+    this.control = new HartControl(this.guest, hart, {
+      flush: () => this.#tlb.clear(),
+      forgetFrames: (frames) => this.#forgetFrames(frames && Array.from(frames)),
+    });
     this.faults = new FaultHandler(this.control, { store });
     this.memory = new GuestMemory(this.faults);
+  }
+
+  #forgetFrames(frames: readonly number[] | undefined): void {
+    for (const [key, cached] of this.#tlb) {
+      if (frames === undefined || frames.includes(Math.floor(cached / 2))) this.#tlb.delete(key);
+    }
   }
 
   /** Machine address of a page, through the TLB and the walk that the engine does. */
