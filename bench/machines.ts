@@ -29,6 +29,8 @@ const commands: Readonly<Record<MachineName, (guest: GuestDescription) => Machin
   ballonet: ({ kernel, initrd, memoryMiB, disks = [] }) => ({
     program: process.execPath,
     args: [
+      // The flags of V8 that a guest is meant to run with, as this process was started with them.
+      ...process.execArgv,
       fileURLToPath(new URL('../src/cli/main.ts', import.meta.url)),
       'run',
       ...['--memory', `${memoryMiB}M`, '--kernel', kernel, '--initrd', initrd, '--append', APPEND],

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 
 const root = join(import.meta.dirname, '../..');
+/** Those of V8, without the test runner's own. */
+const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'));
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [join(root, 'bench/main.ts'), 'cpu', ...args], { encoding: 'utf8' });
+  return spawnSync(process.execPath, [...flags, join(root, 'bench/main.ts'), 'cpu', ...args], { encoding: 'utf8' });
 }
 
 interface Output {
