@@ -59,6 +59,8 @@ if (files.length === 0) throw new Error('check: there is no test to run');
 const tests = spawnSync(
   process.execPath,
   [
+    // The flags of V8 that guests are meant to run with.
+    ...process.execArgv,
     '--test',
     `--test-concurrency=${CONCURRENCY}`,
     `--test-timeout=${TEST_TIMEOUT_MS}`,

@@ -37,8 +37,12 @@ const REQUIRED_MAJOR = 26;
  * engine never makes one: it takes machine addresses from the TLB and the frame table only, and a WebAssembly address
  * of 32 bits with its offset can't leave the range that V8 keeps for the memory. An access that could raise an exception
  * can't be folded into the instruction that uses its value.
+ *
+ * --no-wasm-stack-checks: no look at the limit of the stack at the start of each function and in each loop. Translated
+ * code calls no other translated code (it goes on there by tail calls), and the engine's functions call each other to a
+ * depth that is known. What V8 would interrupt a loop for waits until the hart's slice ends, some milliseconds.
  */
-export const RUNTIME_FLAGS = ['--no-liftoff', '--no-wasm-bounds-checks'];
+export const RUNTIME_FLAGS = ['--no-liftoff', '--no-wasm-bounds-checks', '--no-wasm-stack-checks'];
 
 /** The folder that holds package.json: the clone, or the installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));

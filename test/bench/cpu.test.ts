@@ -2,13 +2,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { v8Flags } from '../v8-flags.ts';
 
 const root = join(import.meta.dirname, '../..');
-/** Those of V8, without the test runner's own. */
-const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'));
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [...flags, join(root, 'bench/main.ts'), 'cpu', ...args], { encoding: 'utf8' });
+  return spawnSync(process.execPath, [...v8Flags, join(root, 'bench/main.ts'), 'cpu', ...args], { encoding: 'utf8' });
 }
 
 interface Output {

@@ -4,6 +4,7 @@ import { before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { assemble } from '../../bench/assemble.ts';
 import { requireDebian } from '../../scripts/debian.ts';
+import { v8Flags } from '../v8-flags.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
@@ -16,7 +17,7 @@ interface Outcome {
 /** Runs the command to its end; `input` is typed at once. */
 function ballonet(args: readonly string[], input = ''): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { timeout: 120_000 });
+    const child = spawn(process.execPath, [...v8Flags, MAIN, ...args], { timeout: 120_000 });
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString('latin1')));
@@ -157,7 +158,7 @@ describe('on a terminal', () => {
       0x8000_0000,
     );
     tmux('new-session', '-d', '-s', 'test', '-x', '100', '-y', '40', 'sh');
-    const command = `${process.execPath} ${MAIN} run --firmware ${flat} --memory 16M --no-devices`;
+    const command = `${[process.execPath, ...v8Flags, MAIN].join(' ')} run --firmware ${flat} --memory 16M --no-devices`;
     tmux(
       'send-keys',
       '-t',

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { DemoAccount } from '../../src/cli/demo/account.ts';
+import { v8Flags } from '../v8-flags.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** Time for six guests on a slow and busy machine, milliseconds. */
@@ -11,7 +12,7 @@ const TIMEOUT_MS = 20 * 60_000;
 test('six guests on half of what they are configured for compute what they should', { timeout: TIMEOUT_MS }, () => {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    [MAIN, 'demo', '--machine-memory', '768M', '--rounds', '1', '--json'],
+    [...v8Flags, MAIN, 'demo', '--machine-memory', '768M', '--rounds', '1', '--json'],
     { encoding: 'utf8', timeout: TIMEOUT_MS, maxBuffer: 2 ** 26 },
   );
   assert.equal(status, 0, `${stdout}\n${stderr}`);

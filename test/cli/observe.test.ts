@@ -7,13 +7,14 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { assemble } from '../../bench/assemble.ts';
 import { requireDebian } from '../../scripts/debian.ts';
+import { v8Flags } from '../v8-flags.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 /** Runs `ballonet run` to its end. */
 function run(args: readonly string[]): Promise<{ status: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, 'run', '--memory', '16M', '--no-devices', ...args], {
+    const child = spawn(process.execPath, [...v8Flags, MAIN, 'run', '--memory', '16M', '--no-devices', ...args], {
       timeout: 120_000,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
