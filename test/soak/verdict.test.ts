@@ -28,6 +28,8 @@ test('what stays, what comes to a level, and what is emptied from time to time d
   assert.ok(!grows((minute) => 100 + 40 * ((minute % 7) / 7)));
   assert.ok(!grows((minute) => 200 - minute));
   assert.ok(!grows((minute) => (minute > 50 && minute < 51 ? 130 : 100)));
+  // Garbage that is collected less and less often.
+  assert.ok(!grows((minute) => 100 + (minute % 3) * (minute / 2)));
 });
 
 test('a slow leak grows, and so does one under what goes up and down', () => {

@@ -14,7 +14,7 @@ export interface Allowance {
 
 export interface Growth {
   readonly name: string;
-  /** Greatest values of the third and the last quarter of the time. */
+  /** Least values of the third and the last quarter of the time. */
   readonly before: number;
   readonly after: number;
   /** Growth over the second half by the line that fits its samples best. */
@@ -40,17 +40,18 @@ export function fittedRise(points: readonly (readonly [x: number, y: number])[])
 }
 
 /**
- * Judges the second half of the samples. What goes up and down, as a cache that is emptied when it is full, has the same
- * greatest values and hardly a slope; what leaks has both.
+ * Judges the second half of the samples. Caches fill up until they are emptied, and garbage until it is collected, which
+ * happens less often while much is done in a short time: what goes up and down in this way comes back to the same least
+ * values. What leaks is in the least values, too.
  */
 export function judge(samples: readonly Sample[], name: string, allowance: Allowance): Growth {
   const start = samples[0]?.ms ?? 0;
   const length = (samples.at(-1)?.ms ?? 0) - start;
   const within = (from: number, to: number): Sample[] =>
     samples.filter(({ ms }) => ms - start >= from * length && ms - start <= to * length);
-  const greatest = (some: readonly Sample[]): number => Math.max(...some.map(({ values }) => values[name]!));
-  const before = greatest(within(0.5, 0.75));
-  const after = greatest(within(0.75, 1));
+  const least = (some: readonly Sample[]): number => Math.min(...some.map(({ values }) => values[name]!));
+  const before = least(within(0.5, 0.75));
+  const after = least(within(0.75, 1));
   const fitted = fittedRise(within(0.5, 1).map(({ ms, values }) => [ms, values[name]!]));
   const allowed = allowance.absolute + allowance.share * before;
   return { name, before, after, fitted, allowed, grows: after - before > allowed && fitted > allowed };
