@@ -8,6 +8,7 @@ export {
   FIGURES,
   type Figure,
 } from './engine/counters.ts';
+export type { ClaimOptions } from './host/claim.ts';
 export type { GuestConsole } from './host/console.ts';
 export { FileError, GuestError, OptionError } from './host/errors.ts';
 export type { Guest, GuestState, GuestStatistics } from './host/guest.ts';

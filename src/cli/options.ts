@@ -1,5 +1,6 @@
 /** Every option of the command, defined once: its flags, its meaning, how its value is read. */
 import { InvalidArgumentError, Option } from 'commander';
+import { parseShares, parseStallLimit } from '../host/claim.ts';
 import { messageOf } from '../host/errors.ts';
 import { MAX_GUEST_HARTS } from '../host/options.ts';
 import { parseSize } from '../host/size.ts';
@@ -52,6 +53,23 @@ export const memory = (value: number): Option =>
 /** Harts of a guest. */
 export const harts = (): Option =>
   option('--harts <number>', 'harts (virtual CPUs) of a guest', whole(1, MAX_GUEST_HARTS), 1);
+export const name = (): Option => option('--name <name>', 'name of the guest');
+export const shares = (): Option =>
+  option('--shares <number>', "weight of the guest's claim to memory; default: 1000", parseShares);
+export const minimum = (): Option =>
+  option(
+    '--minimum <size>',
+    'memory that the guest is always left with; default: a quarter of --memory',
+    size('minimum'),
+  );
+export const maximum = (): Option =>
+  option('--maximum <size>', 'the most memory that the guest may have; default: --memory', positiveSize('maximum'));
+export const stallLimit = (): Option =>
+  option(
+    '--stall-limit <percent>',
+    'part of its time that the guest may wait for memory before it is spared; default: 100',
+    parseStallLimit,
+  );
 /** Machine memory of the host, bytes. */
 export const machineMemory = (value?: number): Option => {
   const made = option(

@@ -1,6 +1,14 @@
 /** `ballonet run`: one guest whose console is the terminal. */
 import { MAX_MACHINE_MEMORY } from '../host/options.ts';
-import { type DiskOptions, type Guest, type GuestExit, type GuestOptions, Host, OptionError } from '../index.ts';
+import {
+  type ClaimOptions,
+  type DiskOptions,
+  type Guest,
+  type GuestExit,
+  type GuestOptions,
+  Host,
+  OptionError,
+} from '../index.ts';
 import { counterLines } from './counters.ts';
 import { debianFiles } from './images.ts';
 import { Monitor } from './monitor.ts';
@@ -8,8 +16,9 @@ import { Observation, type ObserveOptions } from './observe.ts';
 import { EscapeKeys, takeTerminal } from './terminal.ts';
 
 /** Options of the command, as commander gives them. */
-export interface RunOptions extends ObserveOptions {
+export interface RunOptions extends ObserveOptions, ClaimOptions {
   readonly memory: number;
+  readonly name?: string;
   readonly harts: number;
   readonly machineMemory?: number;
   readonly swapFile?: string;
@@ -88,14 +97,25 @@ async function guestOptionsOf(options: RunOptions): Promise<GuestOptions> {
       ? await defaultFiles(initrd)
       : { kernel, ...(initrd === undefined ? {} : { initrd }) };
   return {
-    name: 'guest',
+    name: options.name ?? 'guest',
     memory: options.memory,
     harts: options.harts,
+    ...claimOf(options),
     ...files,
     ...(append === undefined ? {} : { append }),
     ...(firmware === undefined ? {} : { firmware }),
     devices: options.devices,
     disks,
+  };
+}
+
+/** The options of the command that say what the guest claims of the memory. */
+function claimOf({ shares, minimum, maximum, stallLimit }: RunOptions): ClaimOptions {
+  return {
+    ...(shares === undefined ? {} : { shares }),
+    ...(minimum === undefined ? {} : { minimum }),
+    ...(maximum === undefined ? {} : { maximum }),
+    ...(stallLimit === undefined ? {} : { stallLimit }),
   };
 }
 

@@ -144,6 +144,8 @@ export class Host {
         hartBytes: hartEngineBytes(config.memory, config.harts),
         shares: config.shares,
         minimumBytes: config.minimum,
+        maximumBytes: config.maximum,
+        stallLimit: config.stallLimit / 100,
         domain: config.domain,
       });
       const data = {
@@ -193,6 +195,7 @@ export class Host {
         name: config.name,
         configured: config.memory / PAGE_SIZE,
         minimum: config.minimum / PAGE_SIZE,
+        maximum: config.maximum / PAGE_SIZE,
         overhead: guestOverhead(config),
       },
     );

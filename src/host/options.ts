@@ -1,4 +1,5 @@
 /** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
+import { type ClaimConfig, type ClaimOptions, claimConfig } from './claim.ts';
 import { OptionError } from './errors.ts';
 import type { Observable } from './observation.ts';
 import { parseSize, type Size } from './size.ts';
@@ -29,7 +30,7 @@ export interface DiskOptions {
 }
 
 /** Options of a guest. */
-export interface GuestOptions {
+export interface GuestOptions extends ClaimOptions {
   /** Default: `guest-N`. */
   readonly name?: string;
   /** Configured memory: what the guest is told that it has. */
@@ -47,10 +48,6 @@ export interface GuestOptions {
   readonly disks?: readonly DiskOptions[];
   /** Whether the guest has virtio devices. Default: true. */
   readonly devices?: boolean;
-  /** Weight of the guest's claim to memory beside the other guests'. Default: 1000. */
-  readonly shares?: number;
-  /** Memory that the guest is always left with. Default: a quarter of its configured memory. */
-  readonly minimum?: Size;
   /** Page sharing happens inside of a domain only. Default: 0. Negative: never. */
   readonly domain?: number;
 }
@@ -66,7 +63,7 @@ export interface HostConfig {
 }
 
 /** {@link GuestOptions} with every choice made; sizes in bytes. */
-export interface GuestConfig {
+export interface GuestConfig extends ClaimConfig {
   readonly name: string;
   readonly memory: number;
   readonly harts: number;
@@ -76,8 +73,6 @@ export interface GuestConfig {
   readonly firmware: string | undefined;
   readonly disks: readonly DiskOptions[];
   readonly devices: boolean;
-  readonly shares: number;
-  readonly minimum: number;
   readonly domain: number;
 }
 
@@ -140,12 +135,7 @@ export function guestConfig(options: GuestOptions, host: HostConfig, number: num
   if (initrd !== undefined && kernel === undefined) {
     throw new OptionError('initrd', 'is for a kernel, and none is given; give the kernel too');
   }
-  const minimum = options.minimum === undefined ? pages(memory / 4) : pages(parseSize(options.minimum, 'minimum'));
-  if (minimum > memory) throw new OptionError('minimum', `${options.minimum} is more than the configured memory`);
-  const shares = options.shares ?? 1000;
-  if (!Number.isInteger(shares) || shares < 1 || shares > 1e6) {
-    throw new OptionError('shares', `${shares} is not a whole number from 1 to 1000000`);
-  }
+  const claim = claimConfig(options, memory);
   const domain = options.domain ?? 0;
   if (!Number.isInteger(domain) || Math.abs(domain) > 2 ** 30) {
     throw new OptionError('domain', `${domain} is not a whole number`);
@@ -169,8 +159,7 @@ export function guestConfig(options: GuestOptions, host: HostConfig, number: num
     firmware: options.firmware,
     disks,
     devices,
-    shares,
-    minimum,
+    ...claim,
     domain,
   };
 }

@@ -49,6 +49,7 @@ export interface GuestMemoryStatistics {
   readonly swapped: number;
   readonly workingSet: number;
   readonly minimum: number;
+  readonly maximum: number;
   /** Free memory as the guest's driver reports it; undefined before it has. */
   readonly guestFree: number | undefined;
   /** Whether the manager holds the guest back. */
@@ -131,6 +132,7 @@ function guestStatistics(memory: MachineMemory, account: GuestAccount): GuestMem
     swapped: account.swapped * PAGE_SIZE,
     workingSet: account.workingSet * PAGE_SIZE,
     minimum: account.minimum * PAGE_SIZE,
+    maximum: account.maximum * PAGE_SIZE,
     guestFree: free < 0 ? undefined : free * PAGE_SIZE,
     blocked: account.blocked,
     counts: {

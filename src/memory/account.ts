@@ -65,7 +65,11 @@ export interface GuestAccount {
   /** Configured memory. */
   configured: number;
   minimum: number;
+  /** The most that it may have. */
+  maximum: number;
   shares: number;
+  /** Part of its time that it may wait for memory before it is spared, 0 to 1. */
+  stallLimit: number;
   /** Pages with a frame, shared or its own. */
   resident: number;
   /** Those of them that page sharing has merged. */
@@ -186,7 +190,9 @@ function guestAccount(guest: Guest): GuestAccount {
     name: guest.name,
     configured: guest.pages,
     minimum: guest.get(words.GUEST_MINIMUM),
+    maximum: guest.get(words.GUEST_MAXIMUM),
     shares: guest.get(words.GUEST_SHARES),
+    stallLimit: guest.get(words.GUEST_STALL_LIMIT) / 1000,
     resident,
     merged: guest.get(words.COUNT_MERGED),
     charged: resident,

@@ -11,6 +11,8 @@ export interface GuestObservation {
   configured: number;
   /** What it is always left with. */
   minimum: number;
+  /** The most that it may have. */
+  maximum: number;
   shares: number;
   /** Pages that have a frame, shared or its own. */
   resident: number;
@@ -24,6 +26,9 @@ export interface GuestObservation {
   workingSet: number;
   /** Whether one of its harts has waited for a frame since the last observation. */
   starved: boolean;
+  /** Part of its time that it has waited for memory lately, 0 to 1, and the part from which on it is to be spared. */
+  stalled: number;
+  stallLimit: number;
   balloon: BalloonObservation;
 }
 
@@ -57,6 +62,53 @@ export interface Observation {
   guests: GuestObservation[];
 }
 
+/**
+ * Why a target is what it is: the guest gets all of its configured memory or of its maximum, it is left with its minimum, or
+ * the targets are the outcome of dividing what there is.
+ */
+export type TargetReason = 'all' | 'maximum' | 'minimum' | 'divided';
+
+/** Why a balloon is to have its size. */
+export type BalloonReason =
+  /** It was set by hand. */
+  | 'manual'
+  /** There is no driver. */
+  | 'no-driver'
+  /** It takes what the guest can spare. */
+  | 'takes'
+  /** It should take more, and has not moved for a while. */
+  | 'no-answer'
+  /** The guest has hardly any memory available. */
+  | 'let-out'
+  /** The guest has less than its target. */
+  | 'below-target'
+  /** Memory is free. */
+  | 'gives-back'
+  | 'stays';
+
+/** Why pages are taken without the guest's help. */
+export type PagingReason =
+  /** There is no time to wait for a balloon. */
+  | 'urgent'
+  /** The balloon brings in nothing: it was set by hand, has no driver, does not answer, or is as large as it may be. */
+  | 'manual'
+  | 'no-driver'
+  | 'no-answer'
+  | 'balloon-full';
+
+/** Why something is done with a guest. */
+export interface Why {
+  target: TargetReason;
+  /** Shares that it pays for each page, idle ones taxed; undefined if nothing had to be divided. */
+  price: number | undefined;
+  /** Tax on idle memory, 0 to 1. */
+  tax: number;
+  balloon: BalloonReason;
+  paging: PagingReason | undefined;
+  /** Less is taken from it, as it waits for memory longer than its stall limit allows: the part that is still taken, 0 to 1. */
+  spared: number;
+}
+
 /** What is to be done with a guest. */
 export interface GuestDecision {
   slot: number;
@@ -70,8 +122,7 @@ export interface GuestDecision {
   force: boolean;
   /** Whether it gets no further frames for now. */
   block: boolean;
-  /** A sentence that says why. */
-  reason: string;
+  why: Why;
 }
 
 /** What is to be done. */
@@ -79,6 +130,27 @@ export interface Decision {
   /** STATE_HIGH ... STATE_LOW. */
   state: number;
   guests: GuestDecision[];
+}
+
+/** Why a guest has what it has: what was observed last, what was decided, and what was taken from it so far. */
+export interface Explanation {
+  observation: Omit<Observation, 'guests'> & { guests: number; configured: number };
+  guest: GuestObservation;
+  /** The state that was decided, and what is done with the guest. */
+  state: number;
+  decision: GuestDecision;
+  taken: TakenPages;
+}
+
+/** Pages that were taken from a guest so far, or came back from it, by way and reason. */
+export interface TakenPages {
+  /** By the memory manager's own paging. */
+  paging: Record<PagingReason, number>;
+  balloon: number;
+  /** Reported as free by the guest. */
+  reported: number;
+  /** Merged with identical ones, pages of zeros included. */
+  shared: number;
 }
 
 /** Decides from what was observed; keeps nothing between calls. */

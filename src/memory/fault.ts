@@ -43,6 +43,7 @@ import {
   COUNT_COPIES,
   COUNT_FAULTS,
   COUNT_RESCUES,
+  COUNT_STALLED_US,
   COUNT_STARVATIONS,
   COUNT_STARVED_MS,
   COUNT_SWAP_INS,
@@ -328,6 +329,7 @@ export class FaultHandler {
     const frame = this.#frame;
     const slot = frameSlot(memory, frame);
     let failure: SwapReadError | undefined;
+    const start = this.#now?.() ?? 0;
     this.control.park();
     try {
       if (this.#store === undefined) {
@@ -354,6 +356,7 @@ export class FaultHandler {
     }
     memory.progress();
     this.control.unpark();
+    this.#stalled((this.#now?.() ?? 0) - start);
     if (failure !== undefined) throw failure;
   }
 
@@ -400,8 +403,15 @@ export class FaultHandler {
       this.#sleep();
     } finally {
       guest.add(GUEST_STARVED, -1);
-      guest.add(COUNT_STARVED_MS, Math.round((this.#now?.() ?? 0) - start));
+      const ms = (this.#now?.() ?? 0) - start;
+      guest.add(COUNT_STARVED_MS, Math.round(ms));
+      this.#stalled(ms);
     }
+  }
+
+  /** Notes that the hart has waited for memory. */
+  #stalled(ms: number): void {
+    this.guest.add(COUNT_STALLED_US, Math.round(ms * 1000));
   }
 
   #sleep(): void {

@@ -22,6 +22,7 @@ import {
   GUEST_ENDED,
   GUEST_HART_AREAS,
   GUEST_HARTS,
+  GUEST_MAXIMUM,
   GUEST_MINIMUM,
   GUEST_NAME_BYTE,
   GUEST_NAME_BYTES,
@@ -32,6 +33,7 @@ import {
   GUEST_SHARES,
   GUEST_SIBLINGS_HALT,
   GUEST_SLOT,
+  GUEST_STALL_LIMIT,
   GUEST_STATE,
   GUEST_STOPPING,
   GUEST_TARGET,
@@ -53,6 +55,10 @@ export interface GuestOptions {
   shares?: number;
   /** Memory that is always left to the guest, bytes; by default a quarter of the configured memory. */
   minimumBytes?: number;
+  /** The most memory that it may have, bytes; by default its configured memory. */
+  maximumBytes?: number;
+  /** Part of its time that it may wait for memory before it is spared, 0 to 1; 1 by default: it is never spared. */
+  stallLimit?: number;
   /** Sharing domain, 0 by default; -1: pages of this guest are never merged with others'. */
   domain?: number;
 }
@@ -173,6 +179,16 @@ export function createGuest(memory: MachineMemory, options: GuestOptions): Guest
       `guest ${name}: minimum of ${options.minimumBytes} bytes; give 0 up to its ${memoryBytes} bytes`,
     );
   }
+  const maximum = Math.floor((options.maximumBytes ?? memoryBytes) / PAGE_SIZE);
+  if (!(maximum >= minimum && maximum <= pages && maximum > 0)) {
+    throw new MemoryError(
+      `guest ${name}: maximum of ${options.maximumBytes} bytes; give its minimum of ${minimum * PAGE_SIZE} up to ${memoryBytes} bytes`,
+    );
+  }
+  const stallLimit = options.stallLimit ?? 1;
+  if (!(stallLimit > 0 && stallLimit <= 1)) {
+    throw new MemoryError(`guest ${name}: stall limit of ${stallLimit}; give a part of 1 above 0`);
+  }
   const { i32 } = memory;
   const runs: number[] = [];
   memory.lock();
@@ -203,7 +219,9 @@ export function createGuest(memory: MachineMemory, options: GuestOptions): Guest
     i32[block + GUEST_HARTS] = harts;
     i32[block + GUEST_SHARES] = shares;
     i32[block + GUEST_MINIMUM] = minimum;
-    i32[block + GUEST_TARGET] = pages;
+    i32[block + GUEST_MAXIMUM] = maximum;
+    i32[block + GUEST_STALL_LIMIT] = Math.max(1, Math.round(stallLimit * 1000));
+    i32[block + GUEST_TARGET] = maximum;
     i32[block + GUEST_OVERHEAD] = before - i32[HEADER_HEAP_FREE]!;
     i32[block + GUEST_DOMAIN] = options.domain ?? 0;
     i32[block + GUEST_BALLOON_MANUAL] = -1;

@@ -46,6 +46,11 @@ export const GUEST_CODE_CHANGES = 16;
 /** Number of frames that pages of it had before they were merged, and that its harts may still read. */
 export const GUEST_LEFT_OVER = 17;
 
+/** The most memory that the guest may have, however much is free. */
+export const GUEST_MAXIMUM = 24;
+/** Part of its time that the guest may wait for memory before it is spared, in thousandths; 1000: it may always wait. */
+export const GUEST_STALL_LIMIT = 25;
+
 /** GUEST_STATE: runs, or is paused. */
 export const GUEST_RUNNING = 1;
 /** GUEST_STATE: its harts are to come to an end; faults that would wait throw instead. */
@@ -126,6 +131,9 @@ export const COUNT_SHOOTDOWNS = 85;
 export const COUNT_PAGED_FRAMES = 86;
 /** Pages whose swap-out failed and that stayed where they were. */
 export const COUNT_SWAP_FAILURES = 87;
+
+/** Microseconds that harts have waited for memory: for a free frame, or for a page from swap. */
+export const COUNT_STALLED_US = 112;
 
 /** First of MAX_HARTS words: byte addresses of the hart areas. */
 export const GUEST_HART_AREAS = 128;

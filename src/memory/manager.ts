@@ -15,7 +15,15 @@ import {
 } from './account.ts';
 import { BalloonWatch } from './balloon-watch.ts';
 import { checkMemory } from './check.ts';
-import type { Decision, GuestObservation, Observation, Policy } from './decision.ts';
+import type {
+  Decision,
+  Explanation,
+  GuestObservation,
+  Observation,
+  PagingReason,
+  Policy,
+  TakenPages,
+} from './decision.ts';
 import { Guest } from './guest.ts';
 import {
   HART_REQUEST_CONTROL,
@@ -28,12 +36,15 @@ import {
   STATE_HIGH,
 } from './layout.ts';
 import {
+  COUNT_BALLOON_FRAMES,
   COUNT_FAULTS,
   COUNT_MERGED,
+  COUNT_MERGES,
+  COUNT_REPORTED_FRAMES,
   COUNT_RESIDENT,
   COUNT_STARVATIONS,
+  COUNT_ZERO_MERGES,
   GUEST_BALLOON_ACTUAL,
-  GUEST_BALLOON_MANUAL,
   GUEST_BALLOON_TARGET,
   GUEST_BLOCKED,
   GUEST_ENDED,
@@ -48,6 +59,7 @@ import { removeGuest } from './removal.ts';
 import { repairMemory } from './repair.ts';
 import { Sharing } from './sharing.ts';
 import { type SharingLoad, SharingPace } from './sharing-pace.ts';
+import { StallWatch } from './stall-watch.ts';
 import type { SlotStore } from './swap.ts';
 import { Transit } from './transit.ts';
 import { type WorkingSetOptions, WorkingSetSampler } from './working-set.ts';
@@ -74,9 +86,9 @@ export interface ManagerOptions {
   shootdownTimeoutMs?: number;
 }
 
-/** The account of a host with what the policy said. */
+/** The account of a host with what happened so far. */
 export interface HostSnapshot extends HostAccount {
-  guests: (GuestAccount & { reason: string })[];
+  guests: GuestAccount[];
   /** Events of all guests, those that are gone included. */
   totals: EventCounts;
   /** What the manager itself has done. */
@@ -90,8 +102,10 @@ const PAGING_PAUSE_MS = 1000;
 interface Managed {
   guest: Guest;
   balloon: BalloonWatch;
+  stalls: StallWatch;
   starvations: number;
-  reason: string;
+  /** Pages paged so far, by reason. */
+  paged: Record<PagingReason, number>;
 }
 
 /** The memory manager. */
@@ -111,6 +125,9 @@ export class MemoryManager {
   #quiet = false;
   /** Free frames at the last look. */
   #freeSeen = 0;
+  /** What was observed and decided last. */
+  #observation: Observation | undefined;
+  #decision: Decision | undefined;
   #pagingPausedUntil = Number.NEGATIVE_INFINITY;
   #ticks = 0;
   #scanned = 0;
@@ -143,7 +160,9 @@ export class MemoryManager {
       repairMemory(this.#memory, this.#sharing.merger.held);
     }
     this.#meetGuests(start);
-    const decision = this.#options.policy(this.#observe(start, elapsedMs));
+    const observation = this.#observe(start, elapsedMs);
+    const decision = this.#options.policy(observation);
+    [this.#observation, this.#decision] = [observation, decision];
     this.#apply(decision);
     this.#share(decision.state, elapsedMs);
     this.#page(decision);
@@ -182,10 +201,32 @@ export class MemoryManager {
     addEvents(totals, this.#departed);
     const guests = account.guests.map((guest) => {
       addEvents(totals, guest.events);
-      return { ...guest, reason: this.#guests.get(guest.slot)?.reason ?? 'not looked at yet' };
+      return guest;
     });
     const manager = { ticks: this.#ticks, scanned: this.#scanned, busyMs: Math.round(this.#busyMs) };
     return { ...account, guests, totals, manager };
+  }
+
+  /** Why a guest has what it has, undefined if it has not been looked at yet. */
+  explain(slot: number): Explanation | undefined {
+    const [observation, decision] = [this.#observation, this.#decision];
+    const guest = observation?.guests.find((each) => each.slot === slot);
+    const decided = decision?.guests.find((each) => each.slot === slot);
+    const managed = this.#guests.get(slot);
+    if (observation === undefined || decision === undefined || !guest || !decided || managed === undefined) {
+      return undefined;
+    }
+    let configured = 0;
+    for (const each of observation.guests) {
+      configured += each.configured;
+    }
+    return {
+      observation: { ...observation, guests: observation.guests.length, configured },
+      guest,
+      state: decision.state,
+      decision: decided,
+      taken: takenPages(managed),
+    };
   }
 
   /** Throws InvariantError if the account of the memory is wrong. Takes milliseconds; not while a tick runs. */
@@ -200,7 +241,13 @@ export class MemoryManager {
       let managed = this.#guests.get(slot);
       if (managed === undefined) {
         const guest = Guest.attach(memory, slot);
-        managed = { guest, balloon: new BalloonWatch(guest, now), starvations: 0, reason: 'has just been started' };
+        managed = {
+          guest,
+          balloon: new BalloonWatch(guest, now),
+          stalls: new StallWatch(guest, now),
+          starvations: 0,
+          paged: { urgent: 0, manual: 0, 'no-driver': 0, 'no-answer': 0, 'balloon-full': 0 },
+        };
         this.#guests.set(slot, managed);
       }
       if (managed.guest.get(GUEST_STATE) === GUEST_ENDED) {
@@ -236,6 +283,7 @@ export class MemoryManager {
         name: of.name,
         configured: of.configured,
         minimum: of.minimum,
+        maximum: of.maximum,
         shares: of.shares,
         resident: of.resident,
         merged: of.merged,
@@ -243,6 +291,8 @@ export class MemoryManager {
         swapped: of.swapped,
         workingSet,
         starved: starvations !== managed.starvations,
+        stalled: managed.stalls.observe(now),
+        stallLimit: of.stallLimit,
         balloon: managed.balloon.observe(now),
       });
       managed.starvations = starvations;
@@ -265,13 +315,12 @@ export class MemoryManager {
       for (const { guest } of this.#guests.values()) guest.request(HART_REQUEST_CONTROL, [0]);
     }
     let unblocked = false;
-    for (const { slot, target, balloonTarget, block, reason } of decision.guests) {
+    for (const { slot, target, balloonTarget, block } of decision.guests) {
       const managed = this.#guests.get(slot);
       if (managed === undefined) {
         continue;
       }
       const { guest } = managed;
-      managed.reason = reason;
       guest.set(GUEST_TARGET, target);
       if (guest.get(GUEST_BALLOON_TARGET) !== balloonTarget) {
         guest.set(GUEST_BALLOON_TARGET, balloonTarget);
@@ -311,12 +360,13 @@ export class MemoryManager {
     const { now, pagingMs = 40 } = this.#options;
     const start = now();
     const limit = start + (decision.state > STATE_HARD ? pagingMs * 4 : pagingMs);
-    for (const { slot, page, force } of decision.guests) {
+    for (const { slot, page, force, why } of decision.guests) {
       const managed = this.#guests.get(slot);
       if (page <= 0 || managed === undefined || now() < this.#pagingPausedUntil) {
         continue;
       }
-      const { error } = this.#reclaimer.take(managed.guest, page, force, () => now() >= limit);
+      const { taken, error } = this.#reclaimer.take(managed.guest, page, force, () => now() >= limit);
+      managed.paged[why.paging ?? 'urgent'] += taken;
       if (error !== undefined) {
         this.#pagingPausedUntil = now() + PAGING_PAUSE_MS;
         this.#report(error);
@@ -330,13 +380,13 @@ export class MemoryManager {
     if (state !== STATE_HIGH || (sharing && guests.length > 0 && this.#pace.finding)) {
       return false;
     }
-    return guests.every(({ slot, page, balloonTarget }) => {
+    return guests.every(({ slot, page, balloonTarget, why }) => {
       const guest = this.#guests.get(slot)?.guest;
       if (guest === undefined || guest.get(GUEST_STARVED) > 0 || page > 0) {
         return false;
       }
-      const manual = guest.get(GUEST_BALLOON_MANUAL) >= 0;
-      return (manual || balloonTarget === 0) && guest.get(GUEST_BALLOON_ACTUAL) === balloonTarget;
+      const stays = balloonTarget === 0 || why.balloon === 'manual' || why.balloon === 'stays';
+      return stays && guest.get(GUEST_BALLOON_ACTUAL) === balloonTarget;
     });
   }
 
@@ -358,4 +408,13 @@ export class MemoryManager {
   #report(error: Error): void {
     this.#options.onError?.(error);
   }
+}
+
+function takenPages({ guest, paged }: Managed): TakenPages {
+  return {
+    paging: { ...paged },
+    balloon: guest.get(COUNT_BALLOON_FRAMES) >>> 0,
+    reported: guest.get(COUNT_REPORTED_FRAMES) >>> 0,
+    shared: (guest.get(COUNT_MERGES) + guest.get(COUNT_ZERO_MERGES)) >>> 0,
+  };
 }

@@ -17,6 +17,8 @@ export interface GuestLimits {
   name: string;
   configured: number;
   minimum: number;
+  /** The most that it may have. */
+  maximum: number;
   /** VMM heap that it takes. */
   overhead: number;
 }
@@ -44,6 +46,12 @@ export function admit(host: HostLimits, running: readonly GuestLimits[], candida
     throw new AdmissionError(
       name,
       `its minimum of ${mib(candidate.minimum)} is more than its configured ${mib(candidate.configured)}`,
+    );
+  }
+  if (candidate.minimum > candidate.maximum) {
+    throw new AdmissionError(
+      name,
+      `its minimum of ${mib(candidate.minimum)} is more than its maximum of ${mib(candidate.maximum)}`,
     );
   }
   if (candidate.overhead > host.heapFree) {

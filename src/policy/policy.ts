@@ -4,10 +4,19 @@
  * their target get no more memory only when hardly any is left.
  */
 
-import type { Decision, GuestDecision, GuestObservation, Observation, Policy } from '../memory/decision.ts';
+import type {
+  BalloonReason,
+  Decision,
+  GuestDecision,
+  GuestObservation,
+  Observation,
+  PagingReason,
+  Policy,
+  TargetReason,
+} from '../memory/decision.ts';
 import { STATE_HARD, STATE_HIGH, STATE_LOW } from '../memory/layout.ts';
 import { DEFAULT_THRESHOLDS, nextState, type Thresholds, validateThresholds } from './states.ts';
-import { divide } from './targets.ts';
+import { type Claim, divide, rho } from './targets.ts';
 
 /** What a policy can be told. */
 export interface PolicyOptions {
@@ -38,8 +47,14 @@ const SMALLEST_PAGING = 64;
 const SMALLEST_GUARD = 1024;
 /** How far reclaiming goes beyond the threshold, so that the state is left for good. */
 const BEYOND = 1.1;
+/** A guest that is above its maximum by more than this part of it is paged at once. */
+const ABOVE_MAXIMUM = 1 / 16;
 /** Part of the memory above the threshold that balloons give back in a second. */
 const GIVE_BACK = 0.25;
+/** A balloon lets a guest grow towards its target from this part of its configured memory below it. */
+const BELOW_TARGET = 1 / 32;
+/** A guest that waits for memory as long as it may gets the weight of its shares, one that waits longer up to this times. */
+const MOST_URGENT = 4;
 /** Time that one step can stand for, milliseconds: after a long sleep nothing is made up for. */
 const LONGEST_STEP_MS = 1000;
 
@@ -54,8 +69,6 @@ interface Step {
   /** Frames that should be reclaimed, and of them those that can't wait for a balloon. */
   shortage: number;
   urgent: number;
-  /** Configured memory of all guests. */
-  configured: number;
   /** What all guests together have above their targets. */
   excess: number;
   /** Frames that balloons may give back in this step. */
@@ -88,12 +101,14 @@ function decide(observation: Observation, settings: Settings): Decision {
   const { thresholds, tax } = settings;
   const state = nextState(observation.state, free, frames, thresholds);
   const wanted = Math.ceil(frames * thresholds.high * BEYOND);
-  const targets = divide(guests.map(claimOf), Math.max(0, frames - wanted), tax);
-  let excesses = guests.map((guest, i) => Math.max(0, guest.charged - targets[i]!));
+  const claims = guests.map(claimOf);
+  const targets = divide(claims, Math.max(0, frames - wanted), tax);
+  const divided = sum(claims.map(({ limit }) => limit)) > Math.max(0, frames - wanted);
+  let excesses = guests.map((guest, i) => sparedPart(guest, state) * Math.max(0, guest.charged - targets[i]!));
   let excess = sum(excesses);
   if (state === STATE_LOW && excess < 1) {
-    // Nobody is above the target and still nothing is left: everybody gives.
-    excesses = guests.map((guest) => guest.charged);
+    // Nobody is above the target and still nothing is left: everybody gives, down to the minimum.
+    excesses = guests.map((guest) => Math.max(0, guest.charged - guest.minimum));
     excess = sum(excesses);
   }
   const seconds = Math.min(observation.elapsedMs, LONGEST_STEP_MS) / 1000;
@@ -104,11 +119,33 @@ function decide(observation: Observation, settings: Settings): Decision {
     observation,
     shortage: state === STATE_HIGH ? 0 : Math.max(0, wanted - free),
     urgent: state >= STATE_HARD ? Math.max(0, Math.ceil(frames * urgentPart(thresholds)) - free) : 0,
-    configured: sum(guests.map((guest) => guest.configured)),
     excess,
     giveBack: state === STATE_HIGH ? Math.max(0, free - wanted) * GIVE_BACK * seconds : 0,
   };
-  return { state, guests: guests.map((guest, i) => decideGuest(guest, targets[i]!, excesses[i]!, step)) };
+  const decided = guests.map((guest, i) => {
+    const [claim, target] = [claims[i]!, targets[i]!];
+    const why = targetReason(claim, guest, target);
+    const price = divided ? rho(claim, Math.max(1, target), tax) : undefined;
+    return decideGuest(guest, { target, why, price }, excesses[i]!, step);
+  });
+  return { state, guests: decided };
+}
+
+function targetReason({ limit, minimum }: Claim, { configured }: GuestObservation, target: number): TargetReason {
+  if (target >= limit) {
+    return limit < configured ? 'maximum' : 'all';
+  }
+  return target <= minimum ? 'minimum' : 'divided';
+}
+
+/** Part of what is to be taken from a guest that is taken though it waits for memory already. */
+function sparedPart({ stalled, stallLimit }: GuestObservation, state: number): number {
+  return stallLimit >= 1 || state === STATE_LOW ? 1 : Math.max(0, 1 - stalled / stallLimit);
+}
+
+/** Weight of a guest that waits for memory longer than it should, beside its shares. */
+function urgency({ stalled, stallLimit }: GuestObservation): number {
+  return stallLimit >= 1 ? 1 : Math.min(MOST_URGENT, Math.max(1, stalled / stallLimit));
 }
 
 /** What paging brings about by itself when there is no time left: well out of `hard`, the rest is for the balloons. */
@@ -116,28 +153,60 @@ function urgentPart({ soft, hard }: Thresholds): number {
   return hard + (soft - hard) / 4;
 }
 
-function claimOf(guest: GuestObservation) {
-  const { shares, configured, minimum, workingSet, balloon } = guest;
-  return { shares, configured, minimum, workingSet, free: balloon.free };
+function claimOf(guest: GuestObservation): Claim {
+  const { shares, configured, minimum, maximum, workingSet, balloon } = guest;
+  const limit = Math.min(configured, maximum);
+  return { shares: shares * urgency(guest), configured, minimum, limit, workingSet, free: balloon.free };
 }
 
-function decideGuest(guest: GuestObservation, target: number, excess: number, step: Step): GuestDecision {
+/** What a guest should have, and why. */
+interface Target {
+  target: number;
+  why: TargetReason;
+  price: number | undefined;
+}
+
+function decideGuest(
+  guest: GuestObservation,
+  { target, why, price }: Target,
+  excess: number,
+  step: Step,
+): GuestDecision {
   const { settings, state } = step;
   const part = step.excess > 0 ? excess / step.excess : 0;
-  const need = Math.min(excess, Math.ceil(step.shortage * part));
-  const { size, reach, answers, why } = decideBalloon(guest, need, step);
+  // What is above the maximum is taken however much is free.
+  const above = Math.max(0, guest.charged - guest.maximum);
+  const need = Math.max(above, Math.min(excess, Math.ceil(step.shortage * part)));
+  const { size, reach, answers, reason } = decideBalloon(guest, target, need, step);
   // What no balloon can bring in, and what can't wait for one. A guest whose balloon could be larger, if only it had memory
   // to spare, is using what it has: paging it would bring in what is needed again at once.
   const beyondBalloon = answers ? need - Math.max(0, reach - guest.balloon.actual) : need;
-  const now = Math.min(excess, Math.ceil(step.urgent * part));
+  const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
   let page = step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
     page = Math.min(page, Math.max(SMALLEST_PAGING, Math.ceil(settings.pagingRate * step.seconds)));
   }
+  page = Math.ceil(page);
   const block = state === STATE_LOW && guest.charged > target;
   const force = state === STATE_LOW || (state === STATE_HARD && page > 0);
-  const reason = explain(guest, target, step, why, page, block);
-  return { slot: guest.slot, target, balloonTarget: size, page, force, block, reason };
+  const paging = page > 0 ? pagingReason(reason, now >= beyondBalloon) : undefined;
+  const spared = sparedPart(guest, state);
+  return {
+    slot: guest.slot,
+    target,
+    balloonTarget: size,
+    page,
+    force,
+    block,
+    why: { target: why, price, tax: settings.tax, balloon: reason, paging, spared },
+  };
+}
+
+function pagingReason(balloon: BalloonReason, urgent: boolean): PagingReason {
+  if (balloon === 'manual' || balloon === 'no-driver' || balloon === 'no-answer') {
+    return balloon;
+  }
+  return urgent ? 'urgent' : 'balloon-full';
 }
 
 interface BalloonDecision {
@@ -146,83 +215,57 @@ interface BalloonDecision {
   reach: number;
   /** Whether it can be counted on. */
   answers: boolean;
-  why: string;
+  reason: BalloonReason;
 }
 
-function decideBalloon(guest: GuestObservation, need: number, step: Step): BalloonDecision {
+function decideBalloon(guest: GuestObservation, target: number, need: number, step: Step): BalloonDecision {
   const { settings, state, seconds } = step;
   const { balloon, configured, minimum } = guest;
   if (balloon.manual >= 0) {
-    return { size: balloon.manual, reach: 0, answers: false, why: 'its balloon was set by hand' };
+    return { size: balloon.manual, reach: 0, answers: false, reason: 'manual' };
   }
   if (!balloon.driver) {
-    return { size: 0, reach: 0, answers: false, why: 'it has no balloon driver' };
+    return { size: 0, reach: 0, answers: false, reason: 'no-driver' };
   }
   const answers = balloon.stuckMs < settings.driverTimeoutMs;
   const guard = Math.max(SMALLEST_GUARD, Math.floor(configured * settings.guard));
   const cap = Math.max(0, Math.min(Math.floor(configured * settings.balloonCap), configured - minimum));
-  const room = balloon.available < 0 ? cap : balloon.actual + Math.max(0, balloon.available - guard);
-  const limit = Math.min(cap, room);
+  const spare = balloon.available < 0 ? cap : balloon.actual + Math.max(0, balloon.available - guard);
+  const limit = Math.min(cap, spare);
   const rate = state >= STATE_HARD ? 2 * settings.balloonRate : settings.balloonRate;
   const change = Math.max(SMALLEST_STEP, Math.floor(configured * rate * seconds));
   // A guest that is about to run out of memory is let out, whoever else has to pay for it.
   const floor = state >= STATE_HARD ? guard / 4 : guard / 2;
   if (balloon.available >= 0 && balloon.available < floor && balloon.actual > 0) {
     const size = Math.max(0, balloon.actual - Math.max(change, guard - balloon.available));
-    return { size, reach: cap, answers, why: 'its balloon shrinks, as it has hardly any memory available' };
+    return { size, reach: cap, answers, reason: 'let-out' };
   }
   if (need > 0) {
     // Asked for as long as it does not move: a driver may come back. Paging does not wait for it.
     // It swallows first what is free in the guest, of which the host may have nothing: such pages come on top of the need.
     const wanted = Math.min(need, change) + Math.max(0, balloon.free);
     const size = Math.min(limit, balloon.actual + wanted);
-    const why = answers ? 'its balloon takes what it can spare' : 'its balloon driver does not answer';
-    return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, answers, why };
+    const reason = answers ? 'takes' : 'no-answer';
+    return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, answers, reason };
   }
-  if (step.giveBack > 0 && balloon.target > 0) {
+  const room = target - guest.charged;
+  if (state !== STATE_HIGH && balloon.actual > 0 && room > configured * BELOW_TARGET) {
+    // Others give what it may have: it is let grow before it has nothing left.
+    const size = Math.max(0, balloon.actual - Math.min(change, Math.floor(room)));
+    return { size, reach: cap, answers, reason: 'below-target' };
+  }
+  const below = guest.maximum - guest.charged - Math.floor(configured * BELOW_TARGET);
+  if (step.giveBack > 0 && balloon.target > 0 && (guest.maximum >= configured || below > 0)) {
     const giveBack = Math.min(change, Math.ceil(step.giveBack / Math.max(1, step.observation.guests.length)));
     return {
       size: Math.max(0, balloon.target - giveBack),
       reach: cap,
       answers,
-      why: 'its balloon shrinks, as memory is free',
+      reason: 'gives-back',
     };
   }
   // Where it is: what was asked for and not needed any more is taken back.
-  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach: cap, answers, why: 'its balloon stays' };
-}
-
-const STATE_WORDS = ['enough memory is free', 'memory is short', 'memory is very short', 'hardly any memory is left'];
-
-function explain(
-  guest: GuestObservation,
-  target: number,
-  step: Step,
-  balloon: string,
-  page: number,
-  block: boolean,
-): string {
-  const { observation, settings, state } = step;
-  let text =
-    target >= guest.configured
-      ? `gets all of its ${mib(guest.configured)}: `
-      : `gets ${mib(target)} of ${mib(guest.configured)} for ${guest.shares} shares, ${mib(guest.workingSet)} in use ` +
-        `and ${Math.round(settings.tax * 100)}% tax on idle memory: `;
-  text += `guests are configured with ${mib(step.configured)} on ${mib(observation.frames)}, and ${STATE_WORDS[state]}`;
-  if (balloon !== '') {
-    text += `; ${balloon}`;
-  }
-  if (page > 0) {
-    text += `; up to ${mib(page)} are paged out now, as it has ${mib(Math.round(guest.charged))}`;
-  }
-  if (block) {
-    text += '; it gets no more until memory is free again';
-  }
-  return text;
-}
-
-function mib(pages: number): string {
-  return `${Math.round((pages / 256) * 10) / 10} MiB`;
+  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach: cap, answers, reason: 'stays' };
 }
 
 function sum(numbers: readonly number[]): number {

@@ -43,6 +43,13 @@ describe('options that cannot be', () => {
     [['run', '--firmware', '/no/such/firmware', '--no-devices'], 2, /firmware \/no\/such\/firmware: does not exist/],
     [['run', '--overlay', 'x', '--kernel', MAIN], 2, /overlay: there are 1 of them and 0 disks/],
     [['demo', '--guests', '0'], 1, /--guests <number>.*whole number from 1/],
+    [['run', '--shares', 'many'], 1, /--shares <number>.*'many' is invalid.*whole number from 1 to 1000000/],
+    [['run', '--stall-limit', '101'], 1, /--stall-limit <percent>.*percentage from 0.1 to 100/],
+    [
+      ['run', '--memory', '64M', '--minimum', '65M', '--kernel', MAIN],
+      2,
+      /minimum: .* more than the configured memory/,
+    ],
     [['run', '--harts', '9'], 1, /--harts <number>.*'9' is invalid.*whole number from 1 to 8/],
     [['dance'], 1, /unknown command 'dance'/],
   ] as const) {

@@ -20,6 +20,7 @@ import { GUEST_BALLOON_MANUAL } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { MemoryManager } from '../../src/memory/manager.ts';
 import { createSwap } from '../../src/memory/swap.ts';
+import { decided } from '../memory/decided.ts';
 import { SharedStore } from '../memory/shared-store.ts';
 import type { HammerHartOptions, HammerResult } from './hammer-hart.ts';
 import { TIERS, type Tier } from './tiers.ts';
@@ -55,15 +56,9 @@ const AT_WORK: Partial<Record<keyof EventCounts, number>> = {
 /** Takes a few pages from each guest in every tick, whether they are in use or not, and more when frames are scarce. */
 const hammering: Policy = ({ free, guests }) => ({
   state: STATE_HARD,
-  guests: guests.map(({ slot, balloon }) => ({
-    slot,
-    target: 0,
-    balloonTarget: Math.max(0, balloon.manual),
-    page: free < 20 ? 16 : 2,
-    force: true,
-    block: false,
-    reason: 'hammer',
-  })),
+  guests: guests.map(({ slot, balloon }) =>
+    decided(slot, { balloonTarget: Math.max(0, balloon.manual), page: free < 20 ? 16 : 2, force: true }),
+  ),
 });
 
 for (const tier of TIERS) {

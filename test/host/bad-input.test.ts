@@ -88,6 +88,13 @@ describe('options of a guest', () => {
     ['a kernel that is not there', { memory: '16M', kernel: join(folder, 'gone') }, /^kernel .*gone: does not exist/],
     ['a folder as kernel', { memory: '16M', kernel: folder }, /^kernel .*: is a folder/],
     ['a minimum above the memory', { memory: '16M', kernel, minimum: '17M' }, /minimum: 17M is more/],
+    ['a maximum above the memory', { memory: '16M', kernel, maximum: '17M' }, /maximum: 17M is not between 1 MiB and/],
+    [
+      'a minimum above the maximum',
+      { memory: '16M', kernel, minimum: '9M', maximum: '8M' },
+      /minimum: 9M is more than/,
+    ],
+    ['a stall limit of nothing', { memory: '16M', kernel, stallLimit: 0 }, /stallLimit: 0 is no part of the time/],
     ['shares that are none', { memory: '16M', kernel, shares: 0 }, /shares: 0 is not/],
     ['a disk that is not there', { memory: '16M', kernel, disks: [{ path: join(folder, 'gone') }] }, /^disk .*gone/],
     ['disks without devices', { memory: '16M', kernel, devices: false, disks: [{ path: kernel }] }, /disks: /],

@@ -14,7 +14,9 @@ import {
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { type ManagerOptions, MemoryManager } from '../../src/memory/manager.ts';
 import { abandonMutex } from '../../src/memory/repair.ts';
+import { sentence } from '../../src/policy/explain.ts';
 import { createPolicy } from '../../src/policy/policy.ts';
+import { decided } from './decided.ts';
 import { TestGuest, TestStore } from './model.ts';
 import { pageOf, smallMemory } from './small.ts';
 
@@ -22,15 +24,9 @@ import { pageOf, smallMemory } from './small.ts';
 function paging(page: Record<number, number> = {}): Policy {
   return ({ guests }) => ({
     state: 0,
-    guests: guests.map(({ slot, configured }) => ({
-      slot,
-      target: configured,
-      balloonTarget: 0,
-      page: page[slot] ?? 0,
-      force: true,
-      block: false,
-      reason: 'for a test',
-    })),
+    guests: guests.map(({ slot, configured }) =>
+      decided(slot, { target: configured, page: page[slot] ?? 0, force: true }),
+    ),
   });
 }
 
@@ -253,7 +249,10 @@ test('the policy moves balloons, unless somebody has set one by hand', () => {
   run(3);
   const target = handle.get(GUEST_BALLOON_TARGET);
   assert.ok(target > 50 && target <= 0.65 * 2560, `the target is ${target}`);
-  assert.match(manager.snapshot().guests[0]!.reason, /its balloon takes what it can spare/);
+  const explanation = manager.explain(handle.slot)!;
+  assert.equal(explanation.decision.why.balloon, 'takes');
+  assert.match(sentence(explanation), /^guest a has .*; its balloon takes what it can spare \(0 MiB of [\d.]+ MiB\)/);
+  assert.equal(manager.explain(77), undefined);
   handle.set(GUEST_BALLOON_MANUAL, 77);
   run(1);
   assert.equal(handle.get(GUEST_BALLOON_TARGET), 77);

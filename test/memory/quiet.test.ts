@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import type { Policy } from '../../src/memory/decision.ts';
+import type { BalloonReason, Policy } from '../../src/memory/decision.ts';
 import { Guest } from '../../src/memory/guest.ts';
 import {
   HART_REQUEST_BYTE,
@@ -15,6 +15,7 @@ import {
 import { GUEST_BALLOON_ACTUAL } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { MemoryManager } from '../../src/memory/manager.ts';
+import { decided, WHY } from './decided.ts';
 import { TestGuest, TestStore } from './model.ts';
 import { smallMemory } from './small.ts';
 import type { TakerOptions } from './taker.ts';
@@ -27,18 +28,16 @@ const FRAMES = 1000;
 /** A manager of one guest; the policy says what the test wants. */
 function manage() {
   const memory = smallMemory(FRAMES);
-  const said = { state: STATE_HIGH, balloonTarget: 0 };
+  const said: { state: number; balloonTarget: number; balloon: BalloonReason } = {
+    state: STATE_HIGH,
+    balloonTarget: 0,
+    balloon: 'stays',
+  };
   const policy: Policy = ({ guests }) => ({
     state: said.state,
-    guests: guests.map(({ slot, configured }) => ({
-      slot,
-      target: configured,
-      balloonTarget: said.balloonTarget,
-      page: 0,
-      force: false,
-      block: false,
-      reason: 'for a test',
-    })),
+    guests: guests.map(({ slot, configured }) =>
+      decided(slot, { target: configured, balloonTarget: said.balloonTarget, why: { ...WHY, balloon: said.balloon } }),
+    ),
   });
   const manager = new MemoryManager(MachineMemory.attach(memory.buffer, LOCK_OWNER_MANAGER), {
     policy,
@@ -101,7 +100,10 @@ test('while memory is short, or a balloon moves or holds memory, the manager loo
   said.balloonTarget = 10;
   assert.ok(sleep(QUIET_MS) < SOON_MS);
   guest.set(GUEST_BALLOON_ACTUAL, 10);
-  assert.ok(sleep(QUIET_MS) < SOON_MS, 'it may be given back when memory is free');
+  said.balloon = 'gives-back';
+  assert.ok(sleep(QUIET_MS) < SOON_MS, 'it is given back, as memory is free');
+  said.balloon = 'stays';
+  assert.ok(sleep(60) > 40, 'it is where it stays');
   said.balloonTarget = 0;
   assert.ok(sleep(QUIET_MS) < SOON_MS);
   guest.set(GUEST_BALLOON_ACTUAL, 0);

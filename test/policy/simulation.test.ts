@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { Decision, GuestObservation } from '../../src/memory/decision.ts';
 import { STATE_HIGH, STATE_LOW, STATE_SOFT } from '../../src/memory/layout.ts';
 import { createPolicy } from '../../src/policy/policy.ts';
@@ -23,6 +24,7 @@ class Guest {
   swapped = 0;
   balloon = 0;
   target = 0;
+  maximum = CONFIGURED;
   /** Pages brought back from swap because they were in use. */
   swapIns = 0;
   readonly #driver: boolean;
@@ -50,6 +52,7 @@ class Guest {
       name: `g${this.#slot}`,
       configured: CONFIGURED,
       minimum: CONFIGURED / 4,
+      maximum: this.maximum,
       shares: 256,
       resident,
       merged: 0,
@@ -57,6 +60,8 @@ class Guest {
       swapped: this.swapped,
       workingSet: this.own,
       starved: false,
+      stalled: 0,
+      stallLimit: 1,
       balloon: {
         driver: this.#driver,
         target,
@@ -91,10 +96,11 @@ class Guest {
   }
 }
 
-function simulate(frames: number, guests: Guest[], seconds: number, state = STATE_HIGH) {
+function simulate(frames: number, guests: Guest[], seconds: number, state: number = STATE_HIGH) {
   const policy = createPolicy();
   const states: number[] = [];
   const balloons: number[] = [];
+  const targets: number[][] = [];
   let free = frames - guests.reduce((sum, { resident }) => sum + resident, 0);
   let decision: Decision = { state, guests: [] };
   for (let tick = 0; tick < seconds * 10; tick++) {
@@ -110,9 +116,10 @@ function simulate(frames: number, guests: Guest[], seconds: number, state = STAT
       free -= guest.live(decision.guests[i]!, free);
     }
     states.push(decision.state);
+    targets.push(decision.guests.map((guest) => guest.target));
     balloons.push(guests.reduce((sum, guest) => sum + guest.balloon, 0));
   }
-  return { free, states, balloons, state: decision.state };
+  return { free, states, balloons, targets, state: decision.state };
 }
 
 /** Three busy and three idle guests of 256 MiB on 956 MiB, too little for all they would like to have. */
@@ -167,4 +174,46 @@ test('on half of what is configured, everything that is in use has room', () => 
   const { state, states } = simulate(720 * MIB, guests, 60);
   assert.ok(state <= STATE_SOFT);
   assert.ok(states.slice(-100).every((late) => late <= STATE_SOFT));
+});
+
+test('a guest with a maximum is kept to it while memory is free', () => {
+  const guests = [new Guest(0, 60 * MIB, 150 * MIB, true), new Guest(1, 60 * MIB, 150 * MIB, false)];
+  for (const guest of guests) {
+    guest.maximum = 128 * MIB;
+  }
+  const { balloons, state } = simulate(2000 * MIB, guests, 40);
+  assert.equal(state, STATE_HIGH);
+  for (const { resident } of guests) {
+    assert.ok(resident <= 137 * MIB, `${resident / MIB} MiB`);
+  }
+  assert.equal(guests[0]!.swapped, 0, 'its balloon is enough');
+  const late = balloons.slice(-100);
+  assert.ok(Math.max(...late) - Math.min(...late) <= 2 * MIB, 'its balloon stands still');
+});
+
+test('with demands that do not change, targets come to rest, whatever the guests', () => {
+  const one = fc.record({
+    own: fc.integer({ min: 10, max: 150 }),
+    cache: fc.integer({ min: 0, max: 100 }),
+    driver: fc.boolean(),
+  });
+  const many = fc.array(one, { minLength: 2, maxLength: 8 });
+  fc.assert(
+    fc.property(many, fc.double({ min: 0.55, max: 1.2, noNaN: true }), (kinds, ratio) => {
+      const guests = kinds.map(({ own, cache, driver }, slot) => new Guest(slot, own * MIB, cache * MIB, driver));
+      const { targets, balloons } = simulate(Math.floor(guests.length * CONFIGURED * ratio), guests, 120);
+      const late = targets.slice(-300);
+      for (const slot of guests.keys()) {
+        const all = late.map((each) => each[slot]!);
+        const swing = Math.max(...all) - Math.min(...all);
+        assert.ok(swing <= CONFIGURED / 20, `the target of ${slot} still moves by ${swing / MIB} MiB`);
+      }
+      const turns = late.filter((_, i) => {
+        const [a, b, c] = [i, i + 1, i + 2].map((at) => balloons[balloons.length - 300 + at] ?? Number.NaN);
+        return (b! - a!) * (c! - b!) < -(MIB ** 2);
+      });
+      assert.ok(turns.length <= 15, `the balloons turn round ${turns.length} times in 30 seconds`);
+    }),
+    { numRuns: 60 },
+  );
 });

@@ -1,0 +1,81 @@
+/** What was decided about a guest, as sentences: the only place where reasons become words. */
+
+import type { BalloonReason, Explanation, PagingReason, TargetReason } from '../memory/decision.ts';
+
+const STATES = ['enough memory is free', 'memory is short', 'memory is very short', 'hardly any memory is left'];
+
+const BALLOONS: Record<BalloonReason, string> = {
+  manual: 'its balloon was set by hand',
+  'no-driver': 'it has no balloon driver',
+  takes: 'its balloon takes what it can spare',
+  'no-answer': 'its balloon driver does not answer',
+  'let-out': 'its balloon shrinks, as it has hardly any memory available',
+  'below-target': 'its balloon shrinks, as it has less than its target',
+  'gives-back': 'its balloon shrinks, as memory is free',
+  stays: 'its balloon stays as it is',
+};
+
+const PAGING: Record<PagingReason, string> = {
+  urgent: 'there is no time to wait for its balloon',
+  manual: BALLOONS.manual,
+  'no-driver': BALLOONS['no-driver'],
+  'no-answer': BALLOONS['no-answer'],
+  'balloon-full': 'its balloon can take no more',
+};
+
+const TARGETS: Record<TargetReason, (of: Explanation) => string> = {
+  all: ({ guest }) => `it may have all of its ${mib(guest.configured)}`,
+  maximum: ({ guest }) => `its target is its maximum of ${mib(guest.maximum)}`,
+  minimum: ({ guest }) => `its target is its minimum of ${mib(guest.minimum)}: others pay more for the rest`,
+  divided: (of) =>
+    `its target is ${mib(of.decision.target)} for ${of.guest.shares} shares with ${mib(of.guest.workingSet)} in use ` +
+    `and ${percent(of.decision.why.tax)} tax on idle memory`,
+};
+
+/** Why a guest has this much now, in one sentence. */
+export function sentence(of: Explanation): string {
+  const { guest, decision, state, observation } = of;
+  const { why, page, block } = decision;
+  const parts = [
+    `guest ${guest.name} has ${mib(guest.charged)} of ${mib(guest.configured)} because ${TARGETS[why.target](of)}`,
+    `${observation.guests === 1 ? 'one guest is' : `${observation.guests} guests are`} configured with ` +
+      `${mib(observation.configured)} on ${mib(observation.frames)}, and ${STATES[state]}`,
+  ];
+  if (guest.balloon.actual > 0 || decision.balloonTarget > 0 || why.balloon === 'no-answer') {
+    parts.push(`${BALLOONS[why.balloon]} (${mib(guest.balloon.actual)} of ${mib(decision.balloonTarget)})`);
+  }
+  if (why.paging !== undefined) {
+    parts.push(`up to ${mib(page)} are paged out now, as ${PAGING[why.paging]}`);
+  }
+  if (why.spared < 1) {
+    parts.push(
+      `${percent(1 - why.spared)} of what it should give is left to it, as it waits for memory ` +
+        `${percent(guest.stalled)} of its time and is promised ${percent(guest.stallLimit)}`,
+    );
+  }
+  if (block) {
+    parts.push('it gets no more until memory is free again');
+  }
+  return `${parts.join('; ')}.`;
+}
+
+/** Pages taken from a guest so far, as lines of name and value; what is zero is left away. */
+export function takenLines({ taken }: Explanation): [string, string][] {
+  const lines: [string, string][] = [
+    ['by its balloon', mib(taken.balloon)],
+    ['reported as free', mib(taken.reported)],
+    ['by sharing', mib(taken.shared)],
+  ];
+  for (const [reason, pages] of Object.entries(taken.paging) as [PagingReason, number][]) {
+    lines.push([`by paging, as ${PAGING[reason]}`, mib(pages)]);
+  }
+  return lines.filter(([, value]) => value !== mib(0));
+}
+
+function mib(pages: number): string {
+  return `${Math.round((pages / 256) * 10) / 10} MiB`;
+}
+
+function percent(part: number): string {
+  return `${Math.round(part * 1000) / 10}%`;
+}
