@@ -5,6 +5,7 @@ import { boot } from './boot.ts';
 import { cpu } from './cpu/cpu.ts';
 import { idle } from './idle.ts';
 import { interpreter } from './interpreter.ts';
+import { memoryCommand } from './memory/memory.ts';
 import { type Bench, type BenchOptions, print } from './report.ts';
 import { virtualization } from './virtualization.ts';
 
@@ -29,6 +30,7 @@ add('interpreter', interpreter);
 add('boot', boot);
 add('virtualization', virtualization);
 add('idle', idle);
+program.addCommand(memoryCommand());
 
 try {
   await program.parseAsync();

@@ -61,6 +61,7 @@ export class Host {
   readonly #manager: Worker;
   readonly #managerPort: MessagePort;
   readonly #managerEnded = Promise.withResolvers<void>();
+  readonly #checks: PromiseWithResolvers<void>[] = [];
   readonly #guests = new Set<Guest>();
   #started = 0;
   #closed = false;
@@ -96,13 +97,19 @@ export class Host {
     });
     // Guests keep the process going; the manager alone has nothing to do.
     this.#manager.unref();
-    this.#manager.on('message', (message: FromManager) => this.onLog?.(message.message));
+    this.#manager.on('message', (message: FromManager) => {
+      if (message.kind === 'log') this.onLog?.(message.message);
+      else this.#checked(message.error);
+    });
     this.#manager.on('error', (error) => {
       this.onLog?.(`the memory manager has failed: ${messageOf(error)}`);
       // Without it no guest gets memory back; better to say so than to stand still.
       for (const guest of this.#guests) void guest.kill();
     });
-    this.#manager.on('exit', () => this.#managerEnded.resolve());
+    this.#manager.on('exit', () => {
+      this.#managerEnded.resolve();
+      while (this.#checks.length > 0) this.#checked('the memory manager has ended');
+    });
   }
 
   /**
@@ -213,6 +220,27 @@ export class Host {
       memory: memoryStatistics(this.#memory).host,
       guests: [...this.#guests].map((guest) => guest.statistics()),
     };
+  }
+
+  /**
+   * Checks the account of the memory while guests run: every frame, page and swap slot. It takes tens of milliseconds in
+   * which guests that need memory wait.
+   * @throws Error that says what is wrong with the account
+   */
+  check(): Promise<void> {
+    if (this.#closed) return Promise.reject(new Error('the host is closed; check it earlier'));
+    const check = Promise.withResolvers<void>();
+    this.#checks.push(check);
+    const message: ToManager = { kind: 'check' };
+    this.#managerPort.postMessage(message);
+    this.#memory.wakeManager();
+    return check.promise;
+  }
+
+  #checked(error: string | undefined): void {
+    const check = this.#checks.shift();
+    if (error === undefined) check?.resolve();
+    else check?.reject(new Error(error));
   }
 
   /** Ends all guests and gives everything back. */

@@ -4,6 +4,7 @@ import { LOCK_OWNER_MANAGER } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { MemoryManager } from '../memory/manager.ts';
 import { createPolicy } from '../policy/policy.ts';
+import { messageOf } from './errors.ts';
 import type { FromManager, ManagerWorkerData, ToManager } from './messages.ts';
 import { SwapFile } from './swap-file.ts';
 
@@ -33,14 +34,28 @@ const manager = new MemoryManager(
   },
 );
 
-function stopped(): boolean {
-  const message = receiveMessageOnPort(port) as { message: ToManager } | undefined;
-  return message?.message.kind === 'stop';
+function check(): string | undefined {
+  try {
+    manager.check();
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Serves all messages that have come. Returns false for the last one. */
+function receive(): boolean {
+  for (;;) {
+    const received = receiveMessageOnPort(port) as { message: ToManager } | undefined;
+    if (received === undefined) return true;
+    if (received.message.kind === 'stop') return false;
+    say({ kind: 'checked', error: check() });
+  }
 }
 
 manager.tick();
 // Looked for behind the tick, which has noted the word that `wait` sleeps on: a message that comes later raises it.
-while (!stopped()) {
+while (receive()) {
   manager.wait(PERIOD_MS, QUIET_MS);
   manager.tick();
 }

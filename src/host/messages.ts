@@ -96,15 +96,18 @@ export interface ManagerWorkerData {
   readonly memory: WebAssembly.Memory;
   readonly swap: number | undefined;
   readonly sharing: boolean;
-  /** Where `stop` comes in; looked at whenever the manager wakes. */
+  /** Where messages come in; looked at whenever the manager wakes. */
   readonly port: MessagePort;
 }
 
 /** To the memory manager's worker. */
-export type ToManager = { readonly kind: 'stop' };
+export type ToManager = { readonly kind: 'stop' } | { readonly kind: 'check' };
 
 /** From the memory manager's worker. */
-export type FromManager = { readonly kind: 'log'; readonly message: string };
+export type FromManager =
+  | { readonly kind: 'log'; readonly message: string }
+  /** Answers `check`, in the order of the questions; `error` says what is wrong with the account of the memory. */
+  | { readonly kind: 'checked'; readonly error: string | undefined };
 
 /** What the translator's worker is started with. */
 export interface TranslatorWorkerData {

@@ -63,6 +63,8 @@ export interface HostMemoryStatistics {
   readonly machineMemory: number;
   /** What the VMM itself takes of it. */
   readonly overhead: number;
+  /** What of that no guest needs now: guests that are started later take their tables and harts from there. */
+  readonly overheadFree: number;
   readonly free: number;
   readonly state: MemoryState;
   /** Configured memory of the running guests. */
@@ -101,6 +103,7 @@ export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
     host: {
       machineMemory,
       overhead: (account.machine - account.frames) * PAGE_SIZE,
+      overheadFree: account.heapFree * PAGE_SIZE,
       free: account.free * PAGE_SIZE,
       state: account.state,
       configured,
