@@ -11,6 +11,7 @@ export {
 export type { ClaimOptions } from './host/claim.ts';
 export type { GuestConsole } from './host/console.ts';
 export { FileError, GuestError, OptionError } from './host/errors.ts';
+export type { GuestExplanation } from './host/explanation.ts';
 export type { Guest, GuestState, GuestStatistics } from './host/guest.ts';
 export { Host, type HostStatistics } from './host/host.ts';
 export type { GuestExit } from './host/messages.ts';

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../host/errors.ts';
 import { demo } from './demo/demo.ts';
+import { explain } from './explain.ts';
 import * as option from './options.ts';
 import { run } from './run.ts';
 
@@ -57,6 +58,16 @@ program
   .addOption(option.json())
   .action(async (options) => {
     status = await run(options);
+  });
+
+program
+  .command('explain')
+  .description('says why a guest of a running host has the memory that it has, or why all have theirs')
+  .argument('[guest]', 'name of the guest')
+  .addOption(option.host())
+  .addOption(option.json())
+  .action(async (guest: string | undefined, options) => {
+    status = await explain(guest, options);
   });
 
 try {

@@ -4,11 +4,12 @@ import { messageOf } from '../host/errors.ts';
 import type { Guest } from '../host/guest.ts';
 import type { Host } from '../host/host.ts';
 import { formatSize } from '../host/size.ts';
+import { explanationLines } from './explain.ts';
 
 interface Command {
   readonly usage: string;
   readonly help: string;
-  run(monitor: Monitor, argument: string): string;
+  run(monitor: Monitor, argument: string): string | Promise<string>;
 }
 
 const COMMANDS: Record<string, Command> = {
@@ -16,6 +17,11 @@ const COMMANDS: Record<string, Command> = {
     usage: 'info memory',
     help: 'where the memory of the guest and of the host is',
     run: (monitor) => memoryReport(monitor.host, monitor.guest),
+  },
+  'info policy': {
+    usage: 'info policy',
+    help: 'why the guest has the memory that it has',
+    run: async (monitor) => explanationLines(await monitor.host.explain(monitor.guest)).join('\n'),
   },
   balloon: {
     usage: 'balloon SIZE|auto',
@@ -51,6 +57,7 @@ export class Monitor {
   /** Ends the guest. */
   readonly quit: () => void;
   #line = '';
+  #answers = Promise.resolve();
 
   constructor(host: Host, guest: Guest, quit: () => void) {
     this.host = host;
@@ -60,17 +67,20 @@ export class Monitor {
 
   /**
    * Takes typed bytes, in raw mode: echoes them by `print`, and runs a line when it is complete.
-   * @returns whether a line was completed
+   * @param answered is called behind each answer
    */
-  feed(bytes: Uint8Array, print: (text: string) => void): boolean {
-    let complete = false;
+  feed(bytes: Uint8Array, print: (text: string) => void, answered: () => void): void {
     for (const character of new TextDecoder().decode(bytes)) {
       if (character === '\r' || character === '\n') {
         print('\n');
-        const answer = this.execute(this.#line);
-        if (answer !== '') print(`${answer}\n`);
+        const line = this.#line;
         this.#line = '';
-        complete = true;
+        // One after the other, though more may be typed meanwhile.
+        this.#answers = this.#answers.then(async () => {
+          const answer = await this.execute(line);
+          if (answer !== '') print(`${answer}\n`);
+          answered();
+        });
       } else if (character === '\x7f' || character === '\b') {
         if (this.#line !== '') print('\b \b');
         this.#line = this.#line.slice(0, -1);
@@ -79,17 +89,16 @@ export class Monitor {
         print(character);
       }
     }
-    return complete;
   }
 
   /** The answer to one command line. */
-  execute(line: string): string {
+  async execute(line: string): Promise<string> {
     const words = line.trim().split(/\s+/).join(' ');
     if (words === '') return '';
     for (const [name, command] of Object.entries(COMMANDS)) {
       if (words !== name && !words.startsWith(`${name} `)) continue;
       try {
-        return command.run(this, words.slice(name.length).trim());
+        return await command.run(this, words.slice(name.length).trim());
       } catch (error) {
         return messageOf(error);
       }

@@ -124,6 +124,9 @@ export const overlay = (): Option =>
 export const firmware = (): Option =>
   option('--firmware <path>', 'firmware, flat or ELF, that starts in M-mode: full virtualization');
 export const noDevices = (): Option => option('--no-devices', 'no virtio devices');
+/** Of commands that ask a running host. */
+export const host = (): Option =>
+  option('--host <pid>', 'process of the host; default: all of them', whole(1, 2 ** 31 - 1));
 /** Of the benchmarks. */
 export const runs = (value: number): Option =>
   option('--runs <number>', 'times that each thing is measured', whole(1, 100), value);

@@ -9,6 +9,7 @@ import {
   Host,
   OptionError,
 } from '../index.ts';
+import { openControl } from './control.ts';
 import { counterLines } from './counters.ts';
 import { debianFiles } from './images.ts';
 import { Monitor } from './monitor.ts';
@@ -55,6 +56,7 @@ export async function run(options: RunOptions): Promise<number> {
   });
   const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);
   host.onLog = log;
+  using _control = await openControl(host, log);
   const guest = await host.start(guestOptions);
   guest.onLog = log;
   observation.attach(guest);
@@ -142,7 +144,7 @@ async function attend(host: Host, guest: Guest, quiet: boolean): Promise<GuestEx
       held = [];
     },
     monitorInput(bytes) {
-      if (monitor.feed(bytes, print)) print(PROMPT);
+      monitor.feed(bytes, print, () => print(PROMPT));
     },
   });
   guest.console.onOutput((bytes) => {

@@ -136,6 +136,11 @@ export class Guest {
     return this.#state;
   }
 
+  /** Its slot in the guest table; for the host. */
+  get slot(): number {
+    return this.#memory.slot;
+  }
+
   /** Resolves when the guest is about to execute its first instruction; for the host. */
   get started(): Promise<void> {
     return this.#started.promise;

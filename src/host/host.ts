@@ -9,17 +9,12 @@ import { HART_CONTROL_BYTES, HEADER_RESERVE, PAGE_SIZE } from '../memory/layout.
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
-import { messageOf, OptionError } from './errors.ts';
+import { GuestError, messageOf, OptionError } from './errors.ts';
+import type { GuestExplanation } from './explanation.ts';
 import { openFile, readWhole } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
-import type {
-  AttachGuest,
-  FromManager,
-  ManagerWorkerData,
-  OpenDisk,
-  ToManager,
-  TranslatorWorkerData,
-} from './messages.ts';
+import { ManagerLink } from './manager-link.ts';
+import type { AttachGuest, OpenDisk, TranslatorWorkerData } from './messages.ts';
 import { instrumentsOf } from './observation.ts';
 import {
   type DiskOptions,
@@ -58,10 +53,7 @@ export class Host {
   readonly #engine: WebAssembly.Module;
   readonly #swap: number | undefined;
   readonly #translator: Worker;
-  readonly #manager: Worker;
-  readonly #managerPort: MessagePort;
-  readonly #managerEnded = Promise.withResolvers<void>();
-  readonly #checks: PromiseWithResolvers<void>[] = [];
+  readonly #manager: ManagerLink;
   readonly #guests = new Set<Guest>();
   #started = 0;
   #closed = false;
@@ -86,29 +78,14 @@ export class Host {
     this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
     // Guests go on without it: what has no translation is interpreted.
     this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
-    const { port1, port2 } = new MessageChannel();
-    this.#managerPort = port1;
-    port1.unref();
-    const workerData: ManagerWorkerData = { memory: this.#wasmMemory, swap, sharing: config.sharing, port: port2 };
-    this.#manager = new Worker(workerUrl('manager-worker'), {
-      workerData,
-      transferList: [port2],
-      name: 'ballonet memory manager',
-    });
-    // Guests keep the process going; the manager alone has nothing to do.
-    this.#manager.unref();
-    this.#manager.on('message', (message: FromManager) => {
-      if (message.kind === 'log') this.onLog?.(message.message);
-      else this.#checked(message.error);
-    });
-    this.#manager.on('error', (error) => {
-      this.onLog?.(`the memory manager has failed: ${messageOf(error)}`);
-      // Without it no guest gets memory back; better to say so than to stand still.
-      for (const guest of this.#guests) void guest.kill();
-    });
-    this.#manager.on('exit', () => {
-      this.#managerEnded.resolve();
-      while (this.#checks.length > 0) this.#checked('the memory manager has ended');
+    const data = { memory: this.#wasmMemory, swap, sharing: config.sharing };
+    this.#manager = new ManagerLink(data, () => this.#memory.wakeManager(), {
+      log: (message) => this.onLog?.(message),
+      failed: (error) => {
+        this.onLog?.(`the memory manager has failed: ${messageOf(error)}`);
+        // Without it no guest gets memory back; better to say so than to stand still.
+        for (const guest of this.#guests) void guest.kill();
+      },
     });
   }
 
@@ -227,33 +204,36 @@ export class Host {
    * which guests that need memory wait.
    * @throws Error that says what is wrong with the account
    */
-  check(): Promise<void> {
-    if (this.#closed) return Promise.reject(new Error('the host is closed; check it earlier'));
-    const check = Promise.withResolvers<void>();
-    this.#checks.push(check);
-    const message: ToManager = { kind: 'check' };
-    this.#managerPort.postMessage(message);
-    this.#memory.wakeManager();
-    return check.promise;
+  async check(): Promise<void> {
+    if (this.#closed) throw new Error('the host is closed; check it earlier');
+    await this.#manager.ask({ kind: 'check' });
   }
 
-  #checked(error: string | undefined): void {
-    const check = this.#checks.shift();
-    if (error === undefined) check?.resolve();
-    else check?.reject(new Error(error));
+  /**
+   * Why a guest has as much memory as it has now.
+   * @param guest a guest of this host, or its name
+   * @throws GuestError when it does not run here
+   */
+  async explain(guest: Guest | string): Promise<GuestExplanation> {
+    const found = [...this.#guests].find((each) => each === guest || each.name === guest);
+    if (found === undefined) {
+      const names = [...this.#guests].map(({ name }) => name).join(', ');
+      throw new GuestError(
+        typeof guest === 'string' ? guest : guest.name,
+        `does not run on this host, which has ${names === '' ? 'no guests' : names}`,
+      );
+    }
+    const explanation = await this.#manager.ask({ kind: 'explain', slot: found.slot });
+    if (explanation === undefined) throw new GuestError(found.name, 'has ended; nothing is decided about it any more');
+    return explanation;
   }
 
   /** Ends all guests and gives everything back. */
   async close(): Promise<void> {
-    if (this.#closed) return this.#managerEnded.promise;
+    if (this.#closed) return this.#manager.ended;
     this.#closed = true;
     await Promise.all([...this.#guests].map((guest) => guest.kill()));
-    this.#manager.ref();
-    const stop: ToManager = { kind: 'stop' };
-    this.#managerPort.postMessage(stop);
-    this.#memory.wakeManager();
-    await this.#managerEnded.promise;
-    this.#managerPort.close();
+    await this.#manager.stop();
     await this.#translator.terminate();
     if (this.#swap !== undefined) closeSync(this.#swap);
   }

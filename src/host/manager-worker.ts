@@ -5,7 +5,8 @@ import { MachineMemory } from '../memory/machine-memory.ts';
 import { MemoryManager } from '../memory/manager.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { messageOf } from './errors.ts';
-import type { FromManager, ManagerWorkerData, ToManager } from './messages.ts';
+import { guestExplanation } from './explanation.ts';
+import type { FromManager, ManagerAnswers, ManagerQuestion, ManagerWorkerData, ToManager } from './messages.ts';
 import { SwapFile } from './swap-file.ts';
 
 /** Longest time between two steps of the manager, milliseconds; whoever needs memory wakes it earlier. */
@@ -34,22 +35,29 @@ const manager = new MemoryManager(
   },
 );
 
-function check(): string | undefined {
-  try {
-    manager.check();
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
+function answer(question: ManagerQuestion): ManagerAnswers[keyof ManagerAnswers] {
+  switch (question.kind) {
+    case 'check':
+      manager.check();
+      return undefined;
+    case 'explain': {
+      const explanation = manager.explain(question.slot);
+      return explanation && guestExplanation(explanation);
+    }
   }
 }
 
 /** Serves all messages that have come. Returns false for the last one. */
 function receive(): boolean {
   for (;;) {
-    const received = receiveMessageOnPort(port) as { message: ToManager } | undefined;
-    if (received === undefined) return true;
-    if (received.message.kind === 'stop') return false;
-    say({ kind: 'checked', error: check() });
+    const message = (receiveMessageOnPort(port) as { message: ToManager } | undefined)?.message;
+    if (message === undefined) return true;
+    if (message.kind === 'stop') return false;
+    try {
+      say({ kind: 'answer', id: message.id, answer: answer(message.question) });
+    } catch (error) {
+      say({ kind: 'answer', id: message.id, error: messageOf(error) });
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Instruments } from '../engine/observer.ts';
 import type { Region } from '../engine/translate/region.ts';
+import type { GuestExplanation } from './explanation.ts';
 import type { Observable, Observations, RegionEvent } from './observation.ts';
 import type { GuestConfig } from './options.ts';
 
@@ -101,13 +102,34 @@ export interface ManagerWorkerData {
 }
 
 /** To the memory manager's worker. */
-export type ToManager = { readonly kind: 'stop' } | { readonly kind: 'check' };
+export type ToManager =
+  | { readonly kind: 'stop' }
+  | { readonly kind: 'ask'; readonly id: number; readonly question: ManagerQuestion };
+
+/** What the memory manager can be asked. */
+export type ManagerQuestion =
+  /** To check the account of the memory. */
+  | { readonly kind: 'check' }
+  /** Why the guest in a slot of the guest table has what it has. */
+  | { readonly kind: 'explain'; readonly slot: number };
+
+/** Its answers, by what was asked. */
+export interface ManagerAnswers {
+  readonly check: undefined;
+  /** Undefined when there is no guest in the slot. */
+  readonly explain: GuestExplanation | undefined;
+}
 
 /** From the memory manager's worker. */
 export type FromManager =
   | { readonly kind: 'log'; readonly message: string }
-  /** Answers `check`, in the order of the questions; `error` says what is wrong with the account of the memory. */
-  | { readonly kind: 'checked'; readonly error: string | undefined };
+  | {
+      readonly kind: 'answer';
+      readonly id: number;
+      readonly answer?: ManagerAnswers[keyof ManagerAnswers];
+      /** What went wrong; then there is no answer. */
+      readonly error?: string;
+    };
 
 /** What the translator's worker is started with. */
 export interface TranslatorWorkerData {

@@ -15,7 +15,8 @@ const BALLOONS: Record<BalloonReason, string> = {
   stays: 'its balloon stays as it is',
 };
 
-const PAGING: Record<PagingReason, string> = {
+/** Why pages are paged out, as half a sentence that follows "as". */
+export const PAGING: Readonly<Record<PagingReason, string>> = {
   urgent: 'there is no time to wait for its balloon',
   manual: BALLOONS.manual,
   'no-driver': BALLOONS['no-driver'],
@@ -24,12 +25,12 @@ const PAGING: Record<PagingReason, string> = {
 };
 
 const TARGETS: Record<TargetReason, (of: Explanation) => string> = {
-  all: ({ guest }) => `it may have all of its ${mib(guest.configured)}`,
-  maximum: ({ guest }) => `its target is its maximum of ${mib(guest.maximum)}`,
-  minimum: ({ guest }) => `its target is its minimum of ${mib(guest.minimum)}: others pay more for the rest`,
-  divided: (of) =>
-    `its target is ${mib(of.decision.target)} for ${of.guest.shares} shares with ${mib(of.guest.workingSet)} in use ` +
-    `and ${percent(of.decision.why.tax)} tax on idle memory`,
+  all: () => 'may have all of it',
+  maximum: ({ guest }) => `may have ${mib(guest.maximum)}, which is its maximum`,
+  minimum: ({ guest }) => `should have its minimum of ${mib(guest.minimum)}, as others pay more for the rest`,
+  divided: ({ guest, decision }) =>
+    `should have ${mib(decision.target)} for ${guest.shares} shares with ${mib(guest.workingSet)} in use ` +
+    `and ${percent(decision.why.tax)} tax on idle memory`,
 };
 
 /** Why a guest has this much now, in one sentence. */
@@ -37,9 +38,9 @@ export function sentence(of: Explanation): string {
   const { guest, decision, state, observation } = of;
   const { why, page, block } = decision;
   const parts = [
-    `guest ${guest.name} has ${mib(guest.charged)} of ${mib(guest.configured)} because ${TARGETS[why.target](of)}`,
-    `${observation.guests === 1 ? 'one guest is' : `${observation.guests} guests are`} configured with ` +
-      `${mib(observation.configured)} on ${mib(observation.frames)}, and ${STATES[state]}`,
+    `guest ${guest.name} has ${mib(guest.charged)} of its ${mib(guest.configured)} and ${TARGETS[why.target](of)}, because ` +
+      `${observation.guests === 1 ? 'one guest is' : `${observation.guests} guests are`} configured with ` +
+      `${mib(observation.configured)} on ${mib(observation.frames)} and ${STATES[state]}`,
   ];
   if (guest.balloon.actual > 0 || decision.balloonTarget > 0 || why.balloon === 'no-answer') {
     parts.push(`${BALLOONS[why.balloon]} (${mib(guest.balloon.actual)} of ${mib(decision.balloonTarget)})`);
@@ -57,19 +58,6 @@ export function sentence(of: Explanation): string {
     parts.push('it gets no more until memory is free again');
   }
   return `${parts.join('; ')}.`;
-}
-
-/** Pages taken from a guest so far, as lines of name and value; what is zero is left away. */
-export function takenLines({ taken }: Explanation): [string, string][] {
-  const lines: [string, string][] = [
-    ['by its balloon', mib(taken.balloon)],
-    ['reported as free', mib(taken.reported)],
-    ['by sharing', mib(taken.shared)],
-  ];
-  for (const [reason, pages] of Object.entries(taken.paging) as [PagingReason, number][]) {
-    lines.push([`by paging, as ${PAGING[reason]}`, mib(pages)]);
-  }
-  return lines.filter(([, value]) => value !== mib(0));
 }
 
 function mib(pages: number): string {

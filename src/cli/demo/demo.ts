@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Guest, Host } from '../../index.ts';
+import { openControl } from '../control.ts';
 import { debianFiles } from '../images.ts';
 import { accountLines, type GuestOutcome, makeAccount, Peaks } from './account.ts';
 import { expectedResults } from './expected.ts';
@@ -54,7 +55,9 @@ export async function demo(options: DemoOptions): Promise<number> {
       ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
       ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
     });
-    host.onLog = (message) => process.stderr.write(`ballonet: ${message}\n`);
+    const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\n`);
+    host.onLog = log;
+    using _control = await openControl(host, log);
     const account = await runGuests(host, plans, options);
     process.stdout.write(
       options.json === true ? `${JSON.stringify(account)}\n` : `${accountLines(account).join('\n')}\n`,
