@@ -391,6 +391,12 @@ export class Hart {
     if (holdsCode) this.#dropStale();
   }
 
+  /** Forgets all frames that hold no code. */
+  forgetData(): void {
+    this.#engine.flushData(this.#area);
+    this.#begunBefore();
+  }
+
   /** SFENCE.VMA of some pages (one address space's, or all), asked for by another hart; `gva` is that of the first one. */
   forgetPages(gva: bigint, pages: number, asid: number | undefined): void {
     for (let page = 0; page < pages; page++) {

@@ -107,6 +107,7 @@ export class Processor {
     this.control = new HartControl(guest, id, {
       flush: () => this.hart.flush(),
       forgetFrames: (frames) => this.hart.forgetFrames(frames),
+      forgetData: () => this.hart.forgetData(),
       forgetPart: (part) => forgetPart(this.hart, part),
     });
     this.#faults = new FaultHandler(this.control, { store: options.store, now });

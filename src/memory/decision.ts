@@ -24,6 +24,8 @@ export interface GuestObservation {
   swapped: number;
   /** Estimate of what it is using. */
   workingSet: number;
+  /** Misses in a second if it had i / (length - 1) of its configured memory, for i from 0; empty while nothing is known. */
+  misses: readonly number[];
   /** Whether one of its harts has waited for a frame since the last observation. */
   starved: boolean;
   /** Part of its time that it has waited for memory lately, 0 to 1, and the part from which on it is to be spared. */

@@ -167,8 +167,10 @@ export const NPT_KIND_COMING = 3 << NPT_KIND_SHIFT;
 export const NPT_MERGED = 1 << 4;
 /** Bit 5 when present: the clock has cleared NPT_ACCESSED, which the working-set sampling still counts. */
 export const NPT_YOUNG = 1 << 5;
-/** Bit 6 when present: spare. Bit 7: spare. */
-export const NPT_SPARE = 3 << 6;
+/** Bit 6 when present: the working-set sampling has cleared NPT_ACCESSED, which the clock still counts. */
+export const NPT_RECENT = 1 << 6;
+/** Bit 7 when present: spare. */
+export const NPT_SPARE = 1 << 7;
 /** Bits 8..31: payload, an mfn or a swap slot. */
 export const NPT_PAYLOAD_SHIFT = 8;
 /** The largest payload. */

@@ -138,7 +138,7 @@ export class MemoryManager {
     this.#options = options;
     const random = options.random ?? Math.random;
     const transit = new Transit(memory, (error) => this.#report(error), options.shootdownTimeoutMs);
-    this.#sampler = new WorkingSetSampler(random, options.workingSet);
+    this.#sampler = new WorkingSetSampler(options.workingSet);
     this.#sharing = new Sharing(memory, transit, random, options.now);
     this.#pace = new SharingPace(options.sharingLoad);
     this.#reclaimer = new Reclaimer(memory, transit, this.#sharing, options.store);
@@ -275,7 +275,7 @@ export class MemoryManager {
         continue;
       }
       const { guest } = managed;
-      const workingSet = this.#sampler.observe(guest, now);
+      const { workingSet, misses } = this.#sampler.observe(guest, now);
       guest.set(GUEST_WORKING_SET, workingSet);
       const starvations = guest.get(COUNT_STARVATIONS);
       guests.push({
@@ -290,6 +290,7 @@ export class MemoryManager {
         charged: of.charged,
         swapped: of.swapped,
         workingSet,
+        misses,
         starved: starvations !== managed.starvations,
         stalled: managed.stalls.observe(now),
         stallLimit: of.stallLimit,

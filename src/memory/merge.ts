@@ -15,6 +15,7 @@ import {
   NPT_ACCESSED,
   NPT_KIND_ZERO,
   NPT_MERGED,
+  NPT_RECENT,
   NPT_YOUNG,
   PAGE_WORDS,
 } from './layout.ts';
@@ -165,7 +166,7 @@ export class Merger {
       return false;
     }
     referenceFrame(memory, target);
-    const used = loadEntry(guest, gfn) & (NPT_ACCESSED | NPT_YOUNG);
+    const used = loadEntry(guest, gfn) & (NPT_ACCESSED | NPT_YOUNG | NPT_RECENT);
     replaceEntry(guest, gfn, presentEntry(target, NPT_MERGED | used));
     this.#hold(guest, mfn);
     guest.add(COUNT_MERGES, 1);

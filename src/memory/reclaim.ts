@@ -8,7 +8,7 @@
 import { MemoryError, SwapWriteError } from './errors.ts';
 import { frameReferences, releaseFrame } from './frames.ts';
 import type { Guest } from './guest.ts';
-import { NPT_ACCESSED, NPT_KIND_SWAP, NPT_PRESENT, NPT_YOUNG } from './layout.ts';
+import { NPT_ACCESSED, NPT_KIND_SWAP, NPT_PRESENT, NPT_RECENT, NPT_YOUNG } from './layout.ts';
 import { COUNT_CLEAN_DROPS, COUNT_PAGED_FRAMES, COUNT_SWAP_FAILURES, COUNT_SWAP_OUTS } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, loadEntry, payloadOf, replaceEntry } from './npt.ts';
@@ -115,7 +115,7 @@ export class Reclaimer {
         const gfn = hands.back;
         const entry = loadEntry(guest, gfn);
         if ((entry & NPT_PRESENT) !== 0) {
-          const cold = (entry & NPT_ACCESSED) === 0 && frameReferences(memory, payloadOf(entry)) === 1;
+          const cold = (entry & (NPT_ACCESSED | NPT_RECENT)) === 0 && frameReferences(memory, payloadOf(entry)) === 1;
           if (cold || forced) {
             transit.add(guest, gfn);
           }
@@ -142,11 +142,13 @@ export class Reclaimer {
     const { i32 } = this.#memory;
     const index = guest.npt + gfn;
     const entry = Atomics.load(i32, index);
-    const wanted = NPT_PRESENT | NPT_ACCESSED;
-    return (
-      (entry & wanted) === wanted &&
-      Atomics.compareExchange(i32, index, entry, (entry & ~NPT_ACCESSED) | NPT_YOUNG) === entry
-    );
+    if ((entry & NPT_PRESENT) === 0 || (entry & (NPT_ACCESSED | NPT_RECENT)) === 0) {
+      return false;
+    }
+    // What the sampling has cleared it knows already.
+    const young = (entry & NPT_ACCESSED) === 0 ? 0 : NPT_YOUNG;
+    const cleared = (entry & ~(NPT_ACCESSED | NPT_RECENT)) | young;
+    return Atomics.compareExchange(i32, index, entry, cleared) === entry && young !== 0;
   }
 
   /** Finds each settled page of the batch another place. */

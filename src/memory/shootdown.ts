@@ -26,11 +26,16 @@ import { COUNT_SHOOTDOWNS, GUEST_ENDED, GUEST_STATE } from './layout-guest.ts';
 
 /**
  * What a shootdown takes away: three words. If the first is 0 it is the memory manager's: the frame whose number is the
- * second word, or all frames if that is 0 (no page has frame 0). Other parts are the engine's.
+ * second word, all frames if that is 0 (no page has frame 0), or those without code if it is -1. Other parts are the engine's.
  */
 export type FlushPart = readonly [number, number, number];
 
 const ALL_FRAMES: FlushPart = [0, 0, 0];
+/**
+ * All frames that hold no code; for what need not be certain, such as finding out which pages are used: a frame may get code
+ * meanwhile.
+ */
+export const SHOOTDOWN_DATA: FlushPart = [0, -1, 0];
 
 /** Translations that a hart's thread has cached. */
 export interface TranslationCaches {
@@ -38,6 +43,8 @@ export interface TranslationCaches {
   flush(): void;
   /** Forgets no less than some frames, or all; it need not be everything that goes by the guest's own page tables. */
   forgetFrames?(frames?: ArrayLike<number>): void;
+  /** Forgets no less than all frames that hold no code. */
+  forgetData?(): void;
   /** Forgets no less than an engine's part of a shootdown. */
   forgetPart?(part: FlushPart): void;
 }
@@ -256,7 +263,8 @@ export class HartControl {
 
   #forgetPart(part: FlushPart): void {
     const [kind, frame] = part;
-    if (kind === 0) this.forgetFrames(frame === 0 ? undefined : [frame]);
+    if (kind === 0 && frame === -1 && this.#caches.forgetData !== undefined) this.#caches.forgetData();
+    else if (kind === 0) this.forgetFrames(frame <= 0 ? undefined : [frame]);
     else if (this.#caches.forgetPart === undefined) this.#caches.flush();
     else this.#caches.forgetPart(part);
   }

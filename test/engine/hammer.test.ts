@@ -83,7 +83,7 @@ async function hammer(tier: Tier): Promise<void> {
     now: () => performance.now(),
     store: new SharedStore(swap, 997),
     sharingLoad: { idle: 0.3, finding: 0.3, pressed: 0.3 },
-    workingSet: { periodMs: 50 },
+    workingSet: { lookMs: 3 },
     pagingMs: 5,
     onError: (error) => errors.push(error),
   });

@@ -48,7 +48,7 @@ test('harts see no lost and no foreign byte while pages are shared, paged and ba
     now: () => performance.now(),
     store: new SharedStore(swap, 1999),
     sharingLoad: { idle: 0.3, finding: 0.3, pressed: 0.3 },
-    workingSet: { periodMs: 50 },
+    workingSet: { lookMs: 3 },
     pagingMs: 5,
     onError: (error) => errors.push(error),
   });

@@ -115,7 +115,7 @@ class Machine {
     this.#transit = new Transit(manager, late, 100);
     this.#sharing = new Sharing(manager, this.#transit, random, () => 0);
     this.#reclaimer = new Reclaimer(manager, this.#transit, this.#sharing, this.#store);
-    this.#sampler = new WorkingSetSampler(random, { samples: 8, periodMs: 3 });
+    this.#sampler = new WorkingSetSampler({ samples: 8, lookMs: 3 });
     for (let i = 0; i < GUESTS; i++) {
       this.#guests.push(this.#create());
     }

@@ -261,35 +261,81 @@ test('the policy moves balloons, unless somebody has set one by hand', () => {
   b.verify();
 });
 
-test('the working set is seen', () => {
-  const { manager, guest, run, clock } = host(400, { workingSet: { samples: 64, periodMs: 1000 }, sharing: false });
+test('the working set rises at once and falls slowly', () => {
+  const workingSet = { samples: 128, lookMs: 100, windowMs: 200, fallMs: 1000 };
+  const { manager, guest, run } = host(400, { workingSet, sharing: false });
   const a = guest('a', 256);
   for (let gfn = 0; gfn < 256; gfn++) {
     fill(a, gfn, gfn);
   }
-  const use = (pages: number) => {
-    for (let gfn = 0; gfn < pages; gfn++) {
-      a.read(0, gfn);
+  const use = (pages: number, looks: number) => {
+    for (let look = 0; look < looks; look++) {
+      for (let gfn = 0; gfn < pages; gfn++) {
+        a.read(0, gfn);
+      }
+      run(1, 100);
     }
   };
   const estimate = () => manager.snapshot().guests[0]!.workingSet;
   run(1);
-  for (let period = 0; period < 30; period++) {
-    use(64);
-    run(2, 500);
+  use(64, 60);
+  assert.ok(Math.abs(estimate() - 64) < 24, `64 pages in use, estimated ${estimate()}`);
+  use(256, 1);
+  assert.ok(estimate() > 240, `256 pages in use, estimated ${estimate()}`);
+  use(16, 5);
+  const falling = estimate();
+  assert.ok(falling > 120 && falling < 240, `it falls from 256, estimated ${falling}`);
+  use(16, 60);
+  assert.ok(estimate() < 48, `16 pages in use for long, estimated ${estimate()}`);
+});
+
+test('the miss-ratio curve of a loop has its edge where the loop fits', () => {
+  let observed: readonly number[] = [];
+  const policy: Policy = (observation) => {
+    observed = observation.guests[0]?.misses ?? [];
+    return paging()(observation);
+  };
+  const { guest, run } = host(400, { policy, workingSet: { samples: 256, lookMs: 100 }, sharing: false });
+  const a = guest('a', 256);
+  run(1);
+  for (let look = 0; look < 40; look++) {
+    for (let gfn = 0; gfn < 128; gfn++) {
+      if (gfn % 4 === look % 4) a.write(0, gfn, 0, 1);
+    }
+    run(1, 100);
   }
-  assert.ok(Math.abs(estimate() - 64) < 40, `64 pages in use, estimated ${estimate()}`);
-  // It rises with the period that is under way, and falls slowly.
-  use(256);
-  run(1, 60);
-  const risen = estimate();
-  assert.ok(risen > 130, `256 pages in use, estimated ${risen}`);
-  clock.now += 1000;
-  for (let period = 0; period < 3; period++) {
-    use(16);
-    run(2, 500);
+  // Each of 128 pages comes back once all others have been used: with half of the 256 pages and more nothing is missed.
+  assert.equal(observed.length, 65);
+  assert.equal(observed[33], 0);
+  assert.ok(observed[30]! > 250 && observed[0]! > 250 && observed[0]! < 400, `${observed[0]} misses a second`);
+});
+
+test('sampling does not make a page in use look cold to the paging', () => {
+  const wanted: Record<number, number> = {};
+  const policy: Policy = (observation) => {
+    const decision = paging(wanted)(observation);
+    for (const each of decision.guests) each.force = false;
+    return decision;
+  };
+  const workingSet = { samples: 256, lookMs: 1 };
+  const { manager, guest, run, store } = host(300, { policy, sharing: false, workingSet }, 300);
+  const a = guest('a', 256);
+  for (let gfn = 0; gfn < 256; gfn++) {
+    fill(a, gfn, gfn + 1);
   }
-  assert.ok(estimate() > 32 && estimate() < 256);
+  for (let round = 0; round < 30; round++) {
+    for (let gfn = 0; gfn < 256; gfn += 2) {
+      a.read(0, gfn);
+    }
+    // The sampler looks, and has all bits cleared, before the clock comes by.
+    run(1, 2);
+    wanted[a.slot] = round > 8 ? 4 : 0;
+  }
+  assert.ok(manager.snapshot().guests[0]!.swapped >= 60, `${manager.snapshot().guests[0]!.swapped} are swapped`);
+  for (let gfn = 0; gfn < 256; gfn += 2) {
+    a.read(0, gfn);
+  }
+  assert.ok(store.reads <= 4, `${store.reads} pages in use were taken`);
 });
 
 test('what a thread that was killed with the mutex has left is counted again', () => {

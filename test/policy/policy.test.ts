@@ -25,6 +25,7 @@ function observed(name: string, changes: Partial<GuestObservation> = {}): GuestO
     charged: configured,
     swapped: 0,
     workingSet: configured / 2,
+    misses: [],
     starved: false,
     stalled: 0,
     stallLimit: 1,

@@ -59,6 +59,7 @@ class Guest {
       charged: resident,
       swapped: this.swapped,
       workingSet: this.own,
+      misses: [],
       starved: false,
       stalled: 0,
       stallLimit: 1,
