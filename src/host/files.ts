@@ -2,7 +2,18 @@
  * Files as the core wants them handed in. The host opens them once, so that all that is wrong with a path is said before
  * anything starts, and its worker threads use the same descriptors.
  */
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readvSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
 import { FileError, hasCode, messageOf } from './errors.ts';
 
 /** A file that can be read and written anywhere, with a descriptor that any thread of this process may use. */
@@ -37,6 +48,30 @@ export class RandomAccessFile {
     let done = 0;
     while (done < source.length) {
       done += writeSync(this.descriptor, source, done, source.length - done, offset + done);
+    }
+  }
+
+  /** Fills all of `targets`, one behind the other, from byte `offset`; throws if the file ends before. */
+  readParts(offset: number, targets: readonly Uint8Array[]): void {
+    const length = targets.reduce((sum, target) => sum + target.length, 0);
+    if (targets.length === 1 || readvSync(this.descriptor, targets, offset) !== length) {
+      let at = offset;
+      for (const target of targets) {
+        this.read(at, target);
+        at += target.length;
+      }
+    }
+  }
+
+  /** Stores all of `sources`, one behind the other, at byte `offset`. */
+  writeParts(offset: number, sources: readonly Uint8Array[]): void {
+    const length = sources.reduce((sum, source) => sum + source.length, 0);
+    if (sources.length === 1 || writevSync(this.descriptor, sources, offset) !== length) {
+      let at = offset;
+      for (const source of sources) {
+        this.write(at, source);
+        at += source.length;
+      }
     }
   }
 

@@ -7,6 +7,7 @@ import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
 import { HART_CONTROL_BYTES, HEADER_RESERVE, PAGE_SIZE } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
+import { createPool, poolTableBytes } from '../memory/pool.ts';
 import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
@@ -70,7 +71,10 @@ export class Host {
         heapBytes: heapBytes(config),
       });
       this.#engine = compileEngine(this.#wasmMemory, instrumentsOf(config.observe));
-      if (swap !== undefined) createSwap(this.#memory, config.swapSize / PAGE_SIZE);
+      if (swap !== undefined) {
+        createSwap(this.#memory, config.swapSize / PAGE_SIZE);
+        createPool(this.#memory, Math.min(poolFrames(config), this.#memory.guestFrames));
+      }
     } catch (error) {
       if (swap !== undefined) closeSync(swap);
       throw error;
@@ -253,12 +257,18 @@ function startTranslator(memory: WebAssembly.Memory, instruments: Instruments): 
 
 /**
  * Bytes of the VMM heap: a sixteenth of the machine memory for guests' tables and harts, up to an eighth where that would
- * be too little for a handful of guests; and the table of swap slots.
+ * be too little for a handful of guests; and the tables of swap slots and of the compressed pool.
  */
-function heapBytes({ machineMemory, swapSize }: HostConfig): number {
+function heapBytes(config: HostConfig): number {
+  const { machineMemory, swapSize } = config;
   const guests = Math.max(machineMemory / 16, Math.min(machineMemory / 8, HANDFUL_OF_GUESTS));
-  return Math.max(MIN_HEAP, guests) + (swapSize / PAGE_SIZE) * SWAP_SLOT_BYTES;
+  const swap = swapSize === 0 ? 0 : (swapSize / PAGE_SIZE) * SWAP_SLOT_BYTES + poolTableBytes(poolFrames(config));
+  return Math.max(MIN_HEAP, guests) + swap;
 }
+
+/** Frames that the compressed pool may have; its pages have their places in the swap file, so there is none without. */
+const poolFrames = ({ machineMemory, compressed }: HostConfig): number =>
+  Math.floor((machineMemory * compressed) / PAGE_SIZE);
 
 /** Pages of the VMM heap that a guest takes: its block, the nested page table, the areas of its harts. */
 function guestOverhead({ memory, harts }: GuestConfig): number {

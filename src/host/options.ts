@@ -12,6 +12,11 @@ export interface HostOptions {
   readonly swapFile?: string;
   /** Size of that file; 0 for no swap. Default: twice the machine memory. */
   readonly swapSize?: Size;
+  /**
+   * Part of the machine memory, from 0 (none) to 0.5, that may hold compressed pages before they go to the swap file.
+   * Default: 0.2.
+   */
+  readonly compressed?: number;
   /** Looks for identical pages. Default: true. */
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
@@ -57,6 +62,7 @@ export interface HostConfig {
   readonly machineMemory: number;
   readonly swapFile: string | undefined;
   readonly swapSize: number;
+  readonly compressed: number;
   readonly sharing: boolean;
   readonly translation: boolean;
   readonly observe: readonly Observable[];
@@ -98,10 +104,15 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (machineMemory < MIN_MACHINE_MEMORY || machineMemory > MAX_MACHINE_MEMORY) {
     throw new OptionError('machineMemory', `${options.machineMemory} is not between 16 MiB and 4 GiB`);
   }
+  const compressed = options.compressed ?? 0.2;
+  if (!(compressed >= 0 && compressed <= 0.5)) {
+    throw new OptionError('compressed', `${compressed} is not a part of the machine memory from 0 to 0.5`);
+  }
   return {
     machineMemory,
     swapFile: options.swapFile,
     swapSize: pages(parseSize(options.swapSize ?? 2 * machineMemory, 'swapSize')),
+    compressed,
     sharing: options.sharing ?? true,
     translation: options.translation ?? true,
     observe: options.observe ?? [],

@@ -25,6 +25,9 @@ export interface GuestCounts {
   readonly paged: number;
   readonly swapOuts: number;
   readonly swapIns: number;
+  /** Pages put into the compressed pool, and taken from it. */
+  readonly compressed: number;
+  readonly decompressed: number;
   /** Pages that could not be written to swap. */
   readonly swapFailures: number;
   /** Time that the guest waited for a free frame, milliseconds. */
@@ -76,8 +79,17 @@ export interface HostMemoryStatistics {
     readonly sharing: number;
     /** Memory in balloons. */
     readonly balloon: number;
-    /** Memory in the swap file. */
+    /** Memory in the swap file or compressed. */
     readonly swap: number;
+  };
+  /** Compressed pages: what the pool may take of the machine memory, what it takes, and what its pages took before. */
+  readonly compressed: { readonly limit: number; readonly used: number; readonly pages: number };
+  /** Operations of the swap file since the start, and the pages that they moved. */
+  readonly swapIo: {
+    readonly reads: number;
+    readonly pagesRead: number;
+    readonly writes: number;
+    readonly pagesWritten: number;
   };
   /** Size of the swap file, and what of it is free. */
   readonly swapSize: number;
@@ -112,6 +124,17 @@ export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
         sharing: account.saved * PAGE_SIZE,
         balloon: sum((guest) => guest.balloonActual),
         swap: sum((guest) => guest.swapped),
+      },
+      compressed: {
+        limit: account.pool.limit * PAGE_SIZE,
+        used: account.pool.frames * PAGE_SIZE,
+        pages: account.pool.pages * PAGE_SIZE,
+      },
+      swapIo: {
+        reads: account.swap.reads,
+        pagesRead: account.swap.readPages,
+        writes: account.swap.writes,
+        pagesWritten: account.swap.writtenPages,
       },
       swapSize: account.swap.slots * PAGE_SIZE,
       swapFree: account.swap.free * PAGE_SIZE,
@@ -148,6 +171,8 @@ function guestStatistics(memory: MachineMemory, account: GuestAccount): GuestMem
       paged: events.pagedFrames,
       swapOuts: events.swapOuts,
       swapIns: events.swapIns,
+      compressed: events.poolOuts,
+      decompressed: events.poolIns,
       swapFailures: events.swapFailures,
       starvedMs: events.starvedMs,
     },

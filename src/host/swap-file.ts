@@ -16,12 +16,12 @@ export class SwapFile implements SlotStore {
     this.#file = new RandomAccessFile(descriptor, 'swap file');
   }
 
-  read(slot: number, target: Uint8Array): void {
-    this.#file.read(slot * PAGE_SIZE, target);
+  read(slot: number, targets: readonly Uint8Array[]): void {
+    this.#file.readParts(slot * PAGE_SIZE, targets);
   }
 
-  write(slot: number, source: Uint8Array): void {
-    this.#file.write(slot * PAGE_SIZE, source);
+  write(slot: number, sources: readonly Uint8Array[]): void {
+    this.#file.writeParts(slot * PAGE_SIZE, sources);
   }
 
   close(): void {

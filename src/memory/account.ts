@@ -5,14 +5,20 @@ import {
   GUEST_SLOTS,
   HEADER_GUEST_TABLE,
   HEADER_HEAP_FREE,
+  HEADER_KEPT,
   HEADER_MAPPED,
   HEADER_STATE,
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
+  HEADER_SWAP_READ_PAGES,
+  HEADER_SWAP_READS,
   HEADER_SWAP_SLOTS,
+  HEADER_SWAP_WRITE_PAGES,
+  HEADER_SWAP_WRITES,
 } from './layout.ts';
 import * as words from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
+import { type PoolAccount, poolAccount } from './pool.ts';
 
 /** Names of the free-memory states, by number. */
 export const STATE_NAMES = ['high', 'soft', 'hard', 'low'] as const;
@@ -35,6 +41,8 @@ export interface EventCounts {
   shootdowns: number;
   pagedFrames: number;
   swapFailures: number;
+  poolOuts: number;
+  poolIns: number;
 }
 
 /** Where the words of EventCounts are in the guest block. */
@@ -55,6 +63,8 @@ const EVENT_WORDS: Record<keyof EventCounts, number> = {
   shootdowns: words.COUNT_SHOOTDOWNS,
   pagedFrames: words.COUNT_PAGED_FRAMES,
   swapFailures: words.COUNT_SWAP_FAILURES,
+  poolOuts: words.COUNT_POOL_OUTS,
+  poolIns: words.COUNT_POOL_INS,
 };
 const EVENT_NAMES = Object.keys(EVENT_WORDS) as (keyof EventCounts)[];
 
@@ -105,7 +115,20 @@ export interface HostAccount {
   saved: number;
   state: (typeof STATE_NAMES)[number];
   heapFree: number;
-  swap: { slots: number; free: number; bad: number };
+  /** Slots, and what the swap file has done: operations and the pages in them. */
+  swap: {
+    slots: number;
+    free: number;
+    bad: number;
+    reads: number;
+    readPages: number;
+    writes: number;
+    writtenPages: number;
+  };
+  /** Compressed pages, and the frames that hold them. */
+  pool: PoolAccount;
+  /** Frames that no page has, and that are kept for pages in swap with their contents. */
+  kept: number;
   /** Configured memory of all guests divided by `frames`. */
   overcommit: number;
   guests: GuestAccount[];
@@ -149,7 +172,9 @@ export function takeAccount(memory: MachineMemory, handle = (slot: number) => Gu
     const frames = memory.guestFrames;
     const free = memory.freeFrames;
     const mapped = i32[HEADER_MAPPED]!;
-    const saved = Math.max(0, mapped - (frames - free));
+    const pool = poolAccount(memory);
+    const kept = i32[HEADER_KEPT]!;
+    const saved = Math.max(0, mapped - (frames - free - pool.frames - kept));
     const guests = guestSlots(memory).map((slot) => guestAccount(handle(slot)));
     let merged = 0;
     let configured = 0;
@@ -169,7 +194,17 @@ export function takeAccount(memory: MachineMemory, handle = (slot: number) => Gu
       saved,
       state: STATE_NAMES[i32[HEADER_STATE]!] ?? 'high',
       heapFree: i32[HEADER_HEAP_FREE]!,
-      swap: { slots: i32[HEADER_SWAP_SLOTS]!, free: i32[HEADER_SWAP_FREE]!, bad: i32[HEADER_SWAP_BAD]! },
+      swap: {
+        slots: i32[HEADER_SWAP_SLOTS]!,
+        free: i32[HEADER_SWAP_FREE]!,
+        bad: i32[HEADER_SWAP_BAD]!,
+        reads: i32[HEADER_SWAP_READS]! >>> 0,
+        readPages: i32[HEADER_SWAP_READ_PAGES]! >>> 0,
+        writes: i32[HEADER_SWAP_WRITES]! >>> 0,
+        writtenPages: i32[HEADER_SWAP_WRITE_PAGES]! >>> 0,
+      },
+      pool,
+      kept,
       overcommit: configured / frames,
       guests,
     };

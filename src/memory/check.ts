@@ -11,7 +11,9 @@ import { checkHeap } from './heap.ts';
 import {
   FRAME_FILLING,
   FRAME_INFO,
+  FRAME_KEPT,
   FRAME_LINK,
+  FRAME_POOL,
   FRAME_REFS,
   FRAME_SHARED,
   FRAME_SLOT,
@@ -19,6 +21,7 @@ import {
   HEADER_FREE_COUNT,
   HEADER_FREE_HEAD,
   HEADER_GUEST_COUNT,
+  HEADER_KEPT,
   HEADER_MAPPED,
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
@@ -29,7 +32,8 @@ import {
 import { COUNT_MERGED, COUNT_RESIDENT, COUNT_SWAPPED } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { hasFrame, hasSlot, isComing, isMerged, isWritable, kindOf, payloadOf } from './npt.ts';
-import { slotFrame, slotReferences } from './swap.ts';
+import { checkPool, poolAccount } from './pool.ts';
+import { slotFrame, slotObject, slotReferences } from './swap.ts';
 
 /** What the entries of all guests add up to. */
 interface Tally {
@@ -119,6 +123,8 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
   const { i32 } = memory;
   const free = new Uint8Array(memory.machineFrames);
   let length = 0;
+  let kept = 0;
+  let pooled = 0;
   for (let mfn = i32[HEADER_FREE_HEAD]!; mfn !== 0; mfn = i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_LINK]!) {
     if (mfn < memory.firstFrame || mfn >= memory.machineFrames || free[mfn] !== 0) {
       findings.push(`the free list comes to frame ${mfn} ${free[mfn] !== 0 ? 'twice' : 'that no guest can have'}`);
@@ -132,7 +138,9 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
     const entry = memory.frameTable + mfn * FRAME_WORDS;
     const references = i32[entry + FRAME_REFS]!;
     const flags = i32[entry + FRAME_INFO]!;
-    expect(findings, `references of frame ${mfn}`, references, tally.references[mfn]!);
+    // The compressed pool has a reference to each of its frames, and so has the slot for which a frame is kept.
+    const others = (flags & (FRAME_POOL | FRAME_KEPT)) !== 0 ? 1 : 0;
+    expect(findings, `references of frame ${mfn}`, references, tally.references[mfn]! + others);
     if ((references === 0) !== (free[mfn] === 1)) {
       findings.push(
         `frame ${mfn} has ${references} references and is ${free[mfn] === 1 ? '' : 'not '}in the free list`,
@@ -144,7 +152,12 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
     ) {
       findings.push(`frame ${mfn} is writable, though shared or tied to a swap slot (${references} references)`);
     }
+    kept += (flags & FRAME_KEPT) !== 0 ? 1 : 0;
+    pooled += (flags & FRAME_POOL) !== 0 ? 1 : 0;
     const slot = i32[entry + FRAME_SLOT]! - 1;
+    if ((flags & FRAME_KEPT) !== 0 && (slot < 0 || slotReferences(memory, slot) < 2)) {
+      findings.push(`frame ${mfn} is kept for pages in swap, and there are none`);
+    }
     if (slot >= 0) {
       if (references === 0 || slot >= tally.slots.length || slotFrame(memory, slot) !== mfn) {
         findings.push(`frame ${mfn} is tied to swap slot ${slot}, but not the other way round`);
@@ -155,6 +168,8 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
       findings.push(`frame ${mfn} is being filled from nowhere`);
     }
   }
+  expect(findings, 'kept frames', i32[HEADER_KEPT]!, kept);
+  expect(findings, 'frames of the compressed pool', poolAccount(memory).frames, pooled);
   if (!zeroPage(i32, memory.zeroFrame * PAGE_WORDS)) {
     findings.push('the zero frame is not all zeros');
   }
@@ -163,6 +178,7 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
 function checkSlots(memory: MachineMemory, tally: Tally, findings: string[]): void {
   let free = 0;
   let bad = 0;
+  const objects = new Map<number, number>();
   for (let slot = 0; slot < tally.slots.length; slot++) {
     const references = slotReferences(memory, slot);
     if (references < 0) {
@@ -172,11 +188,19 @@ function checkSlots(memory: MachineMemory, tally: Tally, findings: string[]): vo
     }
     free += references === 0 ? 1 : 0;
     expect(findings, `references of swap slot ${slot}`, references, tally.slots[slot]!);
+    const object = slotObject(memory, slot);
+    if (object !== 0) {
+      objects.set(object, slot);
+      if (references === 0) {
+        findings.push(`swap slot ${slot} is free, and has an object in the compressed pool`);
+      }
+    }
     const mfn = slotFrame(memory, slot);
     if (mfn !== 0 && memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT] !== slot + 1) {
       findings.push(`swap slot ${slot} is tied to frame ${mfn}, but not the other way round`);
     }
   }
+  findings.push(...checkPool(memory, objects));
   expect(findings, 'free swap slots', memory.i32[HEADER_SWAP_FREE]!, free);
   expect(findings, 'bad swap slots', memory.i32[HEADER_SWAP_BAD]!, bad);
 }

@@ -24,6 +24,7 @@ import {
 import type { Guest } from './guest.ts';
 import {
   FRAME_FILLING,
+  FRAME_KEPT,
   FRAME_SHARED,
   GUEST_RAM_BASE,
   HEADER_PROGRESS,
@@ -42,6 +43,7 @@ import {
 import {
   COUNT_COPIES,
   COUNT_FAULTS,
+  COUNT_POOL_INS,
   COUNT_RESCUES,
   COUNT_STALLED_US,
   COUNT_STARVATIONS,
@@ -57,16 +59,22 @@ import {
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
+import { poolLoad } from './pool.ts';
 import { awaitShootdown, type FlushPart, type HartControl, requestShootdown } from './shootdown.ts';
 import {
   associateSlot,
   dissociateSlot,
   frameSlot,
+  keepFrame,
   referenceSlot,
   releaseSlot,
   type SlotStore,
   slotFrame,
+  slotObject,
+  slotReferences,
+  takeKept,
 } from './swap.ts';
+import { readSlots } from './swap-io.ts';
 import { restoredBits } from './transit.ts';
 
 /** What else a fault handler can be given. */
@@ -215,7 +223,9 @@ export class FaultHandler {
     const { guest } = this;
     const memory = this.#memory;
     const old = payloadOf(entry);
-    if (frameReferences(memory, old) === 1) {
+    const alone = frameReferences(memory, old) === 1;
+    const frame = alone && !this.#isAwaited(old) ? 0 : this.#allocate();
+    if (alone && frame === 0) {
       this.#own(old);
       // The frame that a page had before it was merged may still be mapped for reading: by an alias, or by a sibling.
       const merged = (entry & NPT_MERGED) !== 0;
@@ -230,7 +240,6 @@ export class FaultHandler {
       }
       return DONE;
     }
-    const frame = this.#allocate();
     if (frame === 0) {
       return STARVED;
     }
@@ -239,7 +248,7 @@ export class FaultHandler {
     if (guest.harts === 1) {
       replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
       this.#forget(old);
-      releaseFrame(memory, old);
+      this.#letGo(old);
       return DONE;
     }
     replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
@@ -265,6 +274,20 @@ export class FaultHandler {
     }
   }
 
+  /**
+   * Whether pages in swap are to find a frame that one page has: its slot has other references than the tie, and would have to
+   * be read for them again.
+   */
+  #isAwaited(frame: number): boolean {
+    const slot = frameSlot(this.#memory, frame);
+    return slot >= 0 && slotReferences(this.#memory, slot) > 1 && slotObject(this.#memory, slot) === 0;
+  }
+
+  /** Under the mutex: a page has got another frame instead of this one. */
+  #letGo(frame: number): void {
+    if (!keepFrame(this.#memory, frame)) releaseFrame(this.#memory, frame);
+  }
+
   /** A page that is being written to swap is taken back; its frame has kept the contents. */
   #rescue(gfn: number, frame: number): void {
     replaceEntry(this.guest, gfn, presentEntry(frame, restoredBits(this.#memory, frame) | NPT_ACCESSED));
@@ -280,9 +303,14 @@ export class FaultHandler {
         return WAIT;
       }
       // Another page with these contents is in memory: map its frame, which is read-only while it is tied to the slot.
-      referenceFrame(memory, tied);
-      setFrameFlag(memory, tied, FRAME_SHARED);
-      replaceEntry(guest, gfn, presentEntry(tied, NPT_ACCESSED | NPT_MERGED));
+      if (frameFlag(memory, tied, FRAME_KEPT)) {
+        takeKept(memory, tied);
+      } else {
+        referenceFrame(memory, tied);
+      }
+      const merged = frameReferences(memory, tied) > 1;
+      if (merged) setFrameFlag(memory, tied, FRAME_SHARED);
+      replaceEntry(guest, gfn, presentEntry(tied, merged ? NPT_ACCESSED | NPT_MERGED : NPT_ACCESSED));
       releaseSlot(memory, slot);
       guest.add(COUNT_RESCUES, 1);
       return AGAIN;
@@ -290,6 +318,19 @@ export class FaultHandler {
     const frame = this.#allocate();
     if (frame === 0) {
       return STARVED;
+    }
+    const object = slotObject(memory, slot);
+    if (object !== 0) {
+      poolLoad(memory, object, memory.u8, frame * PAGE_SIZE);
+      guest.add(COUNT_POOL_INS, 1);
+      if (slotReferences(memory, slot) > 1) {
+        associateSlot(memory, frame, slot);
+        replaceEntry(guest, gfn, presentEntry(frame, NPT_ACCESSED));
+      } else {
+        replaceEntry(guest, gfn, presentEntry(frame, NPT_ACCESSED | NPT_WRITABLE));
+        releaseSlot(memory, slot);
+      }
+      return AGAIN;
     }
     // The reference of the entry to the slot becomes that of the tie.
     associateSlot(memory, frame, slot);
@@ -314,7 +355,7 @@ export class FaultHandler {
       const old = originOf(memory, frame);
       if (old !== 0) {
         noteOrigin(memory, frame, 0);
-        releaseFrame(memory, old);
+        this.#letGo(old);
       }
     } finally {
       memory.unlock();
@@ -335,7 +376,7 @@ export class FaultHandler {
       if (this.#store === undefined) {
         throw new Error('this thread was given no access to the swap');
       }
-      this.#store.read(slot, memory.page(frame));
+      readSlots(memory, this.#store, slot, [memory.page(frame)]);
     } catch (error) {
       failure = new SwapReadError(guest.name, gfn, slot, error);
     }

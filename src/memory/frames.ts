@@ -1,28 +1,23 @@
 /**
- * Machine frames: a free list through the frame table, reference counts without a limit, generations. All functions want
+ * Machine frames: reference counts without a limit, generations, flags; free ones are in a list (free-list.ts). All functions want
  * the host mutex to be held; only the CODE flag and the free count are read or changed without it.
  */
 
 import { MemoryError } from './errors.ts';
+import { giveFrame, takeFrame } from './free-list.ts';
 import {
   FRAME_CODE,
-  FRAME_GENERATION_ONE,
   FRAME_GENERATION_SHIFT,
   FRAME_INFO,
   FRAME_LINK,
   FRAME_REFS,
   FRAME_SLOT,
   FRAME_WORDS,
-  HEADER_FREE_COUNT,
-  HEADER_FREE_HEAD,
-  HEADER_RESERVE,
-  HEADER_WATERMARK,
   PAGE_SIZE,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { dissociateSlot } from './swap.ts';
 
-const FLAGS_MASK = FRAME_GENERATION_ONE - 1;
 const PAGE_F64 = PAGE_SIZE / 8;
 
 /**
@@ -30,27 +25,7 @@ const PAGE_F64 = PAGE_SIZE / 8;
  * only the reserve is left and `privileged` is false.
  */
 export function allocateFrame(memory: MachineMemory, privileged = false): number {
-  const { i32 } = memory;
-  const free = i32[HEADER_FREE_COUNT]!;
-  if (free === 0 || (!privileged && free <= i32[HEADER_RESERVE]!)) {
-    return 0;
-  }
-  const mfn = i32[HEADER_FREE_HEAD]!;
-  if (mfn === 0) {
-    // The count is wrong until the memory manager has repaired what a killed thread has left.
-    return 0;
-  }
-  const entry = memory.frameTable + mfn * FRAME_WORDS;
-  i32[HEADER_FREE_HEAD] = i32[entry + FRAME_LINK]!;
-  Atomics.store(i32, HEADER_FREE_COUNT, free - 1);
-  if (free - 1 < Atomics.load(i32, HEADER_WATERMARK)) {
-    Atomics.store(i32, HEADER_WATERMARK, 0);
-    memory.wakeManager();
-  }
-  i32[entry + FRAME_LINK] = 0;
-  i32[entry + FRAME_REFS] = 1;
-  renew(i32, entry);
-  return mfn;
+  return takeFrame(memory, privileged);
 }
 
 /** Adds a reference to an allocated frame. */
@@ -81,10 +56,7 @@ export function releaseFrame(memory: MachineMemory, mfn: number): boolean {
   if (i32[entry + FRAME_SLOT] !== 0) {
     dissociateSlot(memory, mfn);
   }
-  renew(i32, entry);
-  i32[entry + FRAME_LINK] = i32[HEADER_FREE_HEAD]!;
-  i32[HEADER_FREE_HEAD] = mfn;
-  Atomics.store(i32, HEADER_FREE_COUNT, i32[HEADER_FREE_COUNT]! + 1);
+  giveFrame(memory, mfn);
   return true;
 }
 
@@ -136,9 +108,4 @@ export function clearFrame(memory: MachineMemory, mfn: number): void {
 /** Copies a frame. */
 export function copyFrame(memory: MachineMemory, from: number, to: number): void {
   memory.u8.copyWithin(to * PAGE_SIZE, from * PAGE_SIZE, (from + 1) * PAGE_SIZE);
-}
-
-/** A new generation, no flags. A hart may set CODE at any time, but on frames that it maps only, which this is not. */
-function renew(i32: Int32Array, entry: number): void {
-  Atomics.store(i32, entry + FRAME_INFO, ((i32[entry + FRAME_INFO]! & ~FLAGS_MASK) + FRAME_GENERATION_ONE) | 0);
 }

@@ -131,6 +131,10 @@ export const COUNT_SHOOTDOWNS = 85;
 export const COUNT_PAGED_FRAMES = 86;
 /** Pages whose swap-out failed and that stayed where they were. */
 export const COUNT_SWAP_FAILURES = 87;
+/** Pages put into the compressed pool. */
+export const COUNT_POOL_OUTS = 88;
+/** Pages taken from the compressed pool. */
+export const COUNT_POOL_INS = 89;
 
 /** Microseconds that harts have waited for memory: for a free frame, or for a page from swap. */
 export const COUNT_STALLED_US = 112;

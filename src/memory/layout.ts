@@ -81,6 +81,15 @@ export const HEADER_REPAIR = 25;
  * before it sleeps and clears it afterwards.
  */
 export const HEADER_WATERMARK = 26;
+/** Byte address of the table of the compressed pool (pool.ts), 0 without one. */
+export const HEADER_POOL = 27;
+/** Frames that nobody maps and that are kept because other pages with their contents are still in swap (FRAME_KEPT). */
+export const HEADER_KEPT = 28;
+/** Operations of the swap file so far, and pages that they read and wrote, modulo 2^32. */
+export const HEADER_SWAP_READS = 29;
+export const HEADER_SWAP_READ_PAGES = 30;
+export const HEADER_SWAP_WRITES = 31;
+export const HEADER_SWAP_WRITE_PAGES = 32;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */
@@ -132,6 +141,13 @@ export const FRAME_SHARED = 1 << 1;
 export const FRAME_FILLING = 1 << 2;
 /** FRAME_INFO bit 3: (with FRAME_CODE) every hart of the guest has emptied its TLBs since the frame has that flag. */
 export const FRAME_CODE_KNOWN = 1 << 3;
+/** FRAME_INFO bit 4: belongs to the compressed pool, which holds its one reference; FRAME_LINK is its number there. */
+export const FRAME_POOL = 1 << 4;
+/**
+ * FRAME_INFO bit 5: no entry maps the frame; its one reference is held because entries still name the slot that it is tied
+ * to, so that they find it without another read.
+ */
+export const FRAME_KEPT = 1 << 5;
 /** FRAME_INFO: position of the generation. */
 export const FRAME_GENERATION_SHIFT = 8;
 /** FRAME_INFO: what is added to raise the generation by one. */

@@ -300,7 +300,8 @@ export class MemoryManager {
     }
     return {
       elapsedMs,
-      frames: account.frames,
+      // What the compressed pool has is nobody's until its pages are written to the swap file.
+      frames: account.frames - account.pool.frames,
       free: account.free,
       state: Atomics.load(i32, HEADER_STATE),
       swapReady: this.#options.store !== undefined && i32[HEADER_SWAP_SLOTS] !== 0 && now >= this.#pagingPausedUntil,

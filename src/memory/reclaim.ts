@@ -8,20 +8,29 @@
 import { MemoryError, SwapWriteError } from './errors.ts';
 import { frameReferences, releaseFrame } from './frames.ts';
 import type { Guest } from './guest.ts';
-import { NPT_ACCESSED, NPT_KIND_SWAP, NPT_PRESENT, NPT_RECENT, NPT_YOUNG } from './layout.ts';
-import { COUNT_CLEAN_DROPS, COUNT_PAGED_FRAMES, COUNT_SWAP_FAILURES, COUNT_SWAP_OUTS } from './layout-guest.ts';
+import { HEADER_KEPT, NPT_ACCESSED, NPT_KIND_SWAP, NPT_PRESENT, NPT_RECENT, NPT_YOUNG } from './layout.ts';
+import {
+  COUNT_CLEAN_DROPS,
+  COUNT_PAGED_FRAMES,
+  COUNT_POOL_OUTS,
+  COUNT_SWAP_FAILURES,
+  COUNT_SWAP_OUTS,
+} from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import { PoolStage } from './pool-stage.ts';
 import type { Sharing } from './sharing.ts';
 import {
   allocateSlot,
   associateSlot,
+  dropAllKept,
   frameSlot,
   referenceSlot,
   releaseSlot,
   type SlotStore,
   spoilSlot,
 } from './swap.ts';
+import { type SlotPage, writeSlots } from './swap-io.ts';
 import type { Transit } from './transit.ts';
 
 /** What a call of `take` has done. */
@@ -55,6 +64,7 @@ export class Reclaimer {
   readonly #transit: Transit;
   readonly #sharing: Sharing;
   readonly #store: SlotStore | undefined;
+  readonly #stage: PoolStage;
   readonly #hands = new Map<number, Hands>();
 
   constructor(memory: MachineMemory, transit: Transit, sharing: Sharing, store: SlotStore | undefined) {
@@ -62,6 +72,7 @@ export class Reclaimer {
     this.#transit = transit;
     this.#sharing = sharing;
     this.#store = store;
+    this.#stage = new PoolStage(memory, store, BATCH);
   }
 
   /** Forgets a guest that is gone. */
@@ -74,7 +85,7 @@ export class Reclaimer {
    * shared are taken too when there are no others. No page is lost if writing fails: it stays where it was.
    */
   take(guest: Guest, wanted: number, force: boolean, expired: () => boolean): TakeResult {
-    const result: TakeResult = { freed: 0, taken: 0, error: undefined };
+    const result: TakeResult = { freed: this.#dropKept(), taken: 0, error: undefined };
     // Three rounds of the clock at most: cold pages, then (forced) whatever there is.
     let steps = guest.pages;
     let forced = false;
@@ -92,6 +103,22 @@ export class Reclaimer {
       }
     }
     return result;
+  }
+
+  /** Frees what is only kept to save reads. */
+  #dropKept(): number {
+    const memory = this.#memory;
+    if (memory.i32[HEADER_KEPT] === 0) {
+      return 0;
+    }
+    memory.lock();
+    try {
+      const before = memory.freeFrames;
+      dropAllKept(memory);
+      return memory.freeFrames - before;
+    } finally {
+      memory.unlock();
+    }
   }
 
   /** Makes up to `count` pages leave and shoots them down. Returns the entries passed. */
@@ -187,7 +214,7 @@ export class Reclaimer {
       memory.unlock();
     }
     if (left > 0) {
-      this.#swapOut(guest, slots, result);
+      this.#swapOut(guest, this.#compress(guest, slots, result), result);
     }
     guest.add(COUNT_PAGED_FRAMES, result.taken - takenBefore);
     memory.progress();
@@ -225,43 +252,88 @@ export class Reclaimer {
     }
   }
 
+  /** Puts what it can of the pages that have got a slot into the compressed pool. Returns the slots that are left. */
+  #compress(guest: Guest, slots: Int32Array, result: TakeResult): Int32Array {
+    const memory = this.#memory;
+    const transit = this.#transit;
+    const stage = this.#stage;
+    if (!stage.enabled) {
+      return slots;
+    }
+    const small: number[] = [];
+    for (const [i, slot] of slots.entries()) {
+      if (slot !== NO_SLOT && transit.leaving(i) && stage.compress(i, transit.frames[i]!)) {
+        small.push(i);
+      }
+    }
+    if (small.length === 0) {
+      return slots;
+    }
+    const failure = stage.makeRoom(small);
+    memory.lock();
+    try {
+      const before = memory.freeFrames;
+      for (const i of small) {
+        const slot = slots[i]!;
+        if (!transit.settled(i) || !stage.put(i, slot)) {
+          continue;
+        }
+        this.#moveToSlot(guest, transit.gfns[i]!, transit.frames[i]!, slot);
+        guest.add(COUNT_POOL_OUTS, 1);
+        result.taken++;
+        slots[i] = NO_SLOT;
+      }
+      result.freed += memory.freeFrames - before;
+    } finally {
+      memory.unlock();
+    }
+    if (failure !== undefined && this.#store === undefined) {
+      result.error = failure;
+    }
+    return slots;
+  }
+
   /** Writes the pages that have got a slot, then lets go of the frames. */
   #swapOut(guest: Guest, slots: Int32Array, result: TakeResult): void {
     const memory = this.#memory;
     const transit = this.#transit;
-    let written = 0;
-    let spoilt = NO_SLOT;
-    for (; written < slots.length && spoilt === NO_SLOT; written++) {
-      const slot = slots[written]!;
-      // A page that was taken back may be changing, and is dealt with below.
-      if (slot !== NO_SLOT && transit.leaving(written)) {
-        try {
-          this.#store!.write(slot, memory.page(transit.frames[written]!));
-        } catch (error) {
-          result.error = new SwapWriteError(guest.name, transit.gfns[written]!, slot, error);
-          spoilt = slot;
-          written--;
-        }
+    const pages: SlotPage[] = [];
+    const numbers = new Map<number, number>();
+    const frames = new Set<number>();
+    for (const [i, slot] of slots.entries()) {
+      // A page that was taken back may be changing, and is dealt with below; so is a second page with the same frame.
+      const mfn = transit.frames[i]!;
+      if (slot !== NO_SLOT && transit.leaving(i) && !frames.has(mfn)) {
+        frames.add(mfn);
+        pages.push({ slot, page: memory.page(mfn) });
+        numbers.set(slot, i);
       }
     }
+    const failure = writeSlots(memory, this.#store!, pages);
+    if (failure !== undefined) {
+      const slot = failure.unwritten[0]!;
+      result.error = new SwapWriteError(guest.name, transit.gfns[numbers.get(slot)!]!, slot, failure.error);
+    }
+    const unwritten = new Set(failure?.unwritten);
     memory.lock();
     try {
       const before = memory.freeFrames;
-      for (let i = 0; i < slots.length; i++) {
-        const slot = slots[i]!;
+      for (const [i, slot] of slots.entries()) {
         if (slot === NO_SLOT) {
           continue;
         }
-        if (i < written && transit.settled(i)) {
+        const written = numbers.has(slot) ? !unwritten.has(slot) : frameSlot(memory, transit.frames[i]!) >= 0;
+        if (written && transit.settled(i)) {
           this.#moveToSlot(guest, transit.gfns[i]!, transit.frames[i]!, slot);
+          guest.add(COUNT_SWAP_OUTS, 1);
           result.taken++;
           continue;
         }
         transit.restore(i);
-        if (i >= written) {
+        if (unwritten.has(slot)) {
           guest.add(COUNT_SWAP_FAILURES, 1);
         }
-        if (slot === spoilt && !isFull(result.error)) {
+        if (failure?.spoilt.includes(slot)) {
           spoilSlot(memory, slot);
         } else {
           releaseSlot(memory, slot);
@@ -291,12 +363,5 @@ export class Reclaimer {
       replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, slot));
     }
     releaseFrame(memory, mfn);
-    guest.add(COUNT_SWAP_OUTS, 1);
   }
-}
-
-/** Whether a write failed because the device is full, which says nothing about the slot. */
-function isFull(error: Error | undefined): boolean {
-  const cause = error?.cause;
-  return typeof cause === 'object' && cause !== null && 'code' in cause && cause.code === 'ENOSPC';
 }

@@ -9,12 +9,14 @@ import { Guest } from './guest.ts';
 import {
   FRAME_GENERATION_ONE,
   FRAME_INFO,
+  FRAME_KEPT,
   FRAME_LINK,
   FRAME_REFS,
   FRAME_SLOT,
   FRAME_WORDS,
   HEADER_FREE_COUNT,
   HEADER_FREE_HEAD,
+  HEADER_KEPT,
   HEADER_MAPPED,
   HEADER_MUTEX_OWNER,
   HEADER_REPAIR,
@@ -58,13 +60,20 @@ export function repairMemory(memory: MachineMemory, held: readonly number[] = []
       mapped += countGuest(Guest.attach(memory, slot), frames, slots);
     }
     Atomics.store(i32, HEADER_MAPPED, mapped);
+    i32[HEADER_KEPT] = 0;
+    for (let mfn = memory.firstFrame; mfn < memory.machineFrames; mfn++) {
+      Atomics.and(i32, memory.frameTable + mfn * FRAME_WORDS + FRAME_INFO, ~FRAME_KEPT);
+      if (frames[mfn] === 0) {
+        i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT] = 0;
+      }
+    }
+    const pool = recountSlots(memory, slots);
     let free = 0;
     i32[HEADER_FREE_HEAD] = 0;
     for (let mfn = memory.machineFrames - 1; mfn >= memory.firstFrame; mfn--) {
       const entry = memory.frameTable + mfn * FRAME_WORDS;
-      i32[entry + FRAME_REFS] = frames[mfn]!;
-      if (frames[mfn] === 0) {
-        i32[entry + FRAME_SLOT] = 0;
+      i32[entry + FRAME_REFS] = pool.has(mfn) ? 1 : frames[mfn]!;
+      if (i32[entry + FRAME_REFS] === 0) {
         Atomics.store(
           i32,
           entry + FRAME_INFO,
@@ -76,7 +85,6 @@ export function repairMemory(memory: MachineMemory, held: readonly number[] = []
       }
     }
     Atomics.store(i32, HEADER_FREE_COUNT, free);
-    recountSlots(memory, slots);
   } finally {
     memory.unlock();
   }

@@ -1,8 +1,9 @@
 /**
- * Swap slots. The account is a table in the VMM heap, two words for each slot:
+ * Swap slots. The account is a table in the VMM heap, SLOT_WORDS words for each slot:
  *
  *     word 0   references: one for each NPT entry of kind SWAP that names it, one for the frame tied to it; 0 free, -1 bad
  *     word 1   mfn of the frame tied to the slot, 0 if there is none
+ *     word 2   byte address of the object of the compressed pool that holds its contents, 0 if the SlotStore does
  *
  * A frame that is tied to a slot holds the same bytes as the slot (or is being filled from it), so that it can be dropped
  * without a write, and a second page in the same slot finds it without a read. Ties are the first to go when slots run out.
@@ -10,12 +11,16 @@
  */
 
 import { MemoryError, SwapFullError } from './errors.ts';
+import { giveFrame } from './free-list.ts';
 import { allocateHeap } from './heap.ts';
 import {
   FRAME_FILLING,
   FRAME_INFO,
+  FRAME_KEPT,
+  FRAME_REFS,
   FRAME_SLOT,
   FRAME_WORDS,
+  HEADER_KEPT,
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
   HEADER_SWAP_HAND,
@@ -24,18 +29,23 @@ import {
   NPT_PAYLOAD_MAX,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
+import { poolFree, recountPool } from './pool.ts';
 
-/** Where the bytes of swap slots are: a file, say. Both calls are complete or throw; `target` and `source` are one page. */
+/**
+ * Where the bytes of swap slots are: a file, say. Both calls are for slots that follow each other from `slot` on, one page for
+ * each, and are complete or throw. An error whose `code` is ENOSPC says that the device is full.
+ */
 export interface SlotStore {
-  read(slot: number, target: Uint8Array): void;
-  write(slot: number, source: Uint8Array): void;
+  read(slot: number, targets: readonly Uint8Array[]): void;
+  write(slot: number, sources: readonly Uint8Array[]): void;
 }
 
-const SLOT_WORDS = 2;
+const SLOT_WORDS = 3;
 /** Bytes of the VMM heap for the account of one slot. */
 export const SWAP_SLOT_BYTES = SLOT_WORDS * 4;
 const SLOT_REFS = 0;
 const SLOT_FRAME = 1;
+const SLOT_OBJECT = 2;
 const BAD = -1;
 
 /** Makes the table for `slots` swap slots, once. Takes the mutex itself. */
@@ -118,7 +128,76 @@ export function releaseSlot(memory: MachineMemory, slot: number): void {
   }
   memory.i32[entry] = references - 1;
   if (references === 1) {
+    dropObject(memory, slot);
     memory.i32[HEADER_SWAP_FREE]!++;
+  } else if (references === 2) {
+    const mfn = slotFrame(memory, slot);
+    if (mfn !== 0 && (memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_INFO]! & FRAME_KEPT) !== 0) {
+      dropKept(memory, mfn);
+    } else if (mfn !== 0 && slotObject(memory, slot) !== 0) {
+      // The frame alone needs no compressed page beside it.
+      dissociateSlot(memory, mfn);
+    }
+  }
+}
+
+/** Gives up all frames that are kept, when frames are short. */
+export function dropAllKept(memory: MachineMemory): void {
+  const { i32 } = memory;
+  for (let mfn = memory.firstFrame; i32[HEADER_KEPT]! > 0 && mfn < memory.machineFrames; mfn++) {
+    if ((i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_INFO]! & FRAME_KEPT) !== 0) {
+      dropKept(memory, mfn);
+    }
+  }
+}
+
+/** Address of the object of the compressed pool that holds a slot's contents, 0 if the SlotStore does. */
+export function slotObject(memory: MachineMemory, slot: number): number {
+  return memory.i32[slotEntry(memory, slot) + SLOT_OBJECT]! >>> 0;
+}
+
+/** The contents of a slot are in an object of the compressed pool now. */
+export function placeInPool(memory: MachineMemory, slot: number, address: number): void {
+  memory.i32[slotEntry(memory, slot) + SLOT_OBJECT] = address;
+}
+
+/** The contents of a slot are where the SlotStore has them, or nowhere, and no longer in the compressed pool. */
+export function dropObject(memory: MachineMemory, slot: number): void {
+  const address = slotObject(memory, slot);
+  if (address !== 0) {
+    memory.i32[slotEntry(memory, slot) + SLOT_OBJECT] = 0;
+    poolFree(memory, address);
+  }
+}
+
+/**
+ * A page has let go of a frame that it was the last to reference. If other pages still are in the slot that the frame is
+ * tied to, it is kept for them, as FRAME_KEPT, so that the slot is read once. Returns whether it was.
+ */
+export function keepFrame(memory: MachineMemory, mfn: number): boolean {
+  const { i32 } = memory;
+  const entry = memory.frameTable + mfn * FRAME_WORDS;
+  const slot = i32[entry + FRAME_SLOT]! - 1;
+  if (slot < 0 || i32[entry + FRAME_REFS] !== 1 || slotReferences(memory, slot) < 2 || slotObject(memory, slot) !== 0) {
+    return false;
+  }
+  Atomics.or(i32, entry + FRAME_INFO, FRAME_KEPT);
+  i32[HEADER_KEPT]!++;
+  return true;
+}
+
+/** An entry takes over the reference by which a frame was kept. */
+export function takeKept(memory: MachineMemory, mfn: number): void {
+  Atomics.and(memory.i32, memory.frameTable + mfn * FRAME_WORDS + FRAME_INFO, ~FRAME_KEPT);
+  memory.i32[HEADER_KEPT]!--;
+}
+
+/** A frame is kept no longer, and freed unless pages have been merged into it meanwhile. */
+function dropKept(memory: MachineMemory, mfn: number): void {
+  takeKept(memory, mfn);
+  if (--memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_REFS]! === 0) {
+    dissociateSlot(memory, mfn);
+    giveFrame(memory, mfn);
   }
 }
 
@@ -148,8 +227,11 @@ export function frameSlot(memory: MachineMemory, mfn: number): number {
   return memory.i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_SLOT]! - 1;
 }
 
-/** Sets the counts of all slots, for repair: `references` by entries, and the ties that frames still have. */
-export function recountSlots(memory: MachineMemory, references: ReadonlyMap<number, number>): void {
+/**
+ * Sets the counts of all slots, for repair: `references` by entries, and the ties that frames still have. Returns the frames
+ * of the compressed pool that are in use.
+ */
+export function recountSlots(memory: MachineMemory, references: ReadonlyMap<number, number>): Set<number> {
   const { i32 } = memory;
   let free = 0;
   for (let slot = 0; slot < i32[HEADER_SWAP_SLOTS]!; slot++) {
@@ -167,10 +249,18 @@ export function recountSlots(memory: MachineMemory, references: ReadonlyMap<numb
       i32[slotEntry(memory, slot) + SLOT_REFS]!++;
     }
   }
+  const objects: number[] = [];
   for (let slot = 0; slot < i32[HEADER_SWAP_SLOTS]!; slot++) {
-    free += i32[slotEntry(memory, slot) + SLOT_REFS] === 0 ? 1 : 0;
+    const entry = slotEntry(memory, slot);
+    if (i32[entry + SLOT_REFS] === 0) {
+      i32[entry + SLOT_OBJECT] = 0;
+      free++;
+    } else if (i32[entry + SLOT_OBJECT] !== 0) {
+      objects.push(slotObject(memory, slot));
+    }
   }
   i32[HEADER_SWAP_FREE] = free;
+  return recountPool(memory, objects);
 }
 
 /** Whether the frame tied to the slot is still being read from it. */

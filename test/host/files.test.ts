@@ -53,11 +53,13 @@ test('a swap file keeps pages, and leaves no name behind', () => {
   const swap = new SwapFile(descriptor);
   assert.equal(existsSync(path), false);
   const page = new Uint8Array(new SharedArrayBuffer(4096)).fill(0xa5);
-  swap.write(63, page);
+  swap.write(62, [new Uint8Array(4096).fill(1), page]);
   const again = new Uint8Array(4096);
-  swap.read(63, again);
+  const before = new Uint8Array(4096);
+  swap.read(62, [before, again]);
+  assert.deepEqual(before, new Uint8Array(4096).fill(1));
   assert.deepEqual(again, new Uint8Array(4096).fill(0xa5));
-  swap.read(5, again);
+  swap.read(5, [again]);
   assert.deepEqual(again, new Uint8Array(4096));
   swap.close();
 });

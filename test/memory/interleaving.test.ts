@@ -8,6 +8,7 @@ import { Guest } from '../../src/memory/guest.ts';
 import { LOCK_OWNER_MANAGER, PAGE_SIZE } from '../../src/memory/layout.ts';
 import { GUEST_ENDED, GUEST_STATE } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { createPool } from '../../src/memory/pool.ts';
 import { Reclaimer } from '../../src/memory/reclaim.ts';
 import { removeGuest } from '../../src/memory/removal.ts';
 import { Sharing } from '../../src/memory/sharing.ts';
@@ -15,13 +16,14 @@ import { createSwap } from '../../src/memory/swap.ts';
 import { Transit } from '../../src/memory/transit.ts';
 import { WorkingSetSampler } from '../../src/memory/working-set.ts';
 import { TestGuest, TestStore } from './model.ts';
+import { noise } from './small.ts';
 
 const PAGES = 8;
 const GUESTS = 3;
 /** Interleavings that are tried for each kind of guest. */
 const RUNS = Number(process.env.BALLONET_TEST_RUNS ?? 250);
 
-const OFTEN = ['share', 'pageOut', 'force', 'write', 'read', 'pattern', 'pattern'] as const;
+const OFTEN = ['share', 'pageOut', 'force', 'write', 'read', 'pattern', 'pattern', 'noise', 'noise'] as const;
 
 /** Events that have to happen often in these runs. */
 const EVENTS = [
@@ -35,6 +37,8 @@ const EVENTS = [
   'zeroMerges',
   'balloonFrames',
   'swapFailures',
+  'poolOuts',
+  'poolIns',
 ] as const;
 
 /** One thing that can happen; numbers are taken modulo whatever there is. */
@@ -46,7 +50,7 @@ interface Step {
   value: number;
 }
 
-const HART_STEPS = ['read', 'write', 'pattern', 'zeros', 'dmaRead', 'dmaWrite', 'discard'] as const;
+const HART_STEPS = ['read', 'write', 'pattern', 'noise', 'zeros', 'dmaRead', 'dmaWrite', 'discard'] as const;
 const STEPS = [...HART_STEPS, 'share', 'pageOut', 'force', 'sample', 'exit', 'failWrite', 'failRead', 'check'] as const;
 
 const step: fc.Arbitrary<Step> = fc.record({
@@ -77,18 +81,19 @@ class Machine {
   #now = 0;
   #names = 0;
 
-  constructor(harts: number, slots: number, meanwhile: Step[]) {
+  constructor(harts: number, slots: number, pool: number, meanwhile: Step[]) {
     this.#harts = harts;
     this.#meanwhile = meanwhile;
-    // Enough frames for every page and one copy in flight for each, as one thread can't wait for itself.
+    // Enough frames for every page, what is kept of it, and one copy in flight for each, as one thread can't wait for itself.
     const heapPages = 64;
-    const frames = GUESTS * PAGES + 8;
+    const frames = 2 * GUESTS * PAGES + 8 + pool;
     const pages = 1 + 1 + heapPages + 1 + frames;
     this.#host = MachineMemory.format(new SharedArrayBuffer(pages * PAGE_SIZE), {
       heapBytes: heapPages * PAGE_SIZE,
       reserveFrames: 1,
     });
     createSwap(this.#host, slots);
+    createPool(this.#host, pool);
     this.#frames = this.#host.freeFrames;
     const manager = MachineMemory.attach(this.#host.buffer, LOCK_OWNER_MANAGER);
     this.#managers = manager;
@@ -198,6 +203,9 @@ class Machine {
         case 'pattern':
           guest.dmaWrite(hart, page * PAGE_SIZE, new Uint8Array(PAGE_SIZE).fill(1 + (value % 2)));
           break;
+        case 'noise':
+          guest.dmaWrite(hart, page * PAGE_SIZE, noise(value % 8));
+          break;
         case 'zeros':
           guest.dmaWrite(hart, page * PAGE_SIZE, new Uint8Array(PAGE_SIZE));
           break;
@@ -255,8 +263,9 @@ for (const harts of [1, 2]) {
         fc.array(step, { minLength: 100, maxLength: 300 }),
         fc.array(step, { minLength: 50, maxLength: 200 }),
         fc.integer({ min: 3, max: 40 }),
-        (steps, meanwhile, slots) => {
-          const machine = new Machine(harts, slots, [...meanwhile]);
+        fc.integer({ min: 0, max: 4 }),
+        (steps, meanwhile, slots, pool) => {
+          const machine = new Machine(harts, slots, pool, [...meanwhile]);
           for (const next of steps) {
             machine.do(next);
           }

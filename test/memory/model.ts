@@ -75,30 +75,37 @@ export class TestStore implements SlotStore {
   reads = 0;
   writes = 0;
 
-  read(slot: number, target: Uint8Array): void {
+  read(slot: number, targets: readonly Uint8Array[]): void {
     this.onRead();
     const error = this.failReads.pop();
     if (error !== undefined) {
+      for (const target of targets) target.fill(0xdd);
       throw error;
     }
-    const page = this.#pages.get(slot);
-    assert.ok(page, `slot ${slot} was read before it was written`);
-    target.set(page);
+    for (const [i, target] of targets.entries()) {
+      const page = this.#pages.get(slot + i);
+      assert.ok(page, `slot ${slot + i} was read before it was written`);
+      target.set(page);
+    }
     this.reads++;
   }
 
-  write(slot: number, source: Uint8Array): void {
-    const half = source.slice(0, PAGE_SIZE / 2);
+  write(slot: number, sources: readonly Uint8Array[]): void {
+    // Somebody may write to the pages in between.
+    const halves = sources.map((source) => source.slice(0, PAGE_SIZE / 2));
     this.onWrite();
     const error = this.failWrites.pop();
+    for (const [i, source] of sources.entries()) {
+      const page = new Uint8Array(PAGE_SIZE).fill(0xee);
+      if (error === undefined) {
+        page.set(halves[i]!);
+        page.set(source.subarray(PAGE_SIZE / 2), PAGE_SIZE / 2);
+      }
+      this.#pages.set(slot + i, page);
+    }
     if (error !== undefined) {
-      this.#pages.set(slot, new Uint8Array(PAGE_SIZE).fill(0xee));
       throw error;
     }
-    const page = new Uint8Array(PAGE_SIZE);
-    page.set(half);
-    page.set(source.subarray(PAGE_SIZE / 2), PAGE_SIZE / 2);
-    this.#pages.set(slot, page);
     this.writes++;
   }
 }

@@ -14,14 +14,18 @@ export class SharedStore implements SlotStore {
     this.#failEvery = failEvery;
   }
 
-  read(slot: number, target: Uint8Array): void {
-    target.set(this.#bytes.subarray(slot * PAGE_SIZE, (slot + 1) * PAGE_SIZE));
+  read(slot: number, targets: readonly Uint8Array[]): void {
+    for (const [i, target] of targets.entries()) {
+      target.set(this.#bytes.subarray((slot + i) * PAGE_SIZE, (slot + i + 1) * PAGE_SIZE));
+    }
   }
 
-  write(slot: number, source: Uint8Array): void {
+  write(slot: number, sources: readonly Uint8Array[]): void {
     if (++this.#writes % this.#failEvery === 0) {
       throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
     }
-    this.#bytes.set(source, slot * PAGE_SIZE);
+    for (const [i, source] of sources.entries()) {
+      this.#bytes.set(source, (slot + i) * PAGE_SIZE);
+    }
   }
 }

@@ -17,3 +17,14 @@ export function smallMemory(frames: number, heapPages = 32, slots = 0, reserveFr
 export function pageOf(byte: number): Uint8Array {
   return new Uint8Array(PAGE_SIZE).fill(byte);
 }
+
+/** A page that does not compress; the same for the same number. */
+export function noise(seed: number): Uint8Array {
+  const words = new Uint32Array(PAGE_SIZE / 4);
+  let state = seed + 1;
+  for (let i = 0; i < words.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    words[i] = Math.imul(state ^ (state >>> 15), 0x85ebca77);
+  }
+  return new Uint8Array(words.buffer);
+}
