@@ -24,6 +24,7 @@ program
   .addOption(option.lines(3000))
   .addOption(option.swapFile())
   .addOption(option.swapSize())
+  .addOption(option.compressed())
   .addOption(option.json())
   .action(async (options) => {
     status = await demo(options);
@@ -49,6 +50,7 @@ program
   .addOption(option.noDevices())
   .addOption(option.swapFile())
   .addOption(option.swapSize())
+  .addOption(option.compressed())
   .addOption(option.interpret())
   .addOption(option.counters())
   .addOption(option.trace())

@@ -4,6 +4,7 @@ import { messageOf } from '../host/errors.ts';
 import type { Guest } from '../host/guest.ts';
 import type { Host } from '../host/host.ts';
 import { formatSize } from '../host/size.ts';
+import type { HostMemoryStatistics } from '../host/statistics.ts';
 import { explanationLines } from './explain.ts';
 
 interface Command {
@@ -122,8 +123,23 @@ function memoryReport(host: Host, guest: Guest): string {
     ['shared', formatSize(memory.shared)],
     ['swapped', formatSize(memory.swapped)],
     ['working set', formatSize(memory.workingSet)],
-    ['faults', `${memory.counts.faults}, of them ${memory.counts.swapIns} from swap`],
+    [
+      'faults',
+      `${memory.counts.faults}, of them ${memory.counts.swapIns} from swap, ${memory.counts.decompressed} from compressed memory`,
+    ],
     ['host', `${formatSize(machine.machineMemory)}, ${formatSize(machine.free)} free, state ${machine.state}`],
+    [
+      'compressed',
+      `${formatSize(machine.compressed.pages)} in ${formatSize(machine.compressed.used)}, of at most ${formatSize(machine.compressed.limit)}`,
+    ],
+    ['swap file', swapReport(machine)],
   ];
   return lines.map(([name, value]) => `${name.padEnd(12)}${value}`).join('\n');
+}
+
+function swapReport({ swapSize, swapFree, swapIo }: HostMemoryStatistics): string {
+  const { reads, pagesRead, writes, pagesWritten } = swapIo;
+  return swapSize === 0
+    ? 'none'
+    : `${formatSize(swapSize)}, ${formatSize(swapFree)} free; ${pagesWritten} pages written in ${writes} turns, ${pagesRead} read in ${reads}`;
 }

@@ -82,6 +82,13 @@ export const machineMemory = (value?: number): Option => {
 export const swapFile = (): Option => option('--swap-file <path>', 'file that pages go to as a last resort');
 export const swapSize = (): Option =>
   option('--swap-size <size>', 'size of the swap file, 0 for none', size('swap-size'));
+/** As a part of the machine memory, 0 to 0.5. */
+export const compressed = (): Option =>
+  option(
+    '--compressed <percent>',
+    'part of the machine memory for compressed pages before they go to the swap file, 0 for none; default: 20',
+    (text) => whole(0, 50)(text.replace(/%$/, '')) / 100,
+  );
 export const guests = (value: number): Option => option('--guests <number>', 'number of guests', whole(1, 64), value);
 export const rounds = (value: number): Option =>
   option('--rounds <number>', 'times that each guest does its work', whole(1, 1000), value);

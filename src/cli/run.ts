@@ -24,6 +24,7 @@ export interface RunOptions extends ObserveOptions, ClaimOptions {
   readonly machineMemory?: number;
   readonly swapFile?: string;
   readonly swapSize?: number;
+  readonly compressed?: number;
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
@@ -52,6 +53,7 @@ export async function run(options: RunOptions): Promise<number> {
     observe: observation.observe,
     ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
     ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
+    ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
     translation: options.interpret !== true,
   });
   const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);

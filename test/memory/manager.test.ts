@@ -177,7 +177,8 @@ test('a failed write loses no page, is reported by name, and paging goes on late
   manager.check();
   run(5);
   assert.equal(store.writes, 0);
-  store.failWrites.push(new Error('EIO: i/o error'));
+  // Of the whole cluster, then of its first page alone.
+  store.failWrites.push(new Error('EIO: i/o error'), new Error('EIO: i/o error'));
   run(6);
   assert.equal(manager.snapshot().swap.bad, 1);
   run(12);

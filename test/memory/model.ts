@@ -72,8 +72,10 @@ export class TestStore implements SlotStore {
   failReads: Error[] = [];
   onRead: () => void = () => {};
   onWrite: () => void = () => {};
+  /** Pages read and written, and calls that read. */
   reads = 0;
   writes = 0;
+  readTurns = 0;
 
   read(slot: number, targets: readonly Uint8Array[]): void {
     this.onRead();
@@ -87,7 +89,8 @@ export class TestStore implements SlotStore {
       assert.ok(page, `slot ${slot + i} was read before it was written`);
       target.set(page);
     }
-    this.reads++;
+    this.reads += targets.length;
+    this.readTurns++;
   }
 
   write(slot: number, sources: readonly Uint8Array[]): void {
@@ -106,7 +109,7 @@ export class TestStore implements SlotStore {
     if (error !== undefined) {
       throw error;
     }
-    this.writes++;
+    this.writes += sources.length;
   }
 }
 

@@ -22,6 +22,7 @@ export interface DemoOptions {
   readonly lines: number;
   readonly swapFile?: string;
   readonly swapSize?: number;
+  readonly compressed?: number;
   readonly json?: boolean;
 }
 
@@ -54,6 +55,7 @@ export async function demo(options: DemoOptions): Promise<number> {
       machineMemory: options.machineMemory,
       ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
       ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
+      ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
     });
     const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\n`);
     host.onLog = log;
