@@ -9,6 +9,8 @@ import {
   DECODED_BLOCK_BYTES,
   DECODED_CODE_OFFSET,
   type MemoryConstants,
+  MORE_BLOCKS,
+  MORE_BLOCKS_BYTES,
   SLOT_BYTES,
   SLOTS_BYTES,
 } from './state.ts';
@@ -23,11 +25,22 @@ const GENERATION = 1 << 8;
 /** No block of machine memory. */
 const NONE = 0xffffffff;
 
+/** Where a hart gets room for more decoded blocks than its area has: in pieces of MORE_BLOCKS. */
+export interface MoreBlocks {
+  /** Pieces that it may have at a time. */
+  readonly most: number;
+  /** Byte address of another piece, of MORE_BLOCKS_BYTES; undefined if there is none now. */
+  take(): number | undefined;
+  /** Takes all pieces back. */
+  giveAll(): void;
+}
+
 export interface CodeCacheOptions {
   readonly buffer: SharedArrayBuffer;
-  /** Byte address and number of the decoded blocks. */
+  /** Byte address and number of the decoded blocks that the hart always has. */
   readonly address: number;
   readonly blocks: number;
+  readonly more?: MoreBlocks | undefined;
   /** Byte address of the entries that the generated code looks for decoded blocks in. */
   readonly entries: number;
   readonly frameTable: number;
@@ -70,6 +83,8 @@ export class CodeCache {
   readonly #writes: Uint32Array;
   readonly #referenced: Uint8Array;
   #hand = 0;
+  /** Byte addresses of the pieces beside the hart's area. */
+  #pieces: number[] = [];
   /** Decoded instructions by their bits: bits (-1: empty), first and second word of the slot. */
   readonly #memoBits = new Float64Array(MEMO_ENTRIES).fill(-1);
   readonly #memoWords = new Int32Array(2 * MEMO_ENTRIES);
@@ -79,16 +94,12 @@ export class CodeCache {
     this.#i32 = new Int32Array(options.buffer);
     this.#u8 = new Uint8Array(options.buffer);
     this.#u16 = new Uint16Array(options.buffer);
-    this.#block = new Uint32Array(options.blocks).fill(NONE);
-    this.#generation = new Uint32Array(options.blocks);
-    this.#writes = new Uint32Array(options.blocks);
-    this.#referenced = new Uint8Array(options.blocks);
-    for (let index = 0; index < options.blocks; index++) {
-      const address = this.#address(index);
-      this.#u8.fill(0, address, address + DECODED_BLOCK_BYTES);
-      this.#u8[address + SLOTS_BYTES] = SLOT.blockEnd;
-      this.#u8[address + SLOTS_BYTES + SLOT_BYTES] = SLOT.blockEnd;
-    }
+    const most = options.blocks + (options.more?.most ?? 0) * MORE_BLOCKS;
+    this.#block = new Uint32Array(most).fill(NONE);
+    this.#generation = new Uint32Array(most);
+    this.#writes = new Uint32Array(most);
+    this.#referenced = new Uint8Array(most);
+    this.#prepare(0, options.blocks);
   }
 
   /** The decoded block of a block of machine memory: its byte address. */
@@ -117,7 +128,7 @@ export class CodeCache {
    * (then its bytes are not the guest's), or the block was given up: it has to be fetched again.
    */
   decodeSlot(slot: number): boolean {
-    const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
+    const index = this.#indexOf(slot);
     const address = this.#address(index);
     if (!this.#isCurrent(index)) {
       // The fetch TLB still leads here.
@@ -136,7 +147,7 @@ export class CodeCache {
 
   /** Machine address of the code that a slot stands for; undefined if the frame has been put to another use. */
   codeAddress(slot: number): number | undefined {
-    const index = Math.floor((slot - this.#o.address) / DECODED_BLOCK_BYTES);
+    const index = this.#indexOf(slot);
     const address = this.#address(index);
     const number = this.#block[index];
     if (number === undefined || !this.#isCurrent(index)) return undefined;
@@ -243,6 +254,23 @@ export class CodeCache {
     for (const index of this.#index.values()) if (!this.#isCurrent(index)) this.#clear(index);
   }
 
+  /** Gives the room beside the hart's area back, and with it what was decoded there. Not while the hart executes. */
+  shrink(): void {
+    if (this.#pieces.length === 0) return;
+    for (let index = this.#o.blocks; index < this.#blocks; index++) {
+      const number = this.#block[index]!;
+      if (number === NONE) continue;
+      this.#takeBack(number);
+      this.#index.delete(number);
+      this.#block[index] = NONE;
+    }
+    // Before another one gets the memory nothing may lead there.
+    this.#o.refetch();
+    this.#pieces = [];
+    this.#hand = 0;
+    this.#o.more?.giveAll();
+  }
+
   /** Counts a store to decoded blocks of a frame. False if there is none, or one that is written so often that it is data. */
   #staysCode(mfn: number, first: number, end: number): boolean {
     let known = false;
@@ -271,8 +299,46 @@ export class CodeCache {
     }
   }
 
+  /** Blocks that there is room for now. */
+  get #blocks(): number {
+    return this.#o.blocks + this.#pieces.length * MORE_BLOCKS;
+  }
+
   #address(index: number): number {
-    return this.#o.address + index * DECODED_BLOCK_BYTES;
+    const { address, blocks } = this.#o;
+    if (index < blocks) return address + index * DECODED_BLOCK_BYTES;
+    const beside = index - blocks;
+    return this.#pieces[Math.floor(beside / MORE_BLOCKS)]! + (beside % MORE_BLOCKS) * DECODED_BLOCK_BYTES;
+  }
+
+  /** The decoded block that a slot is in. */
+  #indexOf(slot: number): number {
+    const { address, blocks } = this.#o;
+    const at = (start: number): number => Math.floor((slot - start) / DECODED_BLOCK_BYTES);
+    const piece = this.#pieces.findIndex((start) => slot >= start && slot < start + MORE_BLOCKS_BYTES);
+    return piece < 0 ? at(address) : blocks + piece * MORE_BLOCKS + at(this.#pieces[piece]!);
+  }
+
+  /** Makes room from block `first` up to `end` ready for use. */
+  #prepare(first: number, end: number): void {
+    for (let index = first; index < end; index++) {
+      const address = this.#address(index);
+      this.#u8.fill(0, address, address + DECODED_BLOCK_BYTES);
+      this.#u8[address + SLOTS_BYTES] = SLOT.blockEnd;
+      this.#u8[address + SLOTS_BYTES + SLOT_BYTES] = SLOT.blockEnd;
+    }
+  }
+
+  /** Gets room for more blocks, if there is any and the hart may have it. */
+  #grow(): boolean {
+    const { more } = this.#o;
+    if (more === undefined || this.#pieces.length >= more.most) return false;
+    const piece = more.take();
+    if (piece === undefined) return false;
+    const first = this.#blocks;
+    this.#pieces.push(piece);
+    this.#prepare(first, this.#blocks);
+    return true;
   }
 
   #infoIndex(mfn: number): number {
@@ -333,11 +399,14 @@ export class CodeCache {
     return (this.#o.entries + (number & (BLOCK_ENTRIES - 1)) * BLOCK_ENTRY_BYTES) >>> 2;
   }
 
-  /** A free decoded block; if there is none, one that was not fetched from since the hand came by last. */
+  /**
+   * A free decoded block. If there is none as the hand comes round, there may be room for more of them; otherwise it is one
+   * that was not fetched from since the hand came by last.
+   */
   #take(): number {
     for (;;) {
-      const index = this.#hand;
-      this.#hand = (this.#hand + 1) % this.#o.blocks;
+      if (this.#hand >= this.#blocks && !this.#grow()) this.#hand = 0;
+      const index = this.#hand++;
       if (this.#block[index] === NONE) return index;
       if (this.#referenced[index] === 0) {
         this.#drop(index);

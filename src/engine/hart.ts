@@ -1,6 +1,6 @@
 import { INTERRUPT, MENVCFG, MSTATUS, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
 import type { EngineExports } from './build.ts';
-import { CodeCache } from './code-cache.ts';
+import { CodeCache, type MoreBlocks } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
 import { HostCounts } from './counting.ts';
 import { SLOT } from './interpreter.ts';
@@ -68,6 +68,8 @@ export interface HartOptions {
   /** Byte address of the hart area, of `hartAreaBytes(decodedBlocks)` bytes. */
   readonly area: number;
   readonly decodedBlocks: number;
+  /** Where it gets room for more of them; by default nowhere. */
+  readonly moreBlocks?: MoreBlocks | undefined;
   /** Byte address of the nested page table, and its number of entries. */
   readonly npt: number;
   readonly ramPages: number;
@@ -140,6 +142,7 @@ export class Hart {
       buffer,
       address: area + DECODED_OFFSET,
       blocks: options.decodedBlocks,
+      more: options.moreBlocks,
       entries: area + BLOCK_ENTRIES_OFFSET,
       frameTable: options.frameTable,
       zeroFrame: options.zeroFrame,
@@ -436,6 +439,11 @@ export class Hart {
   /** To be called from time to time: only what is executed often between two calls is worth a translation. */
   cool(): void {
     this.#translations.cool();
+  }
+
+  /** Gives room for decoded code back, as the hart has become idle. Not inside of `run`. */
+  shrink(): void {
+    this.#code.shrink();
   }
 
   /** A translation that the translator had put off. */

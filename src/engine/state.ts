@@ -262,6 +262,10 @@ export const DECODED_CODE_OFFSET = SLOTS_BYTES + 2 * SLOT_BYTES;
 export const DECODED_BLOCK_BYTES = SLOTS_BYTES + 3 * SLOT_BYTES;
 export const DECODED_OFFSET = align(BLOCK_ENTRIES_END, 4096);
 
+/** Decoded blocks in a piece of memory that a hart gets beside its area when it executes much code, and bytes of it. */
+export const MORE_BLOCKS = 128;
+export const MORE_BLOCKS_BYTES = MORE_BLOCKS * DECODED_BLOCK_BYTES;
+
 /** Bytes of a hart area with room for `blocks` decoded blocks. */
 export const hartAreaBytes = (blocks: number): number => align(DECODED_OFFSET + blocks * DECODED_BLOCK_BYTES, 4096);
 

@@ -11,6 +11,7 @@ import {
   readFileSync,
   readSync,
   readvSync,
+  statSync,
   writeSync,
   writevSync,
 } from 'node:fs';
@@ -143,6 +144,42 @@ export function readWhole(use: string, path: string): Uint8Array<SharedArrayBuff
   } catch (error) {
     throw new FileError(use, path, fileProblem(error, 'read'), { cause: error });
   }
+}
+
+/** Files as they were last read: guests that boot the same ones share one copy of them. */
+export class WholeFiles {
+  readonly #most: number;
+  /** By path, the one used last at the end: contents, and what the file was when it was read. */
+  readonly #files = new Map<string, { readonly version: string; readonly contents: Uint8Array<SharedArrayBuffer> }>();
+
+  /** @param most files that are kept */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /**
+   * The whole of a file as it is now.
+   * @throws FileError
+   */
+  read(use: string, path: string): Uint8Array<SharedArrayBuffer> {
+    const version = fileVersion(path);
+    const known = this.#files.get(path);
+    const contents = known !== undefined && known.version === version ? known.contents : readWhole(use, path);
+    this.#files.delete(path);
+    // A file that nothing is known of is not kept.
+    if (version !== undefined) this.#files.set(path, { version, contents });
+    for (const oldest of this.#files.keys()) {
+      if (this.#files.size <= this.#most) break;
+      this.#files.delete(oldest);
+    }
+    return contents;
+  }
+}
+
+/** Differs when a file has been replaced or written; undefined if there is none. */
+function fileVersion(path: string): string | undefined {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat && `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
 }
 
 function fileProblem(error: unknown, mode: FileMode): string {

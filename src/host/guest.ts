@@ -44,6 +44,12 @@ const KILL_TIMEOUT_MS = 5000;
 const FREE_TIMEOUT_MS = 5000;
 const LOOK_MS = 2;
 
+/**
+ * V8 would let what a thread has allocated lately grow to 48 MB, which stay resident while the thread sleeps. A guest's thread
+ * allocates little, and little of that lives long.
+ */
+const THREAD_LIMITS = { maxYoungGenerationSizeMb: 3 };
+
 const PANIC = /Kernel panic - not syncing: ([^\r\n]*)/;
 
 /** Thrown into the promises of a guest that is gone. */
@@ -237,7 +243,7 @@ export class Guest {
 
   #startThread(module: string, workerData: HartThreadData, transferList: MessagePort[]): Worker {
     const name = workerData.hart === 0 ? `ballonet ${this.name}` : `ballonet ${this.name}/${workerData.hart}`;
-    return new Worker(workerUrl(module), { workerData, transferList, name });
+    return new Worker(workerUrl(module), { workerData, transferList, name, resourceLimits: THREAD_LIMITS });
   }
 
   /** A thread has failed, so that the guest can't go on. */

@@ -12,7 +12,7 @@ import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
 import type { GuestExplanation } from './explanation.ts';
-import { openFile, readWhole } from './files.ts';
+import { openFile, WholeFiles } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
 import { ManagerLink } from './manager-link.ts';
 import type { AttachGuest, OpenDisk, TranslatorWorkerData } from './messages.ts';
@@ -42,6 +42,8 @@ const WASM_PAGE = 65536;
 /** VMM heap for eight guests with large hart areas, and the smallest heap, bytes. */
 const HANDFUL_OF_GUESTS = 56 * 2 ** 20;
 const MIN_HEAP = 8 * 2 ** 20;
+/** Files that guests boot and that are kept for the next ones: some kernels, initial file systems, firmware. */
+const KEPT_FILES = 4;
 
 /** Runs guests on one machine memory. */
 export class Host {
@@ -56,6 +58,7 @@ export class Host {
   readonly #translator: Worker;
   readonly #manager: ManagerLink;
   readonly #guests = new Set<Guest>();
+  readonly #files = new WholeFiles(KEPT_FILES);
   #started = 0;
   #closed = false;
 
@@ -114,7 +117,7 @@ export class Host {
     if (this.#closed) throw new Error('the host is closed; create another one');
     const config = guestConfig(options, this.config, ++this.#started);
     const read = (use: string, path: string | undefined): Uint8Array | undefined =>
-      path === undefined ? undefined : readWhole(use, path);
+      path === undefined ? undefined : this.#files.read(use, path);
     const kernel = read('kernel', config.kernel);
     const initrd = read('initrd', config.initrd);
     const firmware = read('firmware', config.firmware);
@@ -129,7 +132,7 @@ export class Host {
         name: config.name,
         memoryBytes: config.memory,
         harts: config.harts,
-        hartBytes: hartEngineBytes(config.memory, config.harts),
+        hartBytes: hartEngineBytes,
         shares: config.shares,
         minimumBytes: config.minimum,
         maximumBytes: config.maximum,
@@ -275,7 +278,7 @@ function guestOverhead({ memory, harts }: GuestConfig): number {
   return (
     1 +
     Math.ceil(((memory / PAGE_SIZE) * 4) / PAGE_SIZE) +
-    harts * Math.ceil((HART_CONTROL_BYTES + hartEngineBytes(memory, harts)) / PAGE_SIZE)
+    harts * Math.ceil((HART_CONTROL_BYTES + hartEngineBytes) / PAGE_SIZE)
   );
 }
 

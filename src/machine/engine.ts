@@ -1,6 +1,9 @@
 import { buildEngine } from '../engine/build.ts';
+import type { MoreBlocks } from '../engine/code-cache.ts';
 import type { Instruments } from '../engine/observer.ts';
-import { hartAreaBytes, type MemoryConstants } from '../engine/state.ts';
+import { hartAreaBytes, type MemoryConstants, MORE_BLOCKS, MORE_BLOCKS_BYTES } from '../engine/state.ts';
+import { freePieces, takePiece } from '../memory/code-memory.ts';
+import type { Guest } from '../memory/guest.ts';
 import {
   FRAME_BYTES,
   FRAME_CODE,
@@ -14,6 +17,7 @@ import {
   NPT_PAYLOAD_SHIFT,
   NPT_PRESENT,
   NPT_WRITABLE,
+  PAGE_SIZE,
 } from '../memory/layout.ts';
 
 /** The memory manager's tables as the engine's generated code has to know them. */
@@ -36,19 +40,38 @@ const MIB = 2 ** 20;
 const MOST_DECODED_BLOCKS = 1536;
 const LEAST_DECODED_BLOCKS = 384;
 const DECODED_BLOCKS_PER_MIB = 6;
+/** Blocks that a hart always has: those of a guest that waits. */
+export const LASTING_DECODED_BLOCKS = 128;
 
 /**
- * Blocks of guest code that a hart keeps decoded, by the configured memory of its guest in bytes. Several harts share the
- * work: they get less each, and up to twice as much together.
+ * Blocks of guest code that a hart keeps decoded at most, by the configured memory of its guest in bytes. Several harts share
+ * the work: they get less each, and up to twice as much together.
  */
-export function decodedBlocks(memoryBytes: number, harts = 1): number {
+function decodedBlocks(memoryBytes: number, harts: number): number {
   const blocks = Math.min(MOST_DECODED_BLOCKS, Math.floor(memoryBytes / MIB) * DECODED_BLOCKS_PER_MIB);
   return Math.max(LEAST_DECODED_BLOCKS, Math.floor((2 * blocks) / (harts + 1)));
 }
 
-/** Bytes of a hart area behind its control block, by the configured memory of its guest in bytes. */
-export const hartEngineBytes = (memoryBytes: number, harts = 1): number =>
-  hartAreaBytes(decodedBlocks(memoryBytes, harts)) - HART_CONTROL_BYTES;
+/** Where a hart gets room for more blocks than it always has. */
+export function moreBlocks(guest: Guest, hart: number): MoreBlocks {
+  const { memory } = guest;
+  const blocks = decodedBlocks(guest.pages * PAGE_SIZE, guest.harts);
+  return {
+    most: Math.ceil((blocks - LASTING_DECODED_BLOCKS) / MORE_BLOCKS),
+    take: () => takePiece(guest, hart, MORE_BLOCKS_BYTES),
+    giveAll() {
+      memory.lock();
+      try {
+        freePieces(guest, hart);
+      } finally {
+        memory.unlock();
+      }
+    },
+  };
+}
+
+/** Bytes of a hart area behind its control block. */
+export const hartEngineBytes: number = hartAreaBytes(LASTING_DECODED_BLOCKS) - HART_CONTROL_BYTES;
 
 const WASM_PAGE = 65536;
 

@@ -12,11 +12,11 @@ import { GuestStoppedError } from '../memory/errors.ts';
 import { FaultHandler } from '../memory/fault.ts';
 import type { Guest } from '../memory/guest.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
-import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START, PAGE_SIZE } from '../memory/layout.ts';
+import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START } from '../memory/layout.ts';
 import { GUEST_CODE_CHANGES, GUEST_RUNNING, GUEST_STATE } from '../memory/layout-guest.ts';
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
-import { decodedBlocks, MEMORY_CONSTANTS } from './engine.ts';
+import { LASTING_DECODED_BLOCKS, MEMORY_CONSTANTS, moreBlocks } from './engine.ts';
 import { fencePart, forgetPart, writesPart } from './flush-part.ts';
 import { HartBlock, type StartEntry } from './hart-block.ts';
 import type { Services } from './mailbox.ts';
@@ -75,6 +75,9 @@ const LOOK_MS = 50;
 /** Time in which code has to be executed often to be translated, milliseconds. */
 const HOT_WITHIN_MS = 10_000;
 
+/** A hart that executes fewer in that time is idle: some tens of milliseconds' worth. */
+const BUSY_INSTRUCTIONS = 1e7;
+
 /** Time that a spinning hart is not executed, milliseconds. */
 const DOZE_MS = 0.1;
 
@@ -97,6 +100,9 @@ export class Processor {
   /** Time in the present `run` in which the hart was not executed because it was spinning, milliseconds. */
   #dozedMs = 0;
   #coolAt = Number.NEGATIVE_INFINITY;
+  /** Instructions that had been executed at that time, and whether the hart was busy then. */
+  #coolRetired = 0;
+  #busy = false;
   /** Where a hart that is suspended goes on, if not behind the call. */
   #resume: HartEntry | undefined;
 
@@ -117,7 +123,8 @@ export class Processor {
       constants: MEMORY_CONSTANTS,
       id,
       area: guest.hartArea(id),
-      decodedBlocks: decodedBlocks(guest.pages * PAGE_SIZE, guest.harts),
+      decodedBlocks: LASTING_DECODED_BLOCKS,
+      moreBlocks: moreBlocks(guest, id),
       npt: guest.nptAddress,
       ramPages: guest.pages,
       frameTable: memory.frameTable * 4,
@@ -178,6 +185,7 @@ export class Processor {
     if (start >= this.#coolAt) {
       this.#coolAt = start + HOT_WITHIN_MS;
       this.hart.cool();
+      this.#rest();
     }
     this.#dozedMs = 0;
     this.control.unpark();
@@ -195,6 +203,14 @@ export class Processor {
       const busyMs = this.#block.counts.busyMs + now() - start - this.#dozedMs;
       this.#block.counts = { instructions: this.hart.retired, busyMs };
     }
+  }
+
+  /** A hart that has become idle keeps little of the code that it executed. */
+  #rest(): void {
+    const busy = this.hart.retired - this.#coolRetired >= BUSY_INSTRUCTIONS;
+    this.#coolRetired = this.hart.retired;
+    if (this.#busy && !busy) this.hart.shrink();
+    this.#busy = busy;
   }
 
   /** Starts a hart that was not started. */

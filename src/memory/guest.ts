@@ -1,5 +1,6 @@
 /** Guests as the memory sees them: the guest table, guest blocks, hart areas. */
 
+import { freePieces } from './code-memory.ts';
 import { HeapFullError, MemoryError } from './errors.ts';
 import { allocateHeap, freeHeap } from './heap.ts';
 import {
@@ -252,6 +253,7 @@ export function freeGuest(guest: Guest): void {
   Atomics.store(memory.i32, HEADER_GUEST_TABLE + guest.slot, 0);
   memory.i32[HEADER_GUEST_COUNT]!--;
   for (let hart = 0; hart < guest.harts; hart++) {
+    freePieces(guest, hart);
     freeHeap(memory, guest.hartArea(hart));
   }
   freeHeap(memory, guest.nptAddress);

@@ -208,6 +208,8 @@ export const HART_SHOOTDOWN_REQ_BYTE = 8;
 export const HART_SHOOTDOWN_ACK_BYTE = 12;
 /** WAKE: futex word that a sleeping hart waits on; raise it and notify. */
 export const HART_WAKE_BYTE = 16;
+/** Byte address of the first of the hart's pieces of the VMM heap (code-memory.ts), 0: it has none. */
+export const HART_PIECES_BYTE = 20;
 /** First byte of the part of the control block that is the machine's, and the byte behind it. */
 export const HART_MACHINE_BYTE = 24;
 export const HART_MACHINE_END_BYTE = 256;

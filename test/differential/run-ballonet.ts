@@ -48,7 +48,7 @@ export function runFirmware(firmware: Uint8Array, timeout: number, options: Firm
   const guest = createGuest(MachineMemory.format(buffer, { heapBytes: HEAP_BYTES }), {
     name: 'differential',
     memoryBytes: MEMORY_MIB * MIB,
-    hartBytes: hartEngineBytes(MEMORY_MIB * MIB),
+    hartBytes: hartEngineBytes,
   });
   const output: Uint8Array[] = [];
   const machine: Machine = new Machine({

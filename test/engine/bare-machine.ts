@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { buildEngine } from '../../src/engine/build.ts';
+import type { MoreBlocks } from '../../src/engine/code-cache.ts';
 import type { EngineCounters } from '../../src/engine/counters.ts';
 import { readCounters } from '../../src/engine/counting.ts';
 import { Hart, type HartEnvironment, type HartOptions } from '../../src/engine/hart.ts';
@@ -43,6 +44,8 @@ export interface BareOptions {
   /** Configured memory in pages. */
   readonly pages?: number;
   readonly decodedBlocks?: number;
+  /** Where the first hart gets room for more of them. */
+  readonly moreBlocks?: (guest: Guest) => MoreBlocks;
   readonly environment?: Partial<HartEnvironment>;
   /** How it executes; what BALLONET_TEST_TIER says, or interpreted, if it is not given. */
   readonly tier?: Tier;
@@ -137,6 +140,7 @@ export class BareMachine {
       ...this.#hartOptions,
       id: 0,
       area: this.guest.hartArea(0),
+      moreBlocks: how.moreBlocks?.(this.guest),
       siblings: harts === 1 ? undefined : { ...this.#siblings, forgetWrites: () => this.faults.flushOthers() },
       environment: {
         now: () => this.time,

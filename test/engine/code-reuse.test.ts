@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { FRAME_CODE, FRAME_GENERATION_SHIFT, FRAME_INFO, FRAME_WORDS } from '../../src/memory/layout.ts';
-import { GUEST_CODE_CHANGES } from '../../src/memory/layout-guest.ts';
+import { MORE_BLOCKS } from '../../src/engine/state.ts';
+import { moreBlocks } from '../../src/machine/engine.ts';
+import { freeGuest } from '../../src/memory/guest.ts';
+import {
+  FRAME_CODE,
+  FRAME_GENERATION_SHIFT,
+  FRAME_INFO,
+  FRAME_WORDS,
+  HEADER_HEAP_FREE,
+} from '../../src/memory/layout.ts';
+import { GUEST_CODE_CHANGES, GUEST_OVERHEAD } from '../../src/memory/layout-guest.ts';
 import { R } from './assembler.ts';
 import { BareMachine, CODE, DATA, RAM } from './bare-machine.ts';
 import { addN, sum } from './patching.ts';
@@ -152,5 +161,75 @@ describe('few decoded pages', () => {
     });
     machine.expectNoTrap();
     assert.equal(machine.x(a2), BigInt((8 * 20 * 21) / 2));
+  });
+});
+
+describe('room for more decoded blocks', () => {
+  const pages = MORE_BLOCKS + 60;
+  /** A machine that has executed a line of code on each of so many pages, twice. */
+  function walked(machine: BareMachine): void {
+    for (let page = 0; page < pages; page++) {
+      machine.load(DATA + page * 4096, (a) => a.word(addN(1)).i('jalr', { rs1: ra }));
+    }
+    machine.execute((a) => {
+      a.li(a2, 0).li(a5, 2).label('again').li(a0, DATA).li(a4, pages).label('pages');
+      a.i('jalr', { rd: ra, rs1: a0 }).i('lui', { rd: a1, imm: 4096 }).i('add', { rd: a0, rs1: a0, rs2: a1 });
+      a.i('addi', { rd: a4, rs1: a4, imm: -1 }).to('bne', 'pages', { rs1: a4 });
+      a.i('addi', { rd: a5, rs1: a5, imm: -1 }).to('bne', 'again', { rs1: a5 });
+    });
+    machine.expectNoTrap();
+    assert.equal(machine.x(a2), BigInt(2 * pages));
+  }
+  const free = (machine: BareMachine): number => machine.machineMemory.i32[HEADER_HEAP_FREE]!;
+
+  test('is taken for much code, given back, and taken again', () => {
+    let taken = 0;
+    const machine: BareMachine = new BareMachine({
+      pages: 512,
+      decodedBlocks: 4,
+      moreBlocks(guest) {
+        const more = moreBlocks(guest, 0);
+        return {
+          most: 3,
+          take() {
+            taken++;
+            return more.take();
+          },
+          giveAll: () => more.giveAll(),
+        };
+      },
+    });
+    const [before, overhead] = [free(machine), machine.guest.get(GUEST_OVERHEAD)];
+    walked(machine);
+    assert.equal(taken, 2);
+    assert.ok(free(machine) < before);
+    assert.equal(machine.guest.get(GUEST_OVERHEAD), overhead + before - free(machine));
+    machine.hart.shrink();
+    assert.equal(free(machine), before);
+    assert.equal(machine.guest.get(GUEST_OVERHEAD), overhead);
+    // What is there now would be executed if anything still led there.
+    const other = machine.machineMemory;
+    other.u8.fill(
+      0xee,
+      other.heapBase + other.heapPages * 4096 - before * 4096,
+      other.heapBase + other.heapPages * 4096,
+    );
+    walked(machine);
+    assert.equal(taken, 4);
+    machine.machineMemory.lock();
+    freeGuest(machine.guest);
+    machine.machineMemory.unlock();
+    assert.ok(free(machine) > before, 'the pieces of a guest that is gone are free');
+  });
+
+  test('is done without where the heap has none', () => {
+    const machine = new BareMachine({
+      pages: 512,
+      decodedBlocks: 4,
+      moreBlocks: () => ({ most: 3, take: () => undefined, giveAll: () => assert.fail() }),
+    });
+    walked(machine);
+    machine.hart.shrink();
+    walked(machine);
   });
 });

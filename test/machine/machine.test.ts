@@ -28,7 +28,7 @@ function setUp(program: Assembler, mode: 'M' | 'S', more: Partial<MachineOptions
   const { slot } = createGuest(MachineMemory.format(buffer), {
     name: 'test',
     memoryBytes: 8 * MIB,
-    hartBytes: hartEngineBytes(8 * MIB),
+    hartBytes: hartEngineBytes,
   });
   const guest = Guest.attach(MachineMemory.attach(buffer, slot + 1), slot);
   let printed = '';
