@@ -40,6 +40,7 @@ program
   .addOption(option.minimum())
   .addOption(option.maximum())
   .addOption(option.stallLimit())
+  .addOption(option.shareDomain())
   .addOption(option.machineMemory())
   .addOption(option.kernel())
   .addOption(option.initrd())

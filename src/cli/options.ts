@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { parseShares, parseStallLimit } from '../host/claim.ts';
 import { messageOf } from '../host/errors.ts';
 import { MAX_GUEST_HARTS } from '../host/options.ts';
+import { parseShareDomain } from '../host/share-domain.ts';
 import { parseSize } from '../host/size.ts';
 import { TRACES, type Trace } from './trace.ts';
 
@@ -69,6 +70,12 @@ export const stallLimit = (): Option =>
     '--stall-limit <percent>',
     'part of its time that the guest may wait for memory before it is spared; default: 100',
     parseStallLimit,
+  );
+export const shareDomain = (): Option =>
+  option(
+    '--share-domain <name>',
+    'page sharing happens inside of a domain only; none, or zero-only: it does not at all',
+    parseShareDomain,
   );
 /** Machine memory of the host, bytes. */
 export const machineMemory = (value?: number): Option => {

@@ -21,6 +21,7 @@ export interface RunOptions extends ObserveOptions, ClaimOptions {
   readonly memory: number;
   readonly name?: string;
   readonly harts: number;
+  readonly shareDomain?: string;
   readonly machineMemory?: number;
   readonly swapFile?: string;
   readonly swapSize?: number;
@@ -105,6 +106,7 @@ async function guestOptionsOf(options: RunOptions): Promise<GuestOptions> {
     memory: options.memory,
     harts: options.harts,
     ...claimOf(options),
+    ...(options.shareDomain === undefined ? {} : { shareDomain: options.shareDomain }),
     ...files,
     ...(append === undefined ? {} : { append }),
     ...(firmware === undefined ? {} : { firmware }),

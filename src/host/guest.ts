@@ -87,12 +87,13 @@ export class Guest {
   /**
    * For the host; users call {@link Host.start}.
    * @param translators a way to the translator for each hart
+   * @param onEnd is told when the guest has ended, and whether its memory is the host's again
    */
   constructor(
     memory: GuestMemoryHandle,
     data: Omit<GuestWorkerData, 'hart' | 'port' | 'translator'>,
     translators: readonly MessagePort[],
-    onEnd: (guest: Guest) => void,
+    onEnd: (guest: Guest, freed: boolean) => void,
   ) {
     this.name = data.config.name;
     this.#memory = memory;
@@ -315,7 +316,7 @@ export class Guest {
   }
 
   /** The threads are gone: takes the last figures, then gives the guest's memory back. */
-  async #finish(onEnd: (guest: Guest) => void): Promise<void> {
+  async #finish(onEnd: (guest: Guest, freed: boolean) => void): Promise<void> {
     clearTimeout(this.#stopping);
     const panic = PANIC.exec(this.console.tail);
     const failed: GuestExit = { reason: 'error', status: 1, message: this.#crash ?? 'its thread ended without a word' };
@@ -334,18 +335,19 @@ export class Guest {
     this.#resuming?.reject(error);
     for (const read of this.#reads.values()) read.reject(error);
     this.#reads.clear();
-    await this.#freed();
-    onEnd(this);
+    const freed = await this.#freed();
+    onEnd(this, freed);
     this.#ended.resolve(exit);
   }
 
-  /** Waits until the memory manager has taken the guest's memory back. */
-  async #freed(): Promise<void> {
+  /** Waits until the memory manager has taken the guest's memory back. False if it did not within some seconds. */
+  async #freed(): Promise<boolean> {
     const { memory, slot, block } = this.#memory;
     for (let waited = 0; waited < FREE_TIMEOUT_MS; waited += LOOK_MS) {
-      if (Atomics.load(memory.i32, HEADER_GUEST_TABLE + slot) !== block * 4) return;
+      if (Atomics.load(memory.i32, HEADER_GUEST_TABLE + slot) !== block * 4) return true;
       await sleep(LOOK_MS);
     }
+    return false;
   }
 
   /** Undoes what a thread that died in the middle of something may have left behind, then frees the guest's memory. */

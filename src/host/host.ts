@@ -26,6 +26,7 @@ import {
   type HostOptions,
   hostConfig,
 } from './options.ts';
+import { ShareDomains } from './share-domain.ts';
 import { type HostMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { openSwapFile } from './swap-file.ts';
 import { workerUrl } from './worker-url.ts';
@@ -59,6 +60,7 @@ export class Host {
   readonly #manager: ManagerLink;
   readonly #guests = new Set<Guest>();
   readonly #files = new WholeFiles(KEPT_FILES);
+  readonly #domains = new ShareDomains();
   #started = 0;
   #closed = false;
 
@@ -125,6 +127,7 @@ export class Host {
       throw new OptionError('disks', `${config.disks.length} are given; a guest can have ${MAX_DISKS}`);
     }
     const disks = openDisks(config.disks);
+    const domain = this.#domains.enter(config.shareDomain);
     let guest: Guest;
     try {
       this.#admit(config);
@@ -137,7 +140,7 @@ export class Host {
         minimumBytes: config.minimum,
         maximumBytes: config.maximum,
         stallLimit: config.stallLimit / 100,
-        domain: config.domain,
+        domain,
       });
       const data = {
         memory: this.#wasmMemory,
@@ -153,8 +156,13 @@ export class Host {
         observe: this.config.observe,
       };
       const translators = memory.allHarts.map(() => this.#attachTranslator());
-      guest = new Guest(memory, data, translators, (ended) => this.#guests.delete(ended));
+      guest = new Guest(memory, data, translators, (ended, freed) => {
+        this.#guests.delete(ended);
+        // A domain whose frames may still be there keeps its number.
+        if (freed) this.#domains.leave(config.shareDomain);
+      });
     } catch (error) {
+      this.#domains.leave(config.shareDomain);
       closeDisks(disks);
       throw error;
     }

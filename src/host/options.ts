@@ -2,6 +2,7 @@
 import { type ClaimConfig, type ClaimOptions, claimConfig } from './claim.ts';
 import { OptionError } from './errors.ts';
 import type { Observable } from './observation.ts';
+import { DEFAULT_SHARE_DOMAIN, parseShareDomain } from './share-domain.ts';
 import { parseSize, type Size } from './size.ts';
 
 /** Options of a host. */
@@ -53,8 +54,11 @@ export interface GuestOptions extends ClaimOptions {
   readonly disks?: readonly DiskOptions[];
   /** Whether the guest has virtio devices. Default: true. */
   readonly devices?: boolean;
-  /** Page sharing happens inside of a domain only. Default: 0. Negative: never. */
-  readonly domain?: number;
+  /**
+   * Guests share pages with guests of the same domain only. `none`: not even pages of zeros are looked for; `zero-only`: they
+   * are, and nothing is shared. Default: one domain for all guests of the host for which none is named.
+   */
+  readonly shareDomain?: string;
 }
 
 /** {@link HostOptions} with every choice made; sizes in bytes. */
@@ -79,7 +83,7 @@ export interface GuestConfig extends ClaimConfig {
   readonly firmware: string | undefined;
   readonly disks: readonly DiskOptions[];
   readonly devices: boolean;
-  readonly domain: number;
+  readonly shareDomain: string;
 }
 
 /** The kernel's command line when none is given. */
@@ -147,10 +151,6 @@ export function guestConfig(options: GuestOptions, host: HostConfig, number: num
     throw new OptionError('initrd', 'is for a kernel, and none is given; give the kernel too');
   }
   const claim = claimConfig(options, memory);
-  const domain = options.domain ?? 0;
-  if (!Number.isInteger(domain) || Math.abs(domain) > 2 ** 30) {
-    throw new OptionError('domain', `${domain} is not a whole number`);
-  }
   const devices = options.devices ?? true;
   const disks = options.disks ?? [];
   if (!devices && disks.length > 0) {
@@ -171,6 +171,6 @@ export function guestConfig(options: GuestOptions, host: HostConfig, number: num
     disks,
     devices,
     ...claim,
-    domain,
+    shareDomain: options.shareDomain === undefined ? DEFAULT_SHARE_DOMAIN : parseShareDomain(options.shareDomain),
   };
 }

@@ -17,6 +17,9 @@ import {
 } from './layout.ts';
 import {
   BALLOON_STATISTICS,
+  DOMAIN_MAX,
+  DOMAIN_NONE,
+  DOMAIN_ZERO_ONLY,
   GUEST_BALLOON_MANUAL,
   GUEST_BALLOON_STATISTICS,
   GUEST_DOMAIN,
@@ -60,7 +63,7 @@ export interface GuestOptions {
   maximumBytes?: number;
   /** Part of its time that it may wait for memory before it is spared, 0 to 1; 1 by default: it is never spared. */
   stallLimit?: number;
-  /** Sharing domain, 0 by default; -1: pages of this guest are never merged with others'. */
+  /** Sharing domain, 0 by default: a number up to DOMAIN_MAX, DOMAIN_ZERO_ONLY or DOMAIN_NONE. */
   domain?: number;
 }
 
@@ -186,6 +189,12 @@ export function createGuest(memory: MachineMemory, options: GuestOptions): Guest
       `guest ${name}: maximum of ${options.maximumBytes} bytes; give its minimum of ${minimum * PAGE_SIZE} up to ${memoryBytes} bytes`,
     );
   }
+  const domain = options.domain ?? 0;
+  if (!Number.isInteger(domain) || domain < DOMAIN_NONE || domain > DOMAIN_MAX) {
+    throw new MemoryError(
+      `guest ${name}: sharing domain ${domain}; give 0 to ${DOMAIN_MAX}, or ${DOMAIN_ZERO_ONLY} or ${DOMAIN_NONE}`,
+    );
+  }
   const stallLimit = options.stallLimit ?? 1;
   if (!(stallLimit > 0 && stallLimit <= 1)) {
     throw new MemoryError(`guest ${name}: stall limit of ${stallLimit}; give a part of 1 above 0`);
@@ -224,7 +233,7 @@ export function createGuest(memory: MachineMemory, options: GuestOptions): Guest
     i32[block + GUEST_STALL_LIMIT] = Math.max(1, Math.round(stallLimit * 1000));
     i32[block + GUEST_TARGET] = maximum;
     i32[block + GUEST_OVERHEAD] = before - i32[HEADER_HEAP_FREE]!;
-    i32[block + GUEST_DOMAIN] = options.domain ?? 0;
+    i32[block + GUEST_DOMAIN] = domain;
     i32[block + GUEST_BALLOON_MANUAL] = -1;
     i32[block + GUEST_SIBLINGS_HALT] = 1;
     i32.fill(-1, block + GUEST_BALLOON_STATISTICS, block + GUEST_BALLOON_STATISTICS + BALLOON_STATISTICS);

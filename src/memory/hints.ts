@@ -4,7 +4,8 @@
  * goes when a set is full, so the table has a fixed size and never needs tidying.
  *
  * Entry, 4 words: hash low, hash high, reference, generation. Reference: 0 empty; bit 31 set: bits 0..19 mfn of a shared
- * frame of that generation; otherwise bits 0..19 gfn and bits 20..29 guest slot + 1 of a page.
+ * frame of that generation, bits 20..29 the domain it is shared in; otherwise bits 0..19 gfn and bits 20..29 guest slot + 1
+ * of a page.
  */
 
 const WAYS = 4;
@@ -56,6 +57,11 @@ export class HintTable {
     return ((this.#words[entry + 2]! & ~FRAME_BIT) >>> SLOT_SHIFT) - 1;
   }
 
+  /** Domain that a frame is shared in. */
+  domain(entry: number): number {
+    return (this.#words[entry + 2]! & ~FRAME_BIT) >>> SLOT_SHIFT;
+  }
+
   /** Generation that the frame had. */
   generation(entry: number): number {
     return this.#words[entry + 3]!;
@@ -67,8 +73,8 @@ export class HintTable {
   }
 
   /** Remembers a shared frame. */
-  putFrame(low: number, high: number, mfn: number, generation: number): void {
-    this.#put(low, high, FRAME_BIT | mfn, generation);
+  putFrame(low: number, high: number, mfn: number, generation: number, domain: number): void {
+    this.#put(low, high, FRAME_BIT | (domain << SLOT_SHIFT) | mfn, generation);
   }
 
   /** The newest entry of a set comes first. */

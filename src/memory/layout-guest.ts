@@ -32,8 +32,14 @@ export const GUEST_TARGET = 8;
 export const GUEST_OVERHEAD = 9;
 /** Estimate of the working set, written by the manager. */
 export const GUEST_WORKING_SET = 10;
-/** Sharing domain: pages are merged between guests of one domain only; 0 is the default one, negative: none. */
+/** Sharing domain: pages are merged between guests of one domain only, from 0 to DOMAIN_MAX; or one of those below. */
 export const GUEST_DOMAIN = 11;
+/** Domains have numbers below the number of guests that a host can have. */
+export const DOMAIN_MAX = 511;
+/** GUEST_DOMAIN: no page is merged with another one; pages of zeros still lose their frames. */
+export const DOMAIN_ZERO_ONLY = -1;
+/** GUEST_DOMAIN: page sharing leaves the guest alone. */
+export const DOMAIN_NONE = -2;
 /** Number of its harts that wait because there is no frame for them. */
 export const GUEST_STARVED = 12;
 

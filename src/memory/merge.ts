@@ -19,7 +19,7 @@ import {
   NPT_YOUNG,
   PAGE_WORDS,
 } from './layout.ts';
-import { COUNT_MERGES, COUNT_ZERO_MERGES, GUEST_LEFT_OVER } from './layout-guest.ts';
+import { COUNT_MERGES, COUNT_ZERO_MERGES, GUEST_DOMAIN, GUEST_LEFT_OVER } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import type { Transit } from './transit.ts';
@@ -193,7 +193,7 @@ export class Merger {
     if ((entry & NPT_MERGED) === 0) {
       replaceEntry(guest, gfn, entry | NPT_MERGED);
     }
-    this.#hints.putFrame(low, high, target, frameGeneration(memory, target));
+    this.#hints.putFrame(low, high, target, frameGeneration(memory, target), guest.get(GUEST_DOMAIN));
     return target;
   }
 

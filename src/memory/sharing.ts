@@ -13,7 +13,7 @@ import type { Guest } from './guest.ts';
 import { PageHasher } from './hash.ts';
 import { HintTable } from './hints.ts';
 import { FRAME_SHARED, NPT_MERGED, NPT_PRESENT, PAGE_WORDS } from './layout.ts';
-import { GUEST_DOMAIN } from './layout-guest.ts';
+import { DOMAIN_NONE, GUEST_DOMAIN } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { type Candidate, type MergeResult, Merger } from './merge.ts';
 import { loadEntry, payloadOf } from './npt.ts';
@@ -64,8 +64,11 @@ export class Sharing {
   scan(guests: readonly Guest[], pages: number, deadline: number): ScanResult {
     const result: ScanResult = { scanned: 0, merged: 0, zero: 0 };
     const bySlot = new Map<number, Guest>();
+    const members: Guest[] = [];
     let total = 0;
     for (const guest of guests) {
+      if (guest.get(GUEST_DOMAIN) === DOMAIN_NONE) continue;
+      members.push(guest);
       bySlot.set(guest.slot, guest);
       total += guest.pages;
     }
@@ -77,7 +80,7 @@ export class Sharing {
       if (looks % LOOK_PAGES === 0 && this.#now() >= deadline) {
         break;
       }
-      const guest = this.#choose(guests, total);
+      const guest = this.#choose(members, total);
       const gfn = looks % 2 === 0 ? Math.floor(this.#random() * guest.pages) : this.#sweep(guest);
       if (this.#consider(guest, gfn, bySlot)) {
         result.scanned++;
@@ -103,7 +106,7 @@ export class Sharing {
     const salt = guest.get(GUEST_DOMAIN);
     this.#hasher.hash(this.#memory.i32, mfn * PAGE_WORDS, salt);
     const hint = salt < 0 ? -1 : this.#hints.find(this.#hasher.low, this.#hasher.high);
-    return hint >= 0 && this.#hints.isFrame(hint) && this.#validFrame(hint) ? this.#hints.number(hint) : 0;
+    return hint >= 0 && this.#hints.isFrame(hint) && this.#validFrame(hint, salt) ? this.#hints.number(hint) : 0;
   }
 
   /** A guest at random, each as likely as it has memory. */
@@ -154,7 +157,7 @@ export class Sharing {
     const hint = hints.find(low, high);
     if (hint >= 0) {
       if (hints.isFrame(hint)) {
-        if (this.#validFrame(hint)) {
+        if (this.#validFrame(hint, salt)) {
           if (hints.number(hint) !== mfn) {
             this.#candidates.push({ guest, gfn, mfn, low, high, frame: hints.number(hint) });
           }
@@ -187,10 +190,13 @@ export class Sharing {
     return this.#hasher.low === low && this.#hasher.high === high;
   }
 
-  #validFrame(hint: number): boolean {
+  /** Whether a hint names a frame that is shared in a domain still. */
+  #validFrame(hint: number, domain: number): boolean {
     const mfn = this.#hints.number(hint);
     return (
-      frameGeneration(this.#memory, mfn) === this.#hints.generation(hint) && frameFlag(this.#memory, mfn, FRAME_SHARED)
+      this.#hints.domain(hint) === domain &&
+      frameGeneration(this.#memory, mfn) === this.#hints.generation(hint) &&
+      frameFlag(this.#memory, mfn, FRAME_SHARED)
     );
   }
 }

@@ -6,6 +6,8 @@ import { Guest } from '../../src/memory/guest.ts';
 import { LOCK_OWNER_MANAGER, PAGE_SIZE } from '../../src/memory/layout.ts';
 import {
   BALLOON_DRIVER,
+  DOMAIN_NONE,
+  DOMAIN_ZERO_ONLY,
   GUEST_BALLOON_ACTUAL,
   GUEST_BALLOON_FLAGS,
   GUEST_BALLOON_MANUAL,
@@ -90,15 +92,15 @@ test('identical pages of two guests and of one become one frame each, and zeros 
 
 test('guests of different domains share nothing but the zero page', () => {
   const { memory, guest, run } = host(100);
-  const guests = [guest('a', 8, 1), guest('b', 8, 2), guest('c', 8, -1)];
+  const guests = [guest('a', 8, 1), guest('b', 8, 2), guest('c', 8, DOMAIN_ZERO_ONLY), guest('d', 8, DOMAIN_NONE)];
   for (const each of guests) {
     for (let gfn = 0; gfn < 6; gfn++) {
       fill(each, gfn, gfn < 4 ? 7 : 0);
     }
   }
   run(60);
-  // a and b keep one frame each, c does not even share with itself.
-  assert.equal(memory.freeFrames, 100 - 1 - 1 - 4);
+  // a and b keep one frame each, c does not even share with itself, d keeps its pages of zeros, too.
+  assert.equal(memory.freeFrames, 100 - 1 - 1 - 4 - 6);
   for (const each of guests) {
     each.verify();
   }

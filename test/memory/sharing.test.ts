@@ -154,8 +154,9 @@ test('hints are found by both halves of the hash, and the newest ones stay', () 
     ),
   );
   const table = new HintTable(64);
-  table.putFrame(3, 4, 0xabcde, 77);
+  table.putFrame(3, 4, 0xabcde, 77, 511);
   const entry = table.find(3, 4);
   assert.deepEqual([table.isFrame(entry), table.number(entry), table.generation(entry)], [true, 0xabcde, 77]);
+  assert.equal(table.domain(entry), 511);
   assert.equal(table.find(3, 5), -1);
 });
