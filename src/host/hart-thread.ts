@@ -32,6 +32,7 @@ export class HartThread {
   readonly #observation: HartObservation | undefined;
   readonly #say: (message: FromAnyHart) => void;
   readonly #words: Int32Array;
+  #lastReadError = '';
   /** Position of the hart's WAKE word. */
   readonly #wake: number;
 
@@ -55,6 +56,12 @@ export class HartThread {
       translator: data.translation ? this.translator : undefined,
       guest: this.guest,
       ...(data.swap === undefined ? {} : { store: new SwapFile(data.swap) }),
+      onReadError: ({ message }) => {
+        // It is tried again and again, and said once.
+        if (message === this.#lastReadError) return;
+        this.#lastReadError = message;
+        say({ kind: 'log', message: `${message}; the guest stands still until it can be` });
+      },
       now: processMs,
       processorTime: threadMs,
       totalStoreOrder: process.arch === 'x64',

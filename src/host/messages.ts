@@ -80,15 +80,15 @@ export type FromGuest =
   | { readonly kind: 'memory-error'; readonly id: number; readonly message: string }
   | { readonly kind: 'paused' }
   | { readonly kind: 'resumed' }
-  | { readonly kind: 'log'; readonly message: string }
   | { readonly kind: 'ended'; readonly exit: GuestExit }
   | FromAnyHart;
 
 /** From the worker of a hart behind the first one. */
 export type FromHart = { readonly kind: 'failed'; readonly message: string } | FromAnyHart;
 
-/** From the worker of any hart: what it was to note, regions as they come and the rest at its end. */
+/** From the worker of any hart: what is wrong, what it was to note, regions as they come and the rest at its end. */
 export type FromAnyHart =
+  | { readonly kind: 'log'; readonly message: string }
   | { readonly kind: 'region'; readonly event: RegionEvent }
   | { readonly kind: 'observed'; readonly observations: Observations };
 

@@ -33,6 +33,8 @@ export interface ThreadOptions {
   readonly guest: Guest;
   /** This thread's access to the swap. */
   readonly store?: SlotStore;
+  /** Is told why the hart stands still, when a page can't be read from swap. */
+  readonly onReadError?: (error: Error) => void;
   /** A monotonic clock in milliseconds: the same for the threads of all harts. */
   readonly now: () => number;
   /** Processor time that this thread has had, milliseconds: what is missing of `now` is reported as steal time. */
@@ -116,7 +118,7 @@ export class Processor {
       forgetData: () => this.hart.forgetData(),
       forgetPart: (part) => forgetPart(this.hart, part),
     });
-    this.#faults = new FaultHandler(this.control, { store: options.store, now });
+    this.#faults = new FaultHandler(this.control, { store: options.store, now, onReadError: options.onReadError });
     this.hart = new Hart({
       memory: options.wasmMemory,
       engine: options.engine,

@@ -43,6 +43,7 @@ export interface EventCounts {
   swapFailures: number;
   poolOuts: number;
   poolIns: number;
+  readAhead: number;
 }
 
 /** Where the words of EventCounts are in the guest block. */
@@ -65,6 +66,7 @@ const EVENT_WORDS: Record<keyof EventCounts, number> = {
   swapFailures: words.COUNT_SWAP_FAILURES,
   poolOuts: words.COUNT_POOL_OUTS,
   poolIns: words.COUNT_POOL_INS,
+  readAhead: words.COUNT_READ_AHEAD,
 };
 const EVENT_NAMES = Object.keys(EVENT_WORDS) as (keyof EventCounts)[];
 

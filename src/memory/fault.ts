@@ -74,6 +74,7 @@ import {
   slotReferences,
   takeKept,
 } from './swap.ts';
+import { SwapReader } from './swap-in.ts';
 import { readSlots } from './swap-io.ts';
 import { restoredBits } from './transit.ts';
 
@@ -81,6 +82,11 @@ import { restoredBits } from './transit.ts';
 export interface FaultOptions {
   /** This thread's access to the swap; without it a guest must have no pages there. */
   store?: SlotStore | undefined;
+  /**
+   * Told of pages that can't be read from swap; the hart then stands still and tries again from time to time until it works
+   * or the guest is stopped. Without it `fault` throws.
+   */
+  onReadError?: ((error: SwapReadError) => void) | undefined;
   /** Milliseconds from any start, for the account of waiting times. */
   now?: (() => number) | undefined;
 }
@@ -90,6 +96,8 @@ const [DONE, AGAIN, STARVED, WAIT, SETTLE, FILL] = [0, 1, 2, 3, 4, 5];
 
 /** Milliseconds after which a waiting hart looks whether its guest was stopped. */
 const LOOK_MS = 50;
+/** Milliseconds after which a page that could not be read from swap is tried again. */
+const RETRY_MS = 1000;
 /** Bits of the entry of a page that is about to be written. */
 const WRITTEN = NPT_WRITABLE | NPT_ACCESSED | NPT_DIRTY;
 
@@ -98,12 +106,13 @@ export class FaultHandler {
   readonly guest: Guest;
   readonly control: HartControl;
   readonly #memory: MachineMemory;
-  readonly #store: SlotStore | undefined;
+  readonly #reader: SwapReader;
+  readonly #onReadError: FaultOptions['onReadError'];
   readonly #now: (() => number) | undefined;
   readonly #numbers = new Int32Array(MAX_HARTS);
   /** The other harts of the guest. */
   readonly #siblings: readonly number[];
-  // What resolve has prepared for settle or fill.
+  // What resolve has prepared for settle.
   #frame = 0;
   #progress = 0;
 
@@ -112,14 +121,15 @@ export class FaultHandler {
     this.guest = control.guest;
     this.#siblings = control.guest.allHarts.filter((hart) => hart !== control.hart);
     this.#memory = control.guest.memory;
-    this.#store = options.store;
+    this.#reader = new SwapReader(this.guest, options.store);
+    this.#onReadError = options.onReadError;
     this.#now = options.now;
   }
 
   /**
    * Makes a page readable or writable; afterwards the NPT serves the access (look again). The hart's TLBs may have been
    * flushed and shootdowns acknowledged meanwhile, so no translation from before may be used. Throws GuestAddressError
-   * beyond the guest's memory, SwapReadError (the page is still in swap), GuestStoppedError (end the hart).
+   * beyond the guest's memory, SwapReadError (the page is still in swap; unless `onReadError` is given), GuestStoppedError (end the hart).
    */
   fault(gfn: number, write: boolean): void {
     const { guest } = this;
@@ -142,7 +152,7 @@ export class FaultHandler {
           this.#settle(gfn);
           return;
         case FILL:
-          this.#fill(gfn);
+          this.#fill();
           break;
       }
     }
@@ -295,49 +305,16 @@ export class FaultHandler {
   }
 
   #swapIn(gfn: number, slot: number): number {
-    const { guest } = this;
-    const memory = this.#memory;
-    const tied = slotFrame(memory, slot);
-    if (tied !== 0) {
-      if (frameFlag(memory, tied, FRAME_FILLING)) {
+    switch (this.#reader.begin(gfn, slot)) {
+      case 'served':
+        return AGAIN;
+      case 'starved':
+        return STARVED;
+      case 'busy':
         return WAIT;
-      }
-      // Another page with these contents is in memory: map its frame, which is read-only while it is tied to the slot.
-      if (frameFlag(memory, tied, FRAME_KEPT)) {
-        takeKept(memory, tied);
-      } else {
-        referenceFrame(memory, tied);
-      }
-      const merged = frameReferences(memory, tied) > 1;
-      if (merged) setFrameFlag(memory, tied, FRAME_SHARED);
-      replaceEntry(guest, gfn, presentEntry(tied, merged ? NPT_ACCESSED | NPT_MERGED : NPT_ACCESSED));
-      releaseSlot(memory, slot);
-      guest.add(COUNT_RESCUES, 1);
-      return AGAIN;
+      case 'read':
+        return FILL;
     }
-    const frame = this.#allocate();
-    if (frame === 0) {
-      return STARVED;
-    }
-    const object = slotObject(memory, slot);
-    if (object !== 0) {
-      poolLoad(memory, object, memory.u8, frame * PAGE_SIZE);
-      guest.add(COUNT_POOL_INS, 1);
-      if (slotReferences(memory, slot) > 1) {
-        associateSlot(memory, frame, slot);
-        replaceEntry(guest, gfn, presentEntry(frame, NPT_ACCESSED));
-      } else {
-        replaceEntry(guest, gfn, presentEntry(frame, NPT_ACCESSED | NPT_WRITABLE));
-        releaseSlot(memory, slot);
-      }
-      return AGAIN;
-    }
-    // The reference of the entry to the slot becomes that of the tie.
-    associateSlot(memory, frame, slot);
-    setFrameFlag(memory, frame, FRAME_FILLING);
-    replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
-    this.#frame = frame;
-    return FILL;
   }
 
   #allocate(): number {
@@ -363,42 +340,21 @@ export class FaultHandler {
     memory.progress();
   }
 
-  /** Without the mutex: reads the page from its slot. */
-  #fill(gfn: number): void {
-    const { guest } = this;
-    const memory = this.#memory;
-    const frame = this.#frame;
-    const slot = frameSlot(memory, frame);
-    let failure: SwapReadError | undefined;
+  /** Without the mutex: reads the page from swap. If that fails, the hart stands still or the caller is told. */
+  #fill(): void {
     const start = this.#now?.() ?? 0;
     this.control.park();
     try {
-      if (this.#store === undefined) {
-        throw new Error('this thread was given no access to the swap');
-      }
-      readSlots(memory, this.#store, slot, [memory.page(frame)]);
+      this.#reader.read();
     } catch (error) {
-      failure = new SwapReadError(guest.name, gfn, slot, error);
-    }
-    memory.lock();
-    try {
-      clearFrameFlag(memory, frame, FRAME_FILLING);
-      if (failure === undefined) {
-        replaceEntry(guest, gfn, presentEntry(frame, NPT_ACCESSED));
-        guest.add(COUNT_SWAP_INS, 1);
-      } else {
-        // The tie's reference goes back to the entry: one more now, and one less when the frame goes.
-        replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, slot));
-        referenceSlot(memory, slot);
-        releaseFrame(memory, frame);
-      }
+      if (this.#onReadError === undefined || !(error instanceof SwapReadError)) throw error;
+      this.#onReadError(error);
+      Atomics.wait(this.#memory.i32, HEADER_PROGRESS, Atomics.load(this.#memory.i32, HEADER_PROGRESS), RETRY_MS);
+      this.#lookForStop();
     } finally {
-      memory.unlock();
+      this.control.unpark();
+      this.#stalled((this.#now?.() ?? 0) - start);
     }
-    memory.progress();
-    this.control.unpark();
-    this.#stalled((this.#now?.() ?? 0) - start);
-    if (failure !== undefined) throw failure;
   }
 
   /** Has all harts of the guest forget all frames. The mutex must be free, and no translation in use. */
@@ -461,6 +417,10 @@ export class FaultHandler {
     Atomics.wait(i32, HEADER_PROGRESS, this.#progress, LOOK_MS);
     Atomics.sub(i32, HEADER_WAITING, 1);
     this.control.unpark();
+    this.#lookForStop();
+  }
+
+  #lookForStop(): void {
     if (this.guest.get(GUEST_STATE) !== GUEST_RUNNING) {
       throw new GuestStoppedError(this.guest.name);
     }

@@ -144,6 +144,8 @@ export const COUNT_POOL_INS = 89;
 
 /** Microseconds that harts have waited for memory: for a free frame, or for a page from swap. */
 export const COUNT_STALLED_US = 112;
+/** Pages read from swap together with another one. */
+export const COUNT_READ_AHEAD = 90;
 
 /** First of MAX_HARTS words: byte addresses of the hart areas. */
 export const GUEST_HART_AREAS = 128;

@@ -90,6 +90,20 @@ export const HEADER_SWAP_READS = 29;
 export const HEADER_SWAP_READ_PAGES = 30;
 export const HEADER_SWAP_WRITES = 31;
 export const HEADER_SWAP_WRITE_PAGES = 32;
+/** SWAP_NAIVE_* bits: what swapping is to do the naive way, so that experiments can compare. */
+export const HEADER_SWAP_NAIVE = 33;
+/** Each page is read from swap by itself. */
+export const SWAP_NAIVE_READ_AHEAD = 1 << 0;
+/** Slots are taken wherever one is free, and written one by one. */
+export const SWAP_NAIVE_CLUSTERS = 1 << 1;
+/** A page that is overwritten by a device is first read from swap. */
+export const SWAP_NAIVE_DMA = 1 << 2;
+/** A page that is overwritten by a hart is first read from swap. */
+export const SWAP_NAIVE_STORES = 1 << 3;
+/** What a page was read from is not known: pages of disks are written to swap. */
+export const SWAP_NAIVE_DISKS = 1 << 4;
+/** Pages of disks are taken like others. */
+export const SWAP_NAIVE_VICTIMS = 1 << 5;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */

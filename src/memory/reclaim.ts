@@ -28,6 +28,7 @@ import {
   referenceSlot,
   releaseSlot,
   type SlotStore,
+  seekRun,
   spoilSlot,
 } from './swap.ts';
 import { type SlotPage, writeSlots } from './swap-io.ts';
@@ -193,6 +194,7 @@ export class Reclaimer {
     let left = 0;
     memory.lock();
     try {
+      seekRun(memory, count);
       // No hart can allocate meanwhile, so that the difference is what this batch has freed.
       const before = memory.freeFrames;
       for (let i = 0; i < count; i++) {

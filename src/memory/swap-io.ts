@@ -1,6 +1,13 @@
 /** Reading and writing swap slots by clusters: slots that follow each other are one operation. */
 
-import { HEADER_SWAP_READ_PAGES, HEADER_SWAP_READS, HEADER_SWAP_WRITE_PAGES, HEADER_SWAP_WRITES } from './layout.ts';
+import {
+  HEADER_SWAP_NAIVE,
+  HEADER_SWAP_READ_PAGES,
+  HEADER_SWAP_READS,
+  HEADER_SWAP_WRITE_PAGES,
+  HEADER_SWAP_WRITES,
+  SWAP_NAIVE_CLUSTERS,
+} from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import type { SlotStore } from './swap.ts';
 
@@ -40,6 +47,7 @@ export function writeSlots(
   pages: readonly SlotPage[],
 ): WriteFailure | undefined {
   const sorted = pages.toSorted((a, b) => a.slot - b.slot);
+  const most = (memory.i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_CLUSTERS) !== 0 ? 1 : CLUSTER;
   let failure: WriteFailure | undefined;
   let full = false;
   const write = (run: readonly SlotPage[]): void => {
@@ -66,7 +74,7 @@ export function writeSlots(
   };
   for (let start = 0; start < sorted.length; ) {
     let end = start + 1;
-    while (end < sorted.length && end - start < CLUSTER && sorted[end]!.slot === sorted[end - 1]!.slot + 1) {
+    while (end < sorted.length && end - start < most && sorted[end]!.slot === sorted[end - 1]!.slot + 1) {
       end++;
     }
     write(sorted.slice(start, end));

@@ -24,9 +24,11 @@ import {
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
   HEADER_SWAP_HAND,
+  HEADER_SWAP_NAIVE,
   HEADER_SWAP_SLOTS,
   HEADER_SWAP_TABLE,
   NPT_PAYLOAD_MAX,
+  SWAP_NAIVE_CLUSTERS,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { poolFree, recountPool } from './pool.ts';
@@ -47,6 +49,8 @@ const SLOT_REFS = 0;
 const SLOT_FRAME = 1;
 const SLOT_OBJECT = 2;
 const BAD = -1;
+/** Slots that are looked at for a run of free ones. */
+const RUN_SEARCH = 8192;
 
 /** Makes the table for `slots` swap slots, once. Takes the mutex itself. */
 export function createSwap(memory: MachineMemory, slots: number): void {
@@ -93,6 +97,31 @@ export function allocateSlot(memory: MachineMemory): number {
     }
   }
   throw new SwapFullError(slots, i32[HEADER_SWAP_BAD]!);
+}
+
+/**
+ * Has the next slots be taken from a run of at least `count` free ones, if there is one not too far away, so that pages that
+ * leave together lie together.
+ */
+export function seekRun(memory: MachineMemory, count: number): void {
+  const { i32 } = memory;
+  const slots = i32[HEADER_SWAP_SLOTS]!;
+  if (i32[HEADER_SWAP_FREE]! < count || (i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_CLUSTERS) !== 0) {
+    return;
+  }
+  let run = 0;
+  const start = i32[HEADER_SWAP_HAND]!;
+  for (let i = 0; i < Math.min(slots, RUN_SEARCH); i++) {
+    const slot = (start + i) % slots;
+    if (slot === 0) {
+      run = 0;
+    }
+    run = slotReferences(memory, slot) === 0 ? run + 1 : 0;
+    if (run === count) {
+      i32[HEADER_SWAP_HAND] = slot - count + 1;
+      return;
+    }
+  }
 }
 
 /** Whether allocateSlot would find one; ties that could be given up are not counted. */

@@ -39,6 +39,7 @@ const EVENTS = [
   'swapFailures',
   'poolOuts',
   'poolIns',
+  'readAhead',
 ] as const;
 
 /** One thing that can happen; numbers are taken modulo whatever there is. */
