@@ -1,5 +1,6 @@
 /** The memory manager's thread. */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { vectorContents } from '../memory/hash-simd.ts';
 import { LOCK_OWNER_MANAGER } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { MemoryManager } from '../memory/manager.ts';
@@ -31,6 +32,7 @@ const manager = new MemoryManager(
     now: () => performance.now(),
     onError: (error) => say({ kind: 'log', message: error.message }),
     sharing,
+    contents: vectorContents(memory),
     sharingLoad: SHARING_LOAD,
   },
 );

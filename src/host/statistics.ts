@@ -1,8 +1,6 @@
 /** What a host and its guests have and have done, for the library's users. Amounts are bytes, counts are pages or events. */
 import { type GuestAccount, takeAccount } from '../memory/account.ts';
-import { Guest } from '../memory/guest.ts';
 import { PAGE_SIZE } from '../memory/layout.ts';
-import { BALLOON_STAT_FREE, GUEST_BALLOON_MANUAL, GUEST_BALLOON_STATISTICS } from '../memory/layout-guest.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 
 /** Free-memory state of a host. */
@@ -105,7 +103,7 @@ export interface MemoryStatistics {
 /** Takes the statistics now; any thread may. */
 export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
   const account = takeAccount(memory);
-  const guests = new Map(account.guests.map((guest) => [guest.slot, guestStatistics(memory, guest)]));
+  const guests = new Map(account.guests.map((guest) => [guest.slot, guestStatistics(guest)]));
   const sum = (pick: (guest: GuestAccount) => number): number =>
     account.guests.reduce((total, guest) => total + pick(guest), 0) * PAGE_SIZE;
   const machineMemory = account.machine * PAGE_SIZE;
@@ -142,24 +140,22 @@ export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
   };
 }
 
-function guestStatistics(memory: MachineMemory, account: GuestAccount): GuestMemoryStatistics {
-  const guest = Guest.attach(memory, account.slot);
-  const free = guest.get(GUEST_BALLOON_STATISTICS + BALLOON_STAT_FREE);
-  const { events } = account;
+function guestStatistics(account: GuestAccount): GuestMemoryStatistics {
+  const { events, reportedFree } = account;
   return {
     configured: account.configured * PAGE_SIZE,
     resident: account.resident * PAGE_SIZE,
     target: account.target * PAGE_SIZE,
     balloon: account.balloonActual * PAGE_SIZE,
     balloonTarget: account.balloonTarget * PAGE_SIZE,
-    balloonManual: guest.get(GUEST_BALLOON_MANUAL) >= 0,
+    balloonManual: account.balloonManual,
     balloonDriver: account.balloonDriver,
     shared: account.merged * PAGE_SIZE,
     swapped: account.swapped * PAGE_SIZE,
     workingSet: account.workingSet * PAGE_SIZE,
     minimum: account.minimum * PAGE_SIZE,
     maximum: account.maximum * PAGE_SIZE,
-    guestFree: free < 0 ? undefined : free * PAGE_SIZE,
+    guestFree: reportedFree === undefined ? undefined : reportedFree * PAGE_SIZE,
     blocked: account.blocked,
     counts: {
       faults: events.faults,

@@ -96,6 +96,10 @@ export interface GuestAccount {
   balloonTarget: number;
   balloonActual: number;
   balloonDriver: boolean;
+  /** Whether the target was set by hand. */
+  balloonManual: boolean;
+  /** What the driver last said is free in the guest; undefined before it has said anything. */
+  reportedFree: number | undefined;
   blocked: boolean;
   /** VMM heap that the guest takes. */
   overhead: number;
@@ -218,6 +222,7 @@ export function takeAccount(memory: MachineMemory, handle = (slot: number) => Gu
 function guestAccount(guest: Guest): GuestAccount {
   const resident = guest.get(words.COUNT_RESIDENT);
   const swapped = guest.get(words.COUNT_SWAPPED);
+  const free = guest.get(words.GUEST_BALLOON_STATISTICS + words.BALLOON_STAT_FREE);
   const events = noEvents();
   for (const name of EVENT_NAMES) {
     events[name] = guest.get(EVENT_WORDS[name]) >>> 0;
@@ -239,6 +244,8 @@ function guestAccount(guest: Guest): GuestAccount {
     workingSet: guest.get(words.GUEST_WORKING_SET),
     balloonTarget: guest.get(words.GUEST_BALLOON_TARGET),
     balloonActual: guest.get(words.GUEST_BALLOON_ACTUAL),
+    balloonManual: guest.get(words.GUEST_BALLOON_MANUAL) >= 0,
+    reportedFree: free < 0 ? undefined : free,
     balloonDriver: (guest.get(words.GUEST_BALLOON_FLAGS) & words.BALLOON_DRIVER) !== 0,
     blocked: guest.get(words.GUEST_BLOCKED) !== 0,
     overhead: guest.get(words.GUEST_OVERHEAD),

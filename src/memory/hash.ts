@@ -12,16 +12,34 @@ const P4 = 0x27d4eb2f | 0;
 /** Words compared before a look at the result. */
 const BLOCK = 64;
 
-/** Hashes pages; the result of the last call stands in its fields. */
-export class PageHasher {
+/** Looks at the contents of pages for page sharing; what the last hash came to stands in its fields. */
+export interface PageContents {
   /** The two halves of the hash. */
+  low: number;
+  high: number;
+  /** Whether every byte of the page was zero. */
+  zero: boolean;
+  /** Hashes a frame. Pages with another `salt` have other hashes. */
+  hash(mfn: number, salt: number): void;
+  /** Whether two frames are the same in every byte. */
+  same(a: number, b: number): boolean;
+}
+
+/** The contents of pages, looked at in JavaScript. */
+export class PlainContents implements PageContents {
   low = 0;
   high = 0;
-  /** Whether every byte of the page was zero. */
   zero = false;
+  readonly #words: Int32Array;
 
-  /** Hashes the page that begins at word `start`. Pages with another `salt` have other hashes. */
-  hash(words: Int32Array, start: number, salt: number): void {
+  /** @param words of the machine memory */
+  constructor(words: Int32Array) {
+    this.#words = words;
+  }
+
+  hash(mfn: number, salt: number): void {
+    const words = this.#words;
+    const start = mfn * PAGE_WORDS;
     let a = P1 ^ salt;
     let b = P2 ^ salt;
     let c = P3 ^ salt;
@@ -48,10 +66,14 @@ export class PageHasher {
     this.high = mix(Math.imul(a, P3) ^ b ^ rotate(c, 11) ^ Math.imul(d, P1));
     this.zero = any === 0;
   }
+
+  same(a: number, b: number): boolean {
+    return samePage(this.#words, a * PAGE_WORDS, b * PAGE_WORDS);
+  }
 }
 
 /** Whether the pages that begin at words `a` and `b` are the same in every byte. */
-export function samePage(words: Int32Array, a: number, b: number): boolean {
+function samePage(words: Int32Array, a: number, b: number): boolean {
   // A look at the sum of differences now and then is cheaper than one at each word.
   for (let i = 0; i < PAGE_WORDS; i += BLOCK) {
     let different = 0;

@@ -104,6 +104,8 @@ export const SWAP_NAIVE_STORES = 1 << 3;
 export const SWAP_NAIVE_DISKS = 1 << 4;
 /** Pages of disks are taken like others. */
 export const SWAP_NAIVE_VICTIMS = 1 << 5;
+/** What page sharing has found of a page's contents (hash-simd.ts): hash, low and high word; 0 if it is all zeros. */
+export const HEADER_HASH = 480;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */

@@ -25,6 +25,7 @@ import type {
   TakenPages,
 } from './decision.ts';
 import { Guest } from './guest.ts';
+import type { PageContents } from './hash.ts';
 import {
   HART_REQUEST_CONTROL,
   HEADER_MANAGER_WAKE,
@@ -77,6 +78,8 @@ export interface ManagerOptions {
   onError?: (error: Error) => void;
   /** Whether pages are shared; true by default. */
   sharing?: boolean;
+  /** How page sharing looks at pages; by default in JavaScript. */
+  contents?: PageContents;
   /** Parts of a core that page sharing may take. */
   sharingLoad?: SharingLoad;
   workingSet?: WorkingSetOptions;
@@ -139,7 +142,7 @@ export class MemoryManager {
     const random = options.random ?? Math.random;
     const transit = new Transit(memory, (error) => this.#report(error), options.shootdownTimeoutMs);
     this.#sampler = new WorkingSetSampler(options.workingSet);
-    this.#sharing = new Sharing(memory, transit, random, options.now);
+    this.#sharing = new Sharing(memory, transit, random, options.now, options.contents);
     this.#pace = new SharingPace(options.sharingLoad);
     this.#reclaimer = new Reclaimer(memory, transit, this.#sharing, options.store);
     this.#lastTick = options.now();

@@ -7,7 +7,7 @@
 
 import { frameFlag, frameGeneration, frameReferences, referenceFrame, releaseFrame, setFrameFlag } from './frames.ts';
 import type { Guest } from './guest.ts';
-import { samePage, zeroPage } from './hash.ts';
+import { type PageContents, zeroPage } from './hash.ts';
 import type { HintTable } from './hints.ts';
 import {
   FRAME_FILLING,
@@ -54,13 +54,15 @@ export class Merger {
   readonly #memory: MachineMemory;
   readonly #transit: Transit;
   readonly #hints: HintTable;
+  readonly #contents: PageContents;
   /** Left-over frames, by the guest whose harts may still read them. */
   readonly #held = new Map<Guest, number[]>();
 
-  constructor(memory: MachineMemory, transit: Transit, hints: HintTable) {
+  constructor(memory: MachineMemory, transit: Transit, hints: HintTable, contents: PageContents) {
     this.#memory = memory;
     this.#transit = transit;
     this.#hints = hints;
+    this.#contents = contents;
   }
 
   /** Frames that this has a reference to; none after `settle`, unless a hart has not answered. */
@@ -182,11 +184,7 @@ export class Merger {
     const memory = this.#memory;
     const entry = loadEntry(guest, gfn);
     const target = payloadOf(entry);
-    if (
-      !this.#transit.still(guest, gfn, target) ||
-      target === mfn ||
-      !samePage(memory.i32, mfn * PAGE_WORDS, target * PAGE_WORDS)
-    ) {
+    if (!this.#transit.still(guest, gfn, target) || target === mfn || !this.#contents.same(mfn, target)) {
       return 0;
     }
     setFrameFlag(memory, target, FRAME_SHARED);
@@ -205,7 +203,7 @@ export class Merger {
       frameReferences(memory, target) > 0 &&
       frameFlag(memory, target, FRAME_SHARED) &&
       !frameFlag(memory, target, FRAME_FILLING) &&
-      samePage(memory.i32, mfn * PAGE_WORDS, target * PAGE_WORDS)
+      this.#contents.same(mfn, target)
     );
   }
 

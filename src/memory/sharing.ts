@@ -10,9 +10,9 @@
 
 import { frameFlag, frameGeneration, frameReferences } from './frames.ts';
 import type { Guest } from './guest.ts';
-import { PageHasher } from './hash.ts';
+import { type PageContents, PlainContents } from './hash.ts';
 import { HintTable } from './hints.ts';
-import { FRAME_SHARED, NPT_MERGED, NPT_PRESENT, PAGE_WORDS } from './layout.ts';
+import { FRAME_SHARED, NPT_MERGED, NPT_PRESENT } from './layout.ts';
 import { DOMAIN_NONE, GUEST_DOMAIN } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { type Candidate, type MergeResult, Merger } from './merge.ts';
@@ -38,17 +38,25 @@ export class Sharing {
   readonly #random: () => number;
   readonly #now: () => number;
   readonly #hints: HintTable;
-  readonly #hasher = new PageHasher();
+  readonly #hasher: PageContents;
   /** Sweep position of each guest, by slot. */
   readonly #hands = new Map<number, number>();
   readonly #candidates: Candidate[] = [];
 
-  constructor(memory: MachineMemory, transit: Transit, random: () => number, now: () => number) {
+  /** @param contents by default looked at in JavaScript */
+  constructor(
+    memory: MachineMemory,
+    transit: Transit,
+    random: () => number,
+    now: () => number,
+    contents: PageContents = new PlainContents(memory.i32),
+  ) {
     this.#memory = memory;
     this.#random = random;
     this.#now = now;
     this.#hints = new HintTable(memory.guestFrames);
-    this.merger = new Merger(memory, transit, this.#hints);
+    this.#hasher = contents;
+    this.merger = new Merger(memory, transit, this.#hints, contents);
   }
 
   /** Forgets a guest that is gone; hints that name it find nothing any more. */
@@ -104,7 +112,7 @@ export class Sharing {
    */
   lookUp(guest: Guest, mfn: number): number {
     const salt = guest.get(GUEST_DOMAIN);
-    this.#hasher.hash(this.#memory.i32, mfn * PAGE_WORDS, salt);
+    this.#hasher.hash(mfn, salt);
     const hint = salt < 0 ? -1 : this.#hints.find(this.#hasher.low, this.#hasher.high);
     return hint >= 0 && this.#hints.isFrame(hint) && this.#validFrame(hint, salt) ? this.#hints.number(hint) : 0;
   }
@@ -141,10 +149,9 @@ export class Sharing {
     if ((entry & (NPT_PRESENT | NPT_MERGED)) !== NPT_PRESENT || frameReferences(this.#memory, mfn) > 1) {
       return false;
     }
-    const { i32 } = this.#memory;
     const hasher = this.#hasher;
     const salt = guest.get(GUEST_DOMAIN);
-    hasher.hash(i32, mfn * PAGE_WORDS, salt);
+    hasher.hash(mfn, salt);
     const { low, high } = hasher;
     if (hasher.zero) {
       this.#candidates.push({ guest, gfn, mfn, low, high });
@@ -186,7 +193,7 @@ export class Sharing {
     if ((entry & NPT_PRESENT) === 0 || mfn === notFrame) {
       return false;
     }
-    this.#hasher.hash(this.#memory.i32, mfn * PAGE_WORDS, guest.get(GUEST_DOMAIN));
+    this.#hasher.hash(mfn, guest.get(GUEST_DOMAIN));
     return this.#hasher.low === low && this.#hasher.high === high;
   }
 

@@ -1,7 +1,7 @@
 import { Expr, type I32, type I64, memoryOperand, STORE_OPCODES, type ValType } from './expr.ts';
 import { ByteSink } from './sink.ts';
 
-export const VALUE_TYPE_CODES: Record<ValType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c };
+export const VALUE_TYPE_CODES: Record<ValType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 const EMPTY_BLOCK_TYPE = 0x40;
 
 /** A branch target; it stays valid until the block, loop or if that made it ends. */

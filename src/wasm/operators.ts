@@ -5,7 +5,7 @@ import type { ByteSink } from './sink.ts';
  * it is evaluated once for every time it is used in a statement, so a value that is needed twice goes into a local.
  * The TypeScript type carries the WebAssembly type: mixing i32 with i64 does not compile.
  */
-export type ValType = 'i32' | 'i64' | 'f32' | 'f64';
+export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 
 export class Expr<T extends ValType> {
   readonly type: T;

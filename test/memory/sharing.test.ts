@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { checkMemory } from '../../src/memory/check.ts';
 import { Guest } from '../../src/memory/guest.ts';
-import { PageHasher, samePage, zeroPage } from '../../src/memory/hash.ts';
+import { PlainContents, zeroPage } from '../../src/memory/hash.ts';
+import { vectorContents } from '../../src/memory/hash-simd.ts';
 import { HintTable } from '../../src/memory/hints.ts';
 import { LOCK_OWNER_MANAGER, PAGE_WORDS } from '../../src/memory/layout.ts';
 import { COUNT_MERGED } from '../../src/memory/layout-guest.ts';
@@ -112,27 +113,55 @@ test('a hart that does not answer keeps its pages, and is reported', () => {
   checkMemory(host);
 });
 
-test('the hash sees every bit and the salt, and knows a page of zeros', () => {
-  const words = new Int32Array(2 * PAGE_WORDS);
-  const hasher = new PageHasher();
-  const hash = (start: number, salt = 0): string => {
-    hasher.hash(words, start, salt);
-    return `${hasher.low},${hasher.high}`;
-  };
-  const zeros = hash(0);
-  assert.ok(hasher.zero && zeroPage(words, 0));
-  assert.notEqual(hash(0, 1), zeros);
-  const seen = new Set([zeros]);
-  for (let bit = 0; bit < PAGE_WORDS * 32; bit += 7) {
-    words[PAGE_WORDS + (bit >> 5)] = 1 << (bit & 31);
-    assert.ok(!samePage(words, 0, PAGE_WORDS) && !zeroPage(words, PAGE_WORDS), `bit ${bit}`);
-    const one = hash(PAGE_WORDS);
-    assert.ok(!hasher.zero && !seen.has(one), `bit ${bit}`);
-    seen.add(one);
-    words[PAGE_WORDS + (bit >> 5)] = 0;
-  }
-  assert.ok(samePage(words, 0, PAGE_WORDS));
-});
+const wasmMemory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+const words = new Int32Array(wasmMemory.buffer);
+for (const [how, contents] of [
+  ['in JavaScript', new PlainContents(words)],
+  ['with vectors', vectorContents(wasmMemory)],
+] as const) {
+  test(`the hash sees every bit and its place, and the salt, and knows a page of zeros: ${how}`, () => {
+    words.fill(0);
+    const hash = (mfn: number, salt = 0): string => {
+      contents.hash(mfn, salt);
+      return `${contents.low},${contents.high}`;
+    };
+    const zeros = hash(1);
+    assert.ok(contents.zero && zeroPage(words, PAGE_WORDS));
+    assert.notEqual(hash(1, 1), zeros);
+    // Half of the bits change with one of the page, in either word.
+    const changed = [0, 0];
+    const seen = new Set([zeros]);
+    for (let bit = 0; bit < PAGE_WORDS * 32; bit += 7) {
+      words[2 * PAGE_WORDS + (bit >> 5)] = 1 << (bit & 31);
+      assert.ok(!contents.same(1, 2) && !contents.same(2, 1) && !zeroPage(words, 2 * PAGE_WORDS), `bit ${bit}`);
+      const one = hash(2);
+      assert.ok(!contents.zero && !seen.has(one), `bit ${bit}`);
+      seen.add(one);
+      for (const [i, word] of [contents.low, contents.high].entries()) {
+        changed[i]! += bits(word ^ Number(zeros.split(',')[i]));
+      }
+      words[2 * PAGE_WORDS + (bit >> 5)] = 0;
+    }
+    for (const all of changed) assert.ok(Math.abs(all / (seen.size - 1) - 16) < 0.5, `${all / (seen.size - 1)} bits`);
+    assert.ok(contents.same(1, 2));
+    // Words that change places, too.
+    for (let i = 0; i < PAGE_WORDS; i++) words[PAGE_WORDS + i] = i;
+    const straight = hash(1);
+    for (const distance of [1, 2, 4, 16, 256]) {
+      const other = PAGE_WORDS + 300;
+      [words[other], words[other + distance]] = [words[other + distance]!, words[other]!];
+      assert.notEqual(hash(1), straight, `${distance} words`);
+      [words[other], words[other + distance]] = [words[other + distance]!, words[other]!];
+    }
+    assert.equal(hash(1), straight);
+  });
+}
+
+const bits = (word: number): number => {
+  let count = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
+  return count;
+};
 
 test('hints are found by both halves of the hash, and the newest ones stay', () => {
   fc.assert(
