@@ -22,7 +22,7 @@ export type {
   RegionEvent,
   SampleCount,
 } from './host/observation.ts';
-export type { DiskOptions, GuestOptions, HostOptions } from './host/options.ts';
+export type { DiskOptions, GuestOptions, HostOptions, PolicyChoice } from './host/options.ts';
 export { formatSize, parseSize, type Size } from './host/size.ts';
 export type { GuestCounts, GuestMemoryStatistics, HostMemoryStatistics, MemoryState } from './host/statistics.ts';
 export { AdmissionError } from './policy/admission.ts';

@@ -12,16 +12,19 @@ const COMPILER = 'riscv64-linux-gnu-gcc';
 export const COMPILER_OPTIONS: readonly string[] = ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s'];
 
 /**
- * Compiles programs of bench/cpu/programs.
+ * Compiles programs of bench/cpu/programs, or of another folder.
  * @returns ELF files by name
  * @throws Error with the compiler's message
  */
-export async function compilePrograms(names: Iterable<string>): Promise<ReadonlyMap<string, Uint8Array>> {
+export async function compilePrograms(
+  names: Iterable<string>,
+  from: string = fileURLToPath(new URL('programs/', import.meta.url)),
+): Promise<ReadonlyMap<string, Uint8Array>> {
   requireDebian('gcc', 'libc');
   const folder = temporaryFolder();
   const compiled = new Map<string, Uint8Array>();
   for (const name of names) {
-    const source = fileURLToPath(new URL(`programs/${name}.c`, import.meta.url));
+    const source = join(from, `${name}.c`);
     const target = join(folder, name);
     await compile([...COMPILER_OPTIONS, '-o', target, source, '-lm']);
     compiled.set(name, await readFile(target));

@@ -4,6 +4,7 @@ import { messageOf } from '../host/errors.ts';
 import { demo } from './demo/demo.ts';
 import { explain } from './explain.ts';
 import * as option from './options.ts';
+import { replayTrace } from './replay.ts';
 import { run } from './run.ts';
 
 const MIB = 2 ** 20;
@@ -25,6 +26,9 @@ program
   .addOption(option.swapFile())
   .addOption(option.swapSize())
   .addOption(option.compressed())
+  .addOption(option.policy())
+  .addOption(option.tax())
+  .addOption(option.record())
   .addOption(option.json())
   .action(async (options) => {
     status = await demo(options);
@@ -52,6 +56,9 @@ program
   .addOption(option.swapFile())
   .addOption(option.swapSize())
   .addOption(option.compressed())
+  .addOption(option.policy())
+  .addOption(option.tax())
+  .addOption(option.record())
   .addOption(option.interpret())
   .addOption(option.counters())
   .addOption(option.trace())
@@ -71,6 +78,18 @@ program
   .addOption(option.json())
   .action(async (guest: string | undefined, options) => {
     status = await explain(guest, options);
+  });
+
+program
+  .command('replay')
+  .description('says what another policy would have done with the guests of a host that was recorded')
+  .argument('<trace>', 'file that --record has made')
+  .addOption(option.policy())
+  .addOption(option.tax())
+  .addOption(option.machineMemory())
+  .addOption(option.json())
+  .action((trace: string, options) => {
+    status = replayTrace(trace, options);
   });
 
 try {

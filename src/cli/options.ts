@@ -5,6 +5,7 @@ import { messageOf } from '../host/errors.ts';
 import { MAX_GUEST_HARTS } from '../host/options.ts';
 import { parseShareDomain } from '../host/share-domain.ts';
 import { parseSize } from '../host/size.ts';
+import { DIVISORS } from '../memory/decision.ts';
 import { TRACES, type Trace } from './trace.ts';
 
 /** An option whose value is read by `parse`; what it throws becomes the command's error. */
@@ -138,6 +139,16 @@ export const overlay = (): Option =>
 export const firmware = (): Option =>
   option('--firmware <path>', 'firmware, flat or ELF, that starts in M-mode: full virtualization');
 export const noDevices = (): Option => option('--no-devices', 'no virtio devices');
+export const policy = (): Option =>
+  new Option('--policy <targets>', 'by what memory is divided among guests').choices(DIVISORS);
+export const tax = (): Option =>
+  option('--tax <part>', 'tax on idle memory, 0 up to but not 1; default: 0.75', (text) => {
+    const value = Number(text);
+    if (!(value >= 0 && value < 1) || text.trim() === '') throw new Error('give a number from 0 up to, but not 1');
+    return value;
+  });
+export const record = (): Option =>
+  option('--record <path>', 'file for what "ballonet replay" needs: how memory is used');
 /** Of commands that ask a running host. */
 export const host = (): Option =>
   option('--host <pid>', 'process of the host; default: all of them', whole(1, 2 ** 31 - 1));

@@ -14,10 +14,12 @@ import { counterLines } from './counters.ts';
 import { debianFiles } from './images.ts';
 import { Monitor } from './monitor.ts';
 import { Observation, type ObserveOptions } from './observe.ts';
+import { type PolicyOptions, policyOptions } from './policy-options.ts';
 import { EscapeKeys, takeTerminal } from './terminal.ts';
 
 /** Options of the command, as commander gives them. */
-export interface RunOptions extends ObserveOptions, ClaimOptions {
+export interface RunOptions extends ObserveOptions, ClaimOptions, PolicyOptions {
+  readonly record?: string;
   readonly memory: number;
   readonly name?: string;
   readonly harts: number;
@@ -55,6 +57,7 @@ export async function run(options: RunOptions): Promise<number> {
     ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
     ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
     ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
+    ...policyOptions(options),
     translation: options.interpret !== true,
   });
   const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);

@@ -1,6 +1,6 @@
 /** Why a guest has what it has, for the library's users. Amounts of memory are bytes. */
 import { STATE_NAMES } from '../memory/account.ts';
-import type { BalloonReason, Explanation, PagingReason, TargetReason } from '../memory/decision.ts';
+import type { BalloonReason, Divisor, Explanation, PagingReason, TargetReason } from '../memory/decision.ts';
 import { PAGE_SIZE } from '../memory/layout.ts';
 import { sentence } from '../policy/explain.ts';
 import type { MemoryState } from './statistics.ts';
@@ -21,8 +21,14 @@ export interface GuestExplanation {
   readonly workingSet: number;
   readonly target: number;
   readonly targetReason: TargetReason;
-  /** Shares that it pays for a page, idle ones taxed; undefined if there is enough for all. */
+  /** By what the memory is divided. */
+  readonly divisor: Divisor;
+  /** Shares that it pays for a page, idle ones taxed; undefined if there is enough for all, or misses decide. */
   readonly price: number | undefined;
+  /** Misses in a second that the last page of its target saves; undefined if there is enough for all, or shares decide. */
+  readonly saved: number | undefined;
+  /** Misses in a second with i / 64 of its configured memory, for i from 0 to 64; empty while nothing is known. */
+  readonly misses: readonly number[];
   /** Percent of its time that it has waited for memory lately, and that it may wait. */
   readonly stalled: number;
   readonly stallLimit: number;
@@ -59,7 +65,10 @@ export function guestExplanation(of: Explanation): GuestExplanation {
     workingSet: bytes(guest.workingSet),
     target: bytes(decision.target),
     targetReason: why.target,
+    divisor: why.divisor,
     price: why.price,
+    saved: why.saved,
+    misses: guest.misses,
     stalled: guest.stalled * 100,
     stallLimit: guest.stallLimit * 100,
     balloon: { size: bytes(guest.balloon.actual), target: bytes(decision.balloonTarget), reason: why.balloon },

@@ -12,10 +12,10 @@ import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
 import type { GuestExplanation } from './explanation.ts';
-import { openFile, WholeFiles } from './files.ts';
+import { openFile, openOutput, WholeFiles } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
 import { ManagerLink } from './manager-link.ts';
-import type { AttachGuest, OpenDisk, TranslatorWorkerData } from './messages.ts';
+import type { AttachGuest, ManagerWorkerData, OpenDisk, TranslatorWorkerData } from './messages.ts';
 import { instrumentsOf } from './observation.ts';
 import {
   type DiskOptions,
@@ -69,7 +69,11 @@ export class Host {
     // First what can fail on account of the options.
     const swap = config.swapSize === 0 ? undefined : openSwapFile(config.swapFile, config.swapSize);
     this.#swap = swap;
+    let record: ManagerWorkerData['record'];
     try {
+      if (config.record !== undefined) {
+        record = { descriptor: openOutput('recording', config.record), limit: config.recordLimit };
+      }
       const pages = Math.floor(config.machineMemory / WASM_PAGE);
       this.#wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
       this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer, {
@@ -82,12 +86,13 @@ export class Host {
       }
     } catch (error) {
       if (swap !== undefined) closeSync(swap);
+      if (record !== undefined) closeSync(record.descriptor);
       throw error;
     }
     this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
     // Guests go on without it: what has no translation is interpreted.
     this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
-    const data = { memory: this.#wasmMemory, swap, sharing: config.sharing };
+    const data = { memory: this.#wasmMemory, swap, sharing: config.sharing, policy: config.policy, record };
     this.#manager = new ManagerLink(data, () => this.#memory.wakeManager(), {
       log: (message) => this.onLog?.(message),
       failed: (error) => {

@@ -8,6 +8,7 @@ import { createPolicy } from '../policy/policy.ts';
 import { messageOf } from './errors.ts';
 import { guestExplanation } from './explanation.ts';
 import type { FromManager, ManagerAnswers, ManagerQuestion, ManagerWorkerData, ToManager } from './messages.ts';
+import { Recorder } from './recorder.ts';
 import { SwapFile } from './swap-file.ts';
 
 /** Longest time between two steps of the manager, milliseconds; whoever needs memory wakes it earlier. */
@@ -21,21 +22,32 @@ const QUIET_MS = 500;
  */
 const SHARING_LOAD = { idle: 0.01, finding: 0.2, pressed: 0.2 };
 
-const { memory, swap, sharing, port } = workerData as ManagerWorkerData;
+const { memory, swap, sharing, policy, record, port } = workerData as ManagerWorkerData;
 const say = (message: FromManager): void => parentPort!.postMessage(message);
 
-const manager = new MemoryManager(
-  MachineMemory.attach(memory.buffer as unknown as SharedArrayBuffer, LOCK_OWNER_MANAGER),
-  {
-    policy: createPolicy(),
-    ...(swap === undefined ? {} : { store: new SwapFile(swap) }),
-    now: () => performance.now(),
-    onError: (error) => say({ kind: 'log', message: error.message }),
-    sharing,
-    contents: vectorContents(memory),
-    sharingLoad: SHARING_LOAD,
-  },
-);
+const machine = MachineMemory.attach(memory.buffer as unknown as SharedArrayBuffer, LOCK_OWNER_MANAGER);
+const recorder =
+  record &&
+  new Recorder(
+    record.descriptor,
+    record.limit,
+    { machine: machine.machineFrames, frames: machine.guestFrames },
+    (message) => say({ kind: 'log', message }),
+  );
+
+const manager = new MemoryManager(machine, {
+  policy: createPolicy(policy),
+  ...(swap === undefined ? {} : { store: new SwapFile(swap) }),
+  now: () => performance.now(),
+  onError: (error) => say({ kind: 'log', message: error.message }),
+  sharing,
+  contents: vectorContents(memory),
+  sharingLoad: SHARING_LOAD,
+  ...(recorder && {
+    workingSet: { onLook: (look) => recorder.look(look) },
+    onGone: (slot, now) => recorder.guestEnded(slot, now),
+  }),
+});
 
 function answer(question: ManagerQuestion): ManagerAnswers[keyof ManagerAnswers] {
   switch (question.kind) {
@@ -71,4 +83,5 @@ while (receive()) {
 }
 // Guests that ended last are given back too, so that the account is complete.
 manager.tick();
+recorder?.end();
 port.close();

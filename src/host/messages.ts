@@ -4,7 +4,7 @@ import type { Instruments } from '../engine/observer.ts';
 import type { Region } from '../engine/translate/region.ts';
 import type { GuestExplanation } from './explanation.ts';
 import type { Observable, Observations, RegionEvent } from './observation.ts';
-import type { GuestConfig } from './options.ts';
+import type { GuestConfig, PolicyChoice } from './options.ts';
 
 /** How a guest came to its end. */
 export interface GuestExit {
@@ -97,6 +97,9 @@ export interface ManagerWorkerData {
   readonly memory: WebAssembly.Memory;
   readonly swap: number | undefined;
   readonly sharing: boolean;
+  readonly policy: PolicyChoice;
+  /** A file for the recording, which the thread closes, and its greatest size in bytes. */
+  readonly record: { readonly descriptor: number; readonly limit: number } | undefined;
   /** Where messages come in; looked at whenever the manager wakes. */
   readonly port: MessagePort;
 }

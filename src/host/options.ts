@@ -1,9 +1,24 @@
 /** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
+
+import { DIVISORS, type Divisor } from '../memory/decision.ts';
+import { createPolicy } from '../policy/policy.ts';
 import { type ClaimConfig, type ClaimOptions, claimConfig } from './claim.ts';
-import { OptionError } from './errors.ts';
+import { messageOf, OptionError } from './errors.ts';
 import type { Observable } from './observation.ts';
 import { DEFAULT_SHARE_DOMAIN, parseShareDomain } from './share-domain.ts';
 import { parseSize, type Size } from './size.ts';
+
+/** How a host divides its memory. */
+export interface PolicyChoice {
+  /** By shares with a tax on idle memory, or by the misses that memory saves. Default: `shares`. */
+  readonly targets?: Divisor;
+  /** Tax on idle memory, 0 up to but not 1; with `misses` it is for memory that saves none. Default: 0.75. */
+  readonly tax?: number;
+  /** Largest part of a guest's memory that its balloon may take, 0 for no balloons. Default: 0.65. */
+  readonly balloonCap?: number;
+  /** Whether pages are taken without the guests' help, too. Default: true. Without it a guest may have to wait for another one. */
+  readonly paging?: boolean;
+}
 
 /** Options of a host. */
 export interface HostOptions {
@@ -18,6 +33,12 @@ export interface HostOptions {
    * Default: 0.2.
    */
   readonly compressed?: number;
+  /** How the memory is divided, and how balloons are used. */
+  readonly policy?: PolicyChoice;
+  /** Path of a file, made anew, in which the use of memory is recorded for `ballonet replay`. Default: none. */
+  readonly record?: string;
+  /** Size at which the recording ends. Default: 64 MiB. */
+  readonly recordLimit?: Size;
   /** Looks for identical pages. Default: true. */
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
@@ -67,6 +88,9 @@ export interface HostConfig {
   readonly swapFile: string | undefined;
   readonly swapSize: number;
   readonly compressed: number;
+  readonly policy: PolicyChoice;
+  readonly record: string | undefined;
+  readonly recordLimit: number;
   readonly sharing: boolean;
   readonly translation: boolean;
   readonly observe: readonly Observable[];
@@ -90,6 +114,7 @@ export interface GuestConfig extends ClaimConfig {
 export const DEFAULT_APPEND = 'console=ttyS0 panic=-1';
 
 const MIB = 2 ** 20;
+const DEFAULT_RECORD_LIMIT = 64 * MIB;
 const PAGE = 4096;
 /** The largest machine memory, bytes: what a 32-bit WebAssembly memory holds. */
 export const MAX_MACHINE_MEMORY = 2 ** 32;
@@ -117,10 +142,28 @@ export function hostConfig(options: HostOptions): HostConfig {
     swapFile: options.swapFile,
     swapSize: pages(parseSize(options.swapSize ?? 2 * machineMemory, 'swapSize')),
     compressed,
+    policy: policyChoice(options.policy ?? {}),
+    record: options.record,
+    recordLimit: parseSize(options.recordLimit ?? DEFAULT_RECORD_LIMIT, 'recordLimit'),
     sharing: options.sharing ?? true,
     translation: options.translation ?? true,
     observe: options.observe ?? [],
   };
+}
+
+/** @throws OptionError */
+function policyChoice(choice: PolicyChoice): PolicyChoice {
+  const { targets = 'shares' } = choice;
+  if (!DIVISORS.includes(targets)) {
+    throw new OptionError('policy', `targets by ${targets}; give one of ${DIVISORS.join(', ')}`);
+  }
+  try {
+    // Knows best what makes sense.
+    createPolicy(choice);
+  } catch (error) {
+    throw new OptionError('policy', messageOf(error));
+  }
+  return choice;
 }
 
 /**

@@ -98,11 +98,19 @@ export type PagingReason =
   | 'no-answer'
   | 'balloon-full';
 
+/** By what memory is divided: by shares with a tax on idle memory, or by the misses that it saves. */
+export const DIVISORS = ['shares', 'misses'] as const;
+export type Divisor = (typeof DIVISORS)[number];
+
 /** Why something is done with a guest. */
 export interface Why {
   target: TargetReason;
-  /** Shares that it pays for each page, idle ones taxed; undefined if nothing had to be divided. */
+  /** By what the memory was divided. */
+  divisor: Divisor;
+  /** Shares that it pays for each page, idle ones taxed; undefined if nothing had to be divided by shares. */
   price: number | undefined;
+  /** Misses in a second that the last page of its target saves; undefined if nothing had to be divided by misses. */
+  saved: number | undefined;
   /** Tax on idle memory, 0 to 1. */
   tax: number;
   balloon: BalloonReason;

@@ -83,6 +83,8 @@ export interface ManagerOptions {
   /** Parts of a core that page sharing may take. */
   sharingLoad?: SharingLoad;
   workingSet?: WorkingSetOptions;
+  /** Is told of guests that are gone. */
+  onGone?: (slot: number, now: number) => void;
   /** Milliseconds that one tick may page; 40 by default, four times that in state low. */
   pagingMs?: number;
   /** Milliseconds after which a hart that does not answer a shootdown is reported. */
@@ -262,6 +264,7 @@ export class MemoryManager {
         this.#guests.delete(slot);
         this.#reclaimer.forget(slot);
         this.#sampler.forget(slot);
+        this.#options.onGone?.(slot, now);
         this.#sharing.forget(slot);
       }
     }

@@ -1,6 +1,6 @@
 /** What was decided about a guest, as sentences: the only place where reasons become words. */
 
-import type { BalloonReason, Explanation, PagingReason, TargetReason } from '../memory/decision.ts';
+import type { BalloonReason, Divisor, Explanation, PagingReason, TargetReason, Why } from '../memory/decision.ts';
 
 const STATES = ['enough memory is free', 'memory is short', 'memory is very short', 'hardly any memory is left'];
 
@@ -30,7 +30,15 @@ const TARGETS: Record<TargetReason, (of: Explanation) => string> = {
   minimum: ({ guest }) => `should have its minimum of ${mib(guest.minimum)}, as others pay more for the rest`,
   divided: ({ guest, decision }) =>
     `should have ${mib(decision.target)} for ${guest.shares} shares with ${mib(guest.workingSet)} in use ` +
-    `and ${percent(decision.why.tax)} tax on idle memory`,
+    DIVISION[decision.why.divisor](decision.why),
+};
+
+const DIVISION: Record<Divisor, (why: Why) => string> = {
+  shares: ({ tax }) => `and ${percent(tax)} tax on idle memory`,
+  misses: ({ saved = 0 }) =>
+    saved > 0
+      ? `where the last MiB saves ${Math.round(saved * 2560) / 10} misses a second`
+      : 'and more would save no misses',
 };
 
 /** Why a guest has this much now, in one sentence. */

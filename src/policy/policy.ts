@@ -7,6 +7,7 @@
 import type {
   BalloonReason,
   Decision,
+  Divisor,
   GuestDecision,
   GuestObservation,
   Observation,
@@ -15,11 +16,14 @@ import type {
   TargetReason,
 } from '../memory/decision.ts';
 import { STATE_HARD, STATE_HIGH, STATE_LOW } from '../memory/layout.ts';
+import { divideByMisses, type MissClaim } from './miss-targets.ts';
 import { DEFAULT_THRESHOLDS, nextState, type Thresholds, validateThresholds } from './states.ts';
 import { type Claim, divide, rho } from './targets.ts';
 
 /** What a policy can be told. */
 export interface PolicyOptions {
+  /** By what the memory is divided; by shares by default. */
+  targets?: Divisor;
   /** Free-memory states; DEFAULT_THRESHOLDS if not given. */
   thresholds?: Thresholds;
   /** Tax on idle memory, 0 up to but not 1; 0.75 by default. */
@@ -30,6 +34,8 @@ export interface PolicyOptions {
   balloonRate?: number;
   /** Milliseconds after which a balloon that does not move is given up; 5000 by default. */
   driverTimeoutMs?: number;
+  /** Whether pages are taken without the guests' help; true by default. Without it harts wait for what balloons give. */
+  paging?: boolean;
   /** Pages in a second that are taken from one guest by paging; 16384 by default, without limit in state low. */
   pagingRate?: number;
   /**
@@ -78,11 +84,13 @@ interface Step {
 /** Makes a policy. Throws RangeError if an option makes no sense. */
 export function createPolicy(options: PolicyOptions = {}): Policy {
   const settings: Settings = {
+    targets: options.targets ?? 'shares',
     thresholds: options.thresholds ?? DEFAULT_THRESHOLDS,
     tax: options.tax ?? 0.75,
     balloonCap: options.balloonCap ?? 0.65,
     balloonRate: options.balloonRate ?? 0.15,
     driverTimeoutMs: options.driverTimeoutMs ?? 5000,
+    paging: options.paging ?? true,
     pagingRate: options.pagingRate ?? 16384,
     guard: options.guard ?? 1 / 32,
   };
@@ -102,8 +110,10 @@ function decide(observation: Observation, settings: Settings): Decision {
   const state = nextState(observation.state, free, frames, thresholds);
   const wanted = Math.ceil(frames * thresholds.high * BEYOND);
   const claims = guests.map(claimOf);
-  const targets = divide(claims, Math.max(0, frames - wanted), tax);
-  const divided = sum(claims.map(({ limit }) => limit)) > Math.max(0, frames - wanted);
+  const available = Math.max(0, frames - wanted);
+  const byMisses = settings.targets === 'misses' ? divideByMisses(claims, available, tax) : undefined;
+  const targets = byMisses?.targets ?? divide(claims, available, tax);
+  const divided = sum(claims.map(({ limit }) => limit)) > available;
   let excesses = guests.map((guest, i) => sparedPart(guest, state) * Math.max(0, guest.charged - targets[i]!));
   let excess = sum(excesses);
   if (state === STATE_LOW && excess < 1) {
@@ -125,8 +135,9 @@ function decide(observation: Observation, settings: Settings): Decision {
   const decided = guests.map((guest, i) => {
     const [claim, target] = [claims[i]!, targets[i]!];
     const why = targetReason(claim, guest, target);
-    const price = divided ? rho(claim, Math.max(1, target), tax) : undefined;
-    return decideGuest(guest, { target, why, price }, excesses[i]!, step);
+    const price = divided && byMisses === undefined ? rho(claim, Math.max(1, target), tax) : undefined;
+    const saved = divided ? byMisses?.saved[i] : undefined;
+    return decideGuest(guest, { target, why, price, saved }, excesses[i]!, step);
   });
   return { state, guests: decided };
 }
@@ -153,10 +164,10 @@ function urgentPart({ soft, hard }: Thresholds): number {
   return hard + (soft - hard) / 4;
 }
 
-function claimOf(guest: GuestObservation): Claim {
-  const { shares, configured, minimum, maximum, workingSet, balloon } = guest;
+function claimOf(guest: GuestObservation): MissClaim {
+  const { shares, configured, minimum, maximum, workingSet, misses, balloon } = guest;
   const limit = Math.min(configured, maximum);
-  return { shares: shares * urgency(guest), configured, minimum, limit, workingSet, free: balloon.free };
+  return { shares: shares * urgency(guest), configured, minimum, limit, workingSet, misses, free: balloon.free };
 }
 
 /** What a guest should have, and why. */
@@ -164,11 +175,12 @@ interface Target {
   target: number;
   why: TargetReason;
   price: number | undefined;
+  saved: number | undefined;
 }
 
 function decideGuest(
   guest: GuestObservation,
-  { target, why, price }: Target,
+  { target, why, price, saved }: Target,
   excess: number,
   step: Step,
 ): GuestDecision {
@@ -182,7 +194,7 @@ function decideGuest(
   // to spare, is using what it has: paging it would bring in what is needed again at once.
   const beyondBalloon = answers ? need - Math.max(0, reach - guest.balloon.actual) : need;
   const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
-  let page = step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
+  let page = settings.paging && step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
     page = Math.min(page, Math.max(SMALLEST_PAGING, Math.ceil(settings.pagingRate * step.seconds)));
   }
@@ -198,7 +210,7 @@ function decideGuest(
     page,
     force,
     block,
-    why: { target: why, price, tax: settings.tax, balloon: reason, paging, spared },
+    why: { target: why, divisor: settings.targets, price, saved, tax: settings.tax, balloon: reason, paging, spared },
   };
 }
 

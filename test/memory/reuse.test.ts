@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { MissCurve, ReuseStack } from '../../src/memory/reuse.ts';
-import { isSampled } from '../../src/memory/working-set.ts';
+import { isSampled } from '../../src/memory/usage.ts';
 
 test('distances are those of a list that is searched', () => {
   const step = fc.record({ page: fc.nat(11), remove: fc.integer({ min: 0, max: 9 }).map((n) => n === 0) });

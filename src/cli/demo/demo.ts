@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Guest, Host } from '../../index.ts';
 import { openControl } from '../control.ts';
 import { debianFiles } from '../images.ts';
+import { type PolicyOptions, policyOptions } from '../policy-options.ts';
 import { accountLines, type GuestOutcome, makeAccount, Peaks } from './account.ts';
 import { expectedResults } from './expected.ts';
 import { GuestReport } from './guest-report.ts';
@@ -13,7 +14,8 @@ import { type LiveGuest, LiveView, liveLines } from './live.ts';
 import { diskProblems, type PlannedGuest, planGuests } from './plan.ts';
 
 /** Options of the command, as commander gives them. */
-export interface DemoOptions {
+export interface DemoOptions extends PolicyOptions {
+  readonly record?: string;
   readonly guests: number;
   /** Configured memory of each guest, bytes. */
   readonly memory: number;
@@ -56,6 +58,7 @@ export async function demo(options: DemoOptions): Promise<number> {
       ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
       ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
       ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
+      ...policyOptions(options),
     });
     const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\n`);
     host.onLog = log;
