@@ -96,7 +96,7 @@ export class LoadGuest {
   async work(percent: number): Promise<void> {
     const before = this.guest.console.tail.match(/(works|rests)/g)?.length ?? 0;
     this.guest.console.write(percent > 0 ? `work ${percent}\n` : 'rest\n');
-    await this.guest.console.until(new RegExp(`((works|rests)[^]*){${before + 1}}`), ORDER_MS);
+    await this.guest.console.until(new RegExp(`((works|rests)[\\s\\S]*){${before + 1}}`), ORDER_MS);
   }
 
   /** Pages used in a second between two times (of performance.now). */
