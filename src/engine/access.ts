@@ -3,6 +3,7 @@ import {
   call,
   type FunctionBuilder,
   type FunctionReference,
+  type FunctionType,
   type I32,
   type I64,
   i32,
@@ -38,6 +39,21 @@ export const IN_CROSSING_SLOT = 1;
 /** Results of the slow accesses. */
 export const STORED = { fault: 0, done: 1, doneAndResynchronize: 2 } as const;
 
+/** `reach` and `look`. */
+export const REACH_TYPE = { parameters: ['i32', 'i64', 'i32'], result: 'i32' } as const satisfies FunctionType;
+
+/**
+ * What translated code wants to reach, in one word, as it is a constant of each access. Bits 0..15: distance in bytes from the
+ * first byte to the last one; bit 16: 1 for ACCESS.write, 0 for ACCESS.read; bit 17: not if the TLB has been flushed since the
+ * last time.
+ */
+export const reachWord = (access: number, distance: number, ifNotFlushed = false): number =>
+  distance | (access << REACH_ACCESS_SHIFT) | (ifNotFlushed ? REACH_IF_NOT_FLUSHED : 0);
+
+const REACH_DISTANCE = 0xffff;
+const REACH_ACCESS_SHIFT = 16;
+const REACH_IF_NOT_FLUSHED = 1 << 17;
+
 export interface AccessFunctions {
   /** (hart, gva, bytes, access) -> machine address; DEVICE; 0: trap */
   readonly dataAddress: FunctionReference;
@@ -49,7 +65,7 @@ export interface AccessFunctions {
   readonly atomic: FunctionReference;
   /** (hart, gva) -> machine address of an instruction; 0: trap. How it was granted is in fetchGranted and fetchGlobal. */
   readonly fetchAddress: FunctionReference;
-  /** (hart, gva, last, access) -> machine address of gva, if RAM up to the byte at `last` is there; 0: not this way */
+  /** (hart, gva, `reachWord`) -> machine address of gva, if all of that is RAM; 0: not this way */
   readonly reach: FunctionReference;
   /** The same, after a look at the first level of the TLB. */
   readonly look: FunctionReference;
@@ -64,8 +80,8 @@ export function declareAccess(module: ModuleBuilder): AccessFunctions {
     dataAddress: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32'),
     load: module.declare(['i32', 'i64', 'i32'], 'i32'),
     store: module.declare(['i32', 'i64', 'i32', 'i64'], 'i32'),
-    reach: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'reach'),
-    look: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'look'),
+    reach: module.declare(REACH_TYPE.parameters, REACH_TYPE.result, 'reach'),
+    look: module.declare(REACH_TYPE.parameters, REACH_TYPE.result, 'look'),
     atomic: module.declare(['i32', 'i64', 'i32', 'i32'], 'i32', 'atomic'),
     fetchAddress: module.declare(['i32', 'i64'], 'i32', 'fetchAddress'),
     fetch: module.declare(['i32', 'i64'], 'i32'),
@@ -337,16 +353,26 @@ function defineAtomic(module: ModuleBuilder, f: AccessFunctions, imports: Import
  * machine addresses that the translated code had before mean nothing then. `look` is the same for a page that is in the
  * TLB or comes there, so that all of it may be accessed.
  */
+function reachParts(word: I32): { distance: I32; access: I32; ifNotFlushed: I32 } {
+  const bit = (shift: number): I32 => i32.and(i32.shr_u(word, i32.const(shift)), i32.const(1));
+  return {
+    distance: i32.and(word, i32.const(REACH_DISTANCE)),
+    access: bit(REACH_ACCESS_SHIFT),
+    ifNotFlushed: bit(Math.log2(REACH_IF_NOT_FLUSHED)),
+  };
+}
+
 function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
   module.define(f.reach, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const gva = code.parameter(1, 'i64').get;
-    const last = code.parameter(2, 'i64').get;
-    const access = code.parameter(3, 'i32').get;
+    const { distance, access, ifNotFlushed } = reachParts(code.parameter(2, 'i32').get);
     const none = i32.const(0);
+    code.if(i32.and(ifNotFlushed, h.get32('refetch')), () => code.return(none));
     h.set32('refetch', none);
+    const last = i64.add(gva, i64.extend_i32_u(distance));
     code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
-    const bytes = i32.add(i32.wrap(i64.sub(last, gva)), i32.const(1));
+    const bytes = i32.add(distance, i32.const(1));
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
     code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));
     code.if(i32.or(h.get32('refetch'), h.get32('codeFrame')), () => code.return(none));
@@ -356,15 +382,16 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
   module.define(f.look, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const gva = code.parameter(1, 'i64').get;
-    const last = code.parameter(2, 'i64').get;
-    const access = code.parameter(3, 'i32').get;
+    const word = code.parameter(2, 'i32').get;
+    const { distance, access } = reachParts(word);
+    const last = i64.add(gva, i64.extend_i32_u(distance));
     const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
     const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
     const address = (): I32 => i32.add(i32.load(entry, 8), i32.wrap(gva));
     code.if(i64.eq(i64.load(entry), pageOf(last)), () => code.return(address()));
     // What the PMP grants only in part is in no TLB: the next access to the page has to be looked at, too.
     const isWhole = i64.eq(i64.load(entry), pageOf(last));
-    code.if(call('i32', f.reach, h.hart, gva, last, access), () => code.if(isWhole, () => code.return(address())));
+    code.if(call('i32', f.reach, h.hart, gva, word), () => code.if(isWhole, () => code.return(address())));
     code.return(i32.const(0));
     code.unreachable();
   });

@@ -4,7 +4,7 @@ import { declareCsrAccess, defineCsrAccess } from './csr-access.ts';
 import type { Imports } from './emit.ts';
 import { declareFloat, defineFloat } from './float.ts';
 import { declareInterpreter, defineInterpreter } from './interpreter.ts';
-import { REGION_TYPE } from './jump-table.ts';
+import { declareLink, defineLink, REGION_TYPE } from './jump-table.ts';
 import { type Instruments, NO_INSTRUMENTS } from './observer.ts';
 import type { MemoryConstants } from './state.ts';
 import { declareTlb, defineTlb } from './tlb.ts';
@@ -48,6 +48,7 @@ export function buildEngine(
   const csr = declareCsrAccess(module);
   const float = declareFloat(module);
   const run = declareInterpreter(module);
+  const link = declareLink(module);
   const region = module.tableType(REGION_TYPE.parameters, REGION_TYPE.result);
   defineWalk(module, walk, tlb, imports, constants);
   defineTlb(module, tlb);
@@ -55,6 +56,7 @@ export function buildEngine(
   defineTrap(module, trap, imports);
   defineCsrAccess(module, csr, { tlb, trap, imports });
   defineFloat(module, float, imports);
+  defineLink(module, link, region);
   defineInterpreter(module, run, { access, tlb, trap, float, csr, region, imports });
   return module.finish();
 }

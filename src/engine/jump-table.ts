@@ -1,5 +1,15 @@
-import { type FunctionType, type I32, type I64, i32, i64, select } from '../wasm/index.ts';
-import type { HartFields } from './emit.ts';
+import {
+  type FunctionReference,
+  type FunctionType,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type ModuleBuilder,
+  select,
+  type TypeReference,
+} from '../wasm/index.ts';
+import { HartFields } from './emit.ts';
 import {
   JUMP_ENTRY_BYTES,
   JUMP_PAGES,
@@ -9,6 +19,7 @@ import {
   JUMP_TABLE_OFFSET,
   JUMP_TABLES_END,
 } from './state.ts';
+import { REGION_STATUS } from './translate/status.ts';
 
 /** A translated region's function: (hart, pc) -> REGION_STATUS. */
 export const REGION_TYPE = { parameters: ['i32', 'i64'], result: 'i32' } as const satisfies FunctionType;
@@ -37,6 +48,28 @@ export function findJump(h: HartFields, gva: I64, ifFound: (entry: I32) => void)
     code.brIf(missed, i64.ne(i64.load(entry.get), tag));
     code.brIf(missed, i32.ne(i32.load(entry.get, 12), h.get32('jumpSpace')));
     ifFound(entry.get);
+  });
+}
+
+/** The function that a region ends in: (hart, pc) -> REGION_STATUS */
+export function declareLink(module: ModuleBuilder): FunctionReference {
+  return module.declare(REGION_TYPE.parameters, REGION_TYPE.result, 'link');
+}
+
+/**
+ * Goes on at pc: in another region if one is known there and no poll is due. Regions share it, as V8 would take some
+ * hundred microseconds for a copy in each.
+ */
+export function defineLink(module: ModuleBuilder, link: FunctionReference, region: TypeReference): void {
+  module.define(link, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const pc = code.parameter(1, 'i64').get;
+    code.if(i32.ge_s(h.get32('remaining'), i32.const(0)), () =>
+      findJump(h, pc, (entry) => code.returnCallIndirect(region, i32.load(entry, 8), h.hart, pc)),
+    );
+    h.set('pc', pc);
+    code.return(i32.const(REGION_STATUS.continue));
+    code.unreachable();
   });
 }
 

@@ -129,6 +129,13 @@ export class FunctionBuilder {
     this.#code.byte(0);
   }
 
+  /** Goes over to a function, which returns in this function's place. */
+  returnCall(target: FunctionReference, ...args: Expr<ValType>[]): void {
+    emitArguments(this.#code, target, args);
+    this.#code.byte(0x12);
+    this.#code.unsigned(target.index);
+  }
+
   unreachable(): void {
     this.#code.byte(0x00);
   }

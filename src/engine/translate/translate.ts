@@ -10,10 +10,10 @@ import {
   type Local,
   ModuleBuilder,
   select,
-  type TypeReference,
 } from '../../wasm/index.ts';
+import { REACH_TYPE } from '../access.ts';
 import { HartFields } from '../emit.ts';
-import { findJump, REGION_TYPE } from '../jump-table.ts';
+import { REGION_TYPE } from '../jump-table.ts';
 import { type Instruments, NO_INSTRUMENTS } from '../observer.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { EFFECTS } from './effects.ts';
@@ -47,7 +47,6 @@ export function compileRegions(bytes: Uint8Array<ArrayBuffer>, memory: WebAssemb
     if (kind === 'function') env[name] = () => 0n;
   }
   env['memory'] = memory;
-  env['table'] = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   const { exports } = new WebAssembly.Instance(module, { env });
   for (const region of Object.values(exports)) {
     (region as (hart: number, pc: bigint) => number)(0, BigInt(NO_PC));
@@ -59,8 +58,7 @@ export function compileRegions(bytes: Uint8Array<ArrayBuffer>, memory: WebAssemb
 export const regionName = (index: number): string => `r${index}`;
 
 /**
- * Writes regions as one WebAssembly module. It imports the machine memory, the hart's table of functions and functions
- * of the engine, and exports a function (hart, pc) -> REGION_STATUS for each region.
+ * Writes regions as one WebAssembly module. It imports the machine memory and functions of the engine, and exports a function (hart, pc) -> REGION_STATUS for each region.
  * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
  * @param instruments what harts' observers are to be told
  */
@@ -71,10 +69,9 @@ export function translate(
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(memoryPages);
   const imports = importFunctions(module, regions);
-  const type = module.tableType(REGION_TYPE.parameters, REGION_TYPE.result);
   for (const [index, region] of regions.entries()) {
     const reference = module.declare(REGION_TYPE.parameters, REGION_TYPE.result, regionName(index));
-    module.define(reference, (code) => new RegionWriter(code, region, imports, type, instruments).write());
+    module.define(reference, (code) => new RegionWriter(code, region, imports, instruments).write());
   }
   return module.finish();
 }
@@ -93,10 +90,11 @@ function importFunctions(module: ModuleBuilder, regions: readonly Region[]): Reg
     }
   }
   return {
-    reach: module.import('reach', ['i32', 'i64', 'i64', 'i32'], 'i32'),
-    look: module.import('look', ['i32', 'i64', 'i64', 'i32'], 'i32'),
+    reach: module.import('reach', REACH_TYPE.parameters, REACH_TYPE.result),
+    look: module.import('look', REACH_TYPE.parameters, REACH_TYPE.result),
     atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
     csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
+    link: module.import('link', REGION_TYPE.parameters, REGION_TYPE.result),
     float: (operation: FloatOperation, format: FloatFormat) => float.get(operation + format)!,
   };
 }
@@ -108,7 +106,6 @@ class RegionWriter {
   readonly #code: FunctionBuilder;
   readonly #region: Region;
   readonly #imports: RegionImports;
-  readonly #type: TypeReference;
   readonly #flow: Flow;
   readonly #use: RegisterUse;
   readonly #streams: readonly ReadonlyMap<string, Stream>[];
@@ -122,17 +119,10 @@ class RegionWriter {
   #context!: TranslatorContext;
   #link!: Label;
 
-  constructor(
-    code: FunctionBuilder,
-    region: Region,
-    imports: RegionImports,
-    type: TypeReference,
-    { samples }: Instruments,
-  ) {
+  constructor(code: FunctionBuilder, region: Region, imports: RegionImports, { samples }: Instruments) {
     this.#code = code;
     this.#region = region;
     this.#imports = imports;
-    this.#type = type;
     this.#flow = analyseFlow(region);
     this.#use = analyseRegisters(region);
     this.#streams = findStreams(region, this.#flow);
@@ -191,16 +181,9 @@ class RegionWriter {
   /** Goes on at `target`: in another region if one is known there. */
   #goOn(): void {
     const code = this.#code;
-    const target = this.#target.get;
     this.#h.set32('remaining', this.#locals.remaining.get);
-    code.if(i32.ge_s(this.#locals.remaining.get, i32.const(0)), () =>
-      findJump(this.#h, target, (entry) =>
-        code.returnCallIndirect(this.#type, i32.load(entry, 8), this.#h.hart, target),
-      ),
-    );
-    this.#h.set('pc', target);
     this.#noteBlock();
-    code.return(i32.const(REGION_STATUS.continue));
+    code.returnCall(this.#imports.link, this.#h.hart, this.#target.get);
   }
 
   #noteBlock(): void {

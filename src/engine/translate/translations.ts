@@ -249,7 +249,7 @@ export class Translations {
   #enterTable(key: string, { module, name }: Translation): number {
     let exports = this.#instances.get(module);
     if (exports === undefined) {
-      const env = { ...this.#o.engine(), memory: this.#o.memory, table: this.table };
+      const env = { ...this.#o.engine(), memory: this.#o.memory };
       exports = new WebAssembly.Instance(module, { env }).exports;
       this.#instances.set(module, exports);
       this.#o.count('loadedModules');

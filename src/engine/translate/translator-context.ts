@@ -19,6 +19,7 @@ import {
   select,
   type ValType,
 } from '../../wasm/index.ts';
+import { reachWord } from '../access.ts';
 import { CSR_OPERATION, CSR_STATUS } from '../csr-access.ts';
 import type { HartFields } from '../emit.ts';
 import { floatLimit, inlineFloat } from '../float/inline.ts';
@@ -46,6 +47,7 @@ export interface RegionImports {
   readonly look: FunctionReference;
   readonly atomic: FunctionReference;
   readonly csr: FunctionReference;
+  readonly link: FunctionReference;
   float(operation: FloatOperation, format: FloatFormat): FunctionReference;
 }
 
@@ -505,17 +507,11 @@ export class TranslatorContext implements Context {
     // no address because of a flush, those of other groups mean nothing any more.
     const machine = this.temporary('i32', i32.add(first.get, i32.const(imm - group.low)));
     this.code.unlikely(i32.eqz(first.get), () => {
-      this.code.if(this.#h.get32('refetch'), () => this.#interpret());
-      const gva = this.temporary('i64', address).get;
-      this.code.set(machine, this.#reach(access, gva, bytes - 1));
+      const word = reachWord(access, bytes - 1, true);
+      this.code.set(machine, call('i32', this.#imports.reach, this.#h.hart, address, i32.const(word)));
       this.code.if(i32.eqz(machine.get), () => this.#interpret());
     });
     return machine.get;
-  }
-
-  #reach(access: number, gva: I64, distance: number): I32 {
-    const last = i64.add(gva, i64.const(distance));
-    return call('i32', this.#imports.reach, this.#h.hart, gva, last, i32.const(access));
   }
 
   /**
@@ -533,7 +529,10 @@ export class TranslatorContext implements Context {
     this.code.unlikely(
       i64.ne(i64.load(machine.get, tableOf(access)), lastPage),
       () => {
-        this.code.set(machine, this.#reach(access, gva, distance));
+        this.code.set(
+          machine,
+          call('i32', this.#imports.reach, this.#h.hart, gva, i32.const(reachWord(access, distance))),
+        );
         this.code.if(i32.eqz(machine.get), ifNone);
       },
       () => this.code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
@@ -569,8 +568,7 @@ export class TranslatorContext implements Context {
     const offset = this.temporary('i64', i64.sub(gva, i64.load(hart, place + STREAM.page))).get;
     const machine = this.temporary('i32', i32.add(i32.wrap(offset), i32.load(hart, place + STREAM.frame)));
     code.unlikely(i64.ge_u(offset, i64.load(hart, place + STREAM.limit)), () => {
-      const last = i64.add(gva, i64.const(distance));
-      code.set(machine, call('i32', this.#imports.look, hart, gva, last, i32.const(access)));
+      code.set(machine, call('i32', this.#imports.look, hart, gva, i32.const(reachWord(access, distance))));
       const note = (): void => {
         code.store(8, hart, i64.and(gva, i64.const(-4096)), place + STREAM.page);
         code.store(4, hart, i32.and(machine.get, i32.const(-4096)), place + STREAM.frame);
