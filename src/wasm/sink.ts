@@ -45,15 +45,12 @@ export class ByteSink {
   /** Signed LEB128 of an int64. */
   signed64(value: bigint): void {
     let rest = BigInt.asIntN(64, value);
-    for (;;) {
-      const low = Number(rest & 0x7fn);
+    // Arithmetic on bigints is slow, and few constants need much of it.
+    while (rest !== BigInt.asIntN(32, rest)) {
+      this.byte(Number(rest & 0x7fn) | 0x80);
       rest >>= 7n;
-      if ((rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)) {
-        this.byte(low);
-        return;
-      }
-      this.byte(low | 0x80);
     }
+    this.signed32(Number(rest));
   }
 
   name(text: string): void {
