@@ -145,7 +145,7 @@ const STATE_END = CROSSING_OFFSET + 24 + 16 * 24;
  * privilege needs no flush.
  */
 export const TLB_OFFSET = align(STATE_END, 4096);
-export const TLB_ENTRIES = 256;
+export const TLB_ENTRIES = 1024;
 export const TLB_ENTRY_BYTES = 16;
 export const TLB_TABLE_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** In a data context the read table comes first, then the write table. */

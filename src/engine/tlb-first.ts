@@ -17,6 +17,7 @@ import {
   FETCH_TABLES,
   FETCH_TLB_ENTRIES,
   FETCH_TLB_OFFSET,
+  TLB_ENTRIES,
   TLB_ENTRY_BYTES,
   TLB_OFFSET,
   TLB_TABLE_BYTES,
@@ -32,7 +33,11 @@ import type { TlbFunctions } from './tlb.ts';
  */
 
 /** Byte offset in a TLB table of the entry that a guest-virtual address may be in. */
-export const tlbIndex = (gva: I64): I32 => i32.and(i32.shr_u(i32.wrap(gva), i32.const(8)), i32.const(0xff0));
+export const tlbIndex = (gva: I64): I32 =>
+  i32.and(
+    i32.shr_u(i32.wrap(gva), i32.const(12 - Math.log2(TLB_ENTRY_BYTES))),
+    i32.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES),
+  );
 /** The same for a fetch table: its entries are of blocks. */
 export const fetchTlbIndex = (gva: I64): I32 =>
   i32.and(i32.shr_u(i32.wrap(gva), i32.const(BLOCK_SHIFT - 4)), i32.const((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
