@@ -1,8 +1,19 @@
 /** The experiments about memory: a file each, and a line here. */
+import { balloonCost } from './balloon-cost.ts';
+import { density } from './density.ts';
 import type { Experiment } from './experiment.ts';
 import { overcommit } from './overcommit.ts';
 import { reclaimCompare } from './reclaim-compare.ts';
+import { scanCost } from './scan-cost.ts';
 import { sharingIdle } from './sharing-idle.ts';
 import { shift } from './shift.ts';
 
-export const experiments: readonly Experiment[] = [sharingIdle, shift, overcommit, reclaimCompare];
+export const experiments: readonly Experiment[] = [
+  sharingIdle,
+  balloonCost,
+  density,
+  scanCost,
+  shift,
+  overcommit,
+  reclaimCompare,
+];

@@ -15,7 +15,7 @@ import type { GuestExplanation } from './explanation.ts';
 import { openFile, openOutput, WholeFiles } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
 import { ManagerLink } from './manager-link.ts';
-import type { AttachGuest, ManagerWorkerData, OpenDisk, TranslatorWorkerData } from './messages.ts';
+import type { AttachGuest, ManagerWork, ManagerWorkerData, OpenDisk, TranslatorWorkerData } from './messages.ts';
 import { instrumentsOf } from './observation.ts';
 import {
   type DiskOptions,
@@ -227,6 +227,12 @@ export class Host {
   async check(): Promise<void> {
     if (this.#closed) throw new Error('the host is closed; check it earlier');
     await this.#manager.ask({ kind: 'check' });
+  }
+
+  /** What the memory manager has done so far, and what it took. */
+  async managerWork(): Promise<ManagerWork> {
+    if (this.#closed) throw new Error('the host is closed; ask it earlier');
+    return this.#manager.ask({ kind: 'work' });
   }
 
   /**

@@ -58,6 +58,10 @@ function answer(question: ManagerQuestion): ManagerAnswers[keyof ManagerAnswers]
       const explanation = manager.explain(question.slot);
       return explanation && guestExplanation(explanation);
     }
+    case 'work': {
+      const { user, system } = process.threadCpuUsage();
+      return { processorMs: (user + system) / 1000, scanned: manager.work.scanned };
+    }
   }
 }
 

@@ -104,6 +104,14 @@ export interface ManagerWorkerData {
   readonly port: MessagePort;
 }
 
+/** What the memory manager has done since the host was made. */
+export interface ManagerWork {
+  /** Processor time of its thread, milliseconds. */
+  readonly processorMs: number;
+  /** Pages that page sharing has hashed. */
+  readonly scanned: number;
+}
+
 /** To the memory manager's worker. */
 export type ToManager =
   | { readonly kind: 'stop' }
@@ -114,13 +122,16 @@ export type ManagerQuestion =
   /** To check the account of the memory. */
   | { readonly kind: 'check' }
   /** Why the guest in a slot of the guest table has what it has. */
-  | { readonly kind: 'explain'; readonly slot: number };
+  | { readonly kind: 'explain'; readonly slot: number }
+  /** What it has done so far. */
+  | { readonly kind: 'work' };
 
 /** Its answers, by what was asked. */
 export interface ManagerAnswers {
   readonly check: undefined;
   /** Undefined when there is no guest in the slot. */
   readonly explain: GuestExplanation | undefined;
+  readonly work: ManagerWork;
 }
 
 /** From the memory manager's worker. */

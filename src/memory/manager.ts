@@ -91,13 +91,21 @@ export interface ManagerOptions {
   shootdownTimeoutMs?: number;
 }
 
+/** What a memory manager has done so far. */
+export interface ManagerWork {
+  ticks: number;
+  /** Pages hashed by page sharing. */
+  scanned: number;
+  busyMs: number;
+}
+
 /** The account of a host with what happened so far. */
 export interface HostSnapshot extends HostAccount {
   guests: GuestAccount[];
   /** Events of all guests, those that are gone included. */
   totals: EventCounts;
   /** What the manager itself has done. */
-  manager: { ticks: number; scanned: number; busyMs: number };
+  manager: ManagerWork;
 }
 
 /** Part of the machine memory that is looked at when it has been taken, though there was nothing to do. */
@@ -199,6 +207,11 @@ export class MemoryManager {
     }
   }
 
+  /** Steps so far, pages hashed by page sharing, and milliseconds that the steps took. */
+  get work(): ManagerWork {
+    return { ticks: this.#ticks, scanned: this.#scanned, busyMs: Math.round(this.#busyMs) };
+  }
+
   /** The account now, as an object that can be turned to JSON. */
   snapshot(): HostSnapshot {
     const account = this.#account();
@@ -208,8 +221,7 @@ export class MemoryManager {
       addEvents(totals, guest.events);
       return guest;
     });
-    const manager = { ticks: this.#ticks, scanned: this.#scanned, busyMs: Math.round(this.#busyMs) };
-    return { ...account, guests, totals, manager };
+    return { ...account, guests, totals, manager: this.work };
   }
 
   /** Why a guest has what it has, undefined if it has not been looked at yet. */
