@@ -17,7 +17,7 @@ const ROUNDS = 5;
 const INFLATE_MS = 60_000;
 const LOOK_MS = 50;
 /** Fills a part of the memory with files that stay, and works beside them, so that what is free is short and is used. */
-const PREPARE = 'dd if=/dev/zero of=/tmp/ballast bs=1M count=96 2>/dev/null; seq 1 40000 | gzip >/tmp/numbers.gz';
+const PREPARE = 'dd if=/dev/zero of=/tmp/ballast bs=1M count=64 2>/dev/null; seq 1 40000 | gzip >/tmp/numbers.gz';
 const WORK =
   'i=0; while [ $i -lt 4 ]; do i=$((i+1)); zcat /tmp/numbers.gz >/tmp/numbers; sort -r /tmp/numbers | md5sum; rm /tmp/numbers; done';
 
@@ -74,7 +74,7 @@ export const balloonCost: Experiment = {
         { what: '  work with the balloon, ms', measured: format(figures(with_), 0) },
         { what: '  work without, ms', measured: format(figures(without), 0) },
       ],
-      notes: [`Both guests unpack, sort and hash a file beside files of 96 MiB in memory, by turns, ${ROUNDS} times.`],
+      notes: [`Both guests unpack, sort and hash a file beside files of 64 MiB in memory, by turns, ${ROUNDS} times.`],
       data: { ratio, inflateMs, withMs: with_, withoutMs: without },
     };
   },

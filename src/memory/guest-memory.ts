@@ -4,6 +4,7 @@
  * not be made while a translation is in use.
  */
 
+import { noteArrival } from './arrivals.ts';
 import { discardPages } from './discard.ts';
 import { GuestAddressError, MemoryError } from './errors.ts';
 import type { FaultHandler } from './fault.ts';
@@ -74,6 +75,7 @@ export class GuestMemory {
       const address = this.#translateToWrite(gpa + done, chunk);
       u8.set(source.subarray(done, done + chunk), address);
       this.#written(address, chunk);
+      if (chunk === PAGE_SIZE) noteArrival(this.#guest, (gpa + done - this.base) >>> PAGE_SHIFT);
       done += chunk;
       this.#faults.control.poll();
     }

@@ -7,6 +7,7 @@
  *     words  48..63   statistics from the balloon driver
  *     words  64..127  accounting
  *     words 128..191  byte addresses of the hart areas
+ *     words 512..1023 pages that devices have written lately
  *     bytes 1024..1151 name, UTF-8, padded with zeros
  */
 
@@ -51,6 +52,8 @@ export const GUEST_TIME_ORIGIN = 14;
 export const GUEST_CODE_CHANGES = 16;
 /** Number of frames that pages of it had before they were merged, and that its harts may still read. */
 export const GUEST_LEFT_OVER = 17;
+/** Number of pages that devices have written whole, modulo 2^32; the last ARRIVALS of them stand in GUEST_ARRIVALS. */
+export const GUEST_ARRIVED = 18;
 
 /** The most memory that the guest may have, however much is free. */
 export const GUEST_MAXIMUM = 24;
@@ -151,6 +154,9 @@ export const COUNT_READ_AHEAD = 90;
 export const GUEST_HART_AREAS = 128;
 /** Harts that a guest can have. */
 export const MAX_HARTS = 64;
+/** First of ARRIVALS words: gfns, at the number of their arrival modulo ARRIVALS. */
+export const GUEST_ARRIVALS = 512;
+export const ARRIVALS = 512;
 /** Byte offset and size of the name. */
 export const GUEST_NAME_BYTE = 1024;
 export const GUEST_NAME_BYTES = 128;

@@ -367,10 +367,16 @@ export class MemoryManager {
       unmerged += guest.get(COUNT_RESIDENT) - guest.get(COUNT_MERGED);
       faults += guest.get(COUNT_FAULTS);
     }
-    const pages = this.#pace.pages(state, elapsedMs, unmerged, faults);
+    const arrived = this.#sharing.arrived(guests) > 0;
+    const pages = this.#pace.pages(state, elapsedMs, unmerged, faults, arrived);
     if (pages > 0) {
       const start = now();
-      const result = this.#sharing.scan(guests, pages, start + this.#pace.limitMs);
+      const result = this.#sharing.scan(
+        guests,
+        pages,
+        start + this.#pace.limitMs,
+        this.#pace.finding || state !== STATE_HIGH,
+      );
       this.#pace.note(result, now() - start, unmerged, faults);
       this.#scanned += result.scanned;
     }

@@ -21,6 +21,7 @@ import {
 } from './layout.ts';
 import { COUNT_MERGES, COUNT_ZERO_MERGES, GUEST_DOMAIN, GUEST_LEFT_OVER } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
+import type { MergeHistory } from './merge-history.ts';
 import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import type { Transit } from './transit.ts';
 
@@ -55,14 +56,22 @@ export class Merger {
   readonly #transit: Transit;
   readonly #hints: HintTable;
   readonly #contents: PageContents;
+  readonly #history: MergeHistory;
   /** Left-over frames, by the guest whose harts may still read them. */
   readonly #held = new Map<Guest, number[]>();
 
-  constructor(memory: MachineMemory, transit: Transit, hints: HintTable, contents: PageContents) {
+  constructor(
+    memory: MachineMemory,
+    transit: Transit,
+    hints: HintTable,
+    contents: PageContents,
+    history: MergeHistory,
+  ) {
     this.#memory = memory;
     this.#transit = transit;
     this.#hints = hints;
     this.#contents = contents;
+    this.#history = history;
   }
 
   /** Frames that this has a reference to; none after `settle`, unless a hart has not answered. */
@@ -91,9 +100,12 @@ export class Merger {
       try {
         for (const candidate of candidates.slice(start, start + CHUNK)) {
           const { guest, gfn, mfn } = candidate;
-          if (!transit.still(guest, gfn, mfn) || !this.#mergeOne(candidate, result)) {
-            transit.unprotect(guest, gfn, mfn);
+          if (transit.still(guest, gfn, mfn)) {
+            if (this.#mergeOne(candidate, result)) continue;
+          } else if (!transit.late(guest)) {
+            this.#history.spoiled(guest, gfn);
           }
+          transit.unprotect(guest, gfn, mfn);
         }
       } finally {
         memory.unlock();
@@ -154,6 +166,7 @@ export class Merger {
       // Accessed: some TLB may still map the old frame when the next frame is put here.
       replaceEntry(guest, gfn, absentEntry(NPT_KIND_ZERO, 0) | NPT_ACCESSED);
       this.#hold(guest, mfn);
+      this.#history.merged(guest, gfn);
       guest.add(COUNT_ZERO_MERGES, 1);
       result.zero++;
       return true;
@@ -171,6 +184,8 @@ export class Merger {
     const used = loadEntry(guest, gfn) & (NPT_ACCESSED | NPT_YOUNG | NPT_RECENT);
     replaceEntry(guest, gfn, presentEntry(target, NPT_MERGED | used));
     this.#hold(guest, mfn);
+    this.#history.merged(guest, gfn);
+    if (double !== undefined) this.#history.merged(double.guest, double.gfn);
     guest.add(COUNT_MERGES, 1);
     result.merged++;
     return true;

@@ -62,9 +62,9 @@ export class SharingPace {
 
   /**
    * Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. `faults`: how
-   * many the guests that are there have had so far.
+   * many the guests that are there have had so far. `arrived`: devices have written pages, for which a short scan is worth it.
    */
-  pages(state: number, elapsedMs: number, unmerged: number, faults: number): number {
+  pages(state: number, elapsedMs: number, unmerged: number, faults: number, arrived = false): number {
     // Those of guests that have gone are no longer counted.
     this.#faults = Math.min(this.#faults, faults);
     this.#finding ||= unmerged > this.#unmerged * GROWTH;
@@ -74,7 +74,7 @@ export class SharingPace {
     const { idle, finding, pressed } = this.#load;
     const load = state !== STATE_HIGH ? pressed : this.#finding ? finding : idle * this.#part;
     this.#credit = Math.min(CREDIT_MS, this.#credit + elapsedMs * load);
-    return this.#credit < SHORTEST_MS ? 0 : Math.floor(this.#credit / this.#cost);
+    return this.#credit < (arrived ? SHORTEST_MS / 10 : SHORTEST_MS) ? 0 : Math.floor(this.#credit / this.#cost);
   }
 
   /** Milliseconds that the next scan may take in all. */

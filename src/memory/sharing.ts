@@ -2,12 +2,14 @@
  * Page sharing: finds pages with the same contents, across guests and inside one, and lets them be one frame, copy-on-write.
  * Pages of zeros need no frame at all.
  *
- * Pages are taken at random and by a sweep, hashed while their guest runs, and looked up in a table of hints. A page that
+ * Pages are taken as devices have written them, at random and by a sweep, hashed while their guest runs, and looked up in a
+ * table of hints. Those that are written to again and again are left alone. A page that
  * seems to have a double is write-protected, and so is its double; the harts are shot down, and only then, when neither can
  * change, every byte is compared and the pages are merged. The frame that is left over is freed after the next shootdown.
  * Unmatched pages leave but a hint, and stay writable.
  */
 
+import { Arrivals } from './arrivals.ts';
 import { frameFlag, frameGeneration, frameReferences } from './frames.ts';
 import type { Guest } from './guest.ts';
 import { type PageContents, PlainContents } from './hash.ts';
@@ -16,6 +18,7 @@ import { FRAME_SHARED, NPT_MERGED, NPT_PRESENT } from './layout.ts';
 import { DOMAIN_NONE, GUEST_DOMAIN } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { type Candidate, type MergeResult, Merger } from './merge.ts';
+import { MergeHistory } from './merge-history.ts';
 import { loadEntry, payloadOf } from './npt.ts';
 import type { Transit } from './transit.ts';
 
@@ -42,6 +45,8 @@ export class Sharing {
   /** Sweep position of each guest, by slot. */
   readonly #hands = new Map<number, number>();
   readonly #candidates: Candidate[] = [];
+  readonly #history: MergeHistory;
+  readonly #arrivals = new Arrivals();
 
   /** @param contents by default looked at in JavaScript */
   constructor(
@@ -56,20 +61,24 @@ export class Sharing {
     this.#now = now;
     this.#hints = new HintTable(memory.guestFrames);
     this.#hasher = contents;
-    this.merger = new Merger(memory, transit, this.#hints, contents);
+    this.#history = new MergeHistory(now);
+    this.merger = new Merger(memory, transit, this.#hints, contents, this.#history);
   }
 
   /** Forgets a guest that is gone; hints that name it find nothing any more. */
   forget(slot: number): void {
     this.#hands.delete(slot);
+    this.#history.forget(slot);
+    this.#arrivals.forget(slot);
     this.merger.forget(slot);
   }
 
   /**
-   * Hashes up to `pages` pages of the guests, until `now` reaches `deadline`, and merges what it can. Every other page is
-   * taken at random, so that doubles are found early; the rest by a sweep, so that all are found in the end.
+   * Hashes up to `pages` pages of the guests, until `now` reaches `deadline`, and merges what it can: first those that devices
+   * have written lately, then, by a sweep, all in turn. With `sample`, every other page is taken at random, so that doubles are
+   * found early.
    */
-  scan(guests: readonly Guest[], pages: number, deadline: number): ScanResult {
+  scan(guests: readonly Guest[], pages: number, deadline: number, sample = true): ScanResult {
     const result: ScanResult = { scanned: 0, merged: 0, zero: 0 };
     const bySlot = new Map<number, Guest>();
     const members: Guest[] = [];
@@ -83,27 +92,41 @@ export class Sharing {
     if (total === 0) {
       return result;
     }
+    for (const guest of members) {
+      while (result.scanned < pages && this.#now() < deadline) {
+        const gfn = this.#arrivals.next(guest);
+        if (gfn < 0) break;
+        if (this.#consider(guest, gfn, bySlot)) result.scanned++;
+        this.#mergeBatch(result, BATCH);
+      }
+    }
     const limit = Math.min(pages * 8, total);
     for (let looks = 0; result.scanned < pages && looks < limit; looks++) {
       if (looks % LOOK_PAGES === 0 && this.#now() >= deadline) {
         break;
       }
       const guest = this.#choose(members, total);
-      const gfn = looks % 2 === 0 ? Math.floor(this.#random() * guest.pages) : this.#sweep(guest);
+      const gfn = sample && looks % 2 === 0 ? Math.floor(this.#random() * guest.pages) : this.#sweep(guest);
       if (this.#consider(guest, gfn, bySlot)) {
         result.scanned++;
       }
-      if (this.#candidates.length >= BATCH) {
-        this.merger.merge(this.#candidates, result);
-        this.#candidates.length = 0;
-      }
+      this.#mergeBatch(result, BATCH);
     }
-    if (this.#candidates.length > 0) {
-      this.merger.merge(this.#candidates, result);
-      this.#candidates.length = 0;
-    }
+    this.#mergeBatch(result, 1);
     this.merger.settle();
     return result;
+  }
+
+  /** Pages that devices have written since the last look at them. */
+  arrived(guests: readonly Guest[]): number {
+    return guests.reduce((sum, guest) => sum + this.#arrivals.pending(guest), 0);
+  }
+
+  /** Merges the candidates, if there are that many. */
+  #mergeBatch(result: ScanResult, least: number): void {
+    if (this.#candidates.length < least) return;
+    this.merger.merge(this.#candidates, result);
+    this.#candidates.length = 0;
   }
 
   /**
@@ -147,6 +170,9 @@ export class Sharing {
     const entry = loadEntry(guest, gfn);
     const mfn = payloadOf(entry);
     if ((entry & (NPT_PRESENT | NPT_MERGED)) !== NPT_PRESENT || frameReferences(this.#memory, mfn) > 1) {
+      return false;
+    }
+    if (this.#history.rests(guest, gfn)) {
       return false;
     }
     const hasher = this.#hasher;
