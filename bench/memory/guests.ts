@@ -9,8 +9,8 @@ import { MIB } from './experiment.ts';
 const BOOT_MS = 240_000;
 /** What the shell prints before it waits. */
 export const PROMPT = /~ # /;
-/** Guests that boot at the same time: the ones that are not yet booting do not slow the others down. */
-const AT_ONCE = 4;
+/** Guests that boot at the same time: more would only wait for each other, and need more memory meanwhile. */
+const AT_ONCE = 2;
 
 /** Starts guests and waits until all of them are at their shells. `memoryMiB` is the configured memory of each. */
 export async function idleGuests(

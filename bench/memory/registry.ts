@@ -2,6 +2,7 @@
 import { balloonCost } from './balloon-cost.ts';
 import { density } from './density.ts';
 import type { Experiment } from './experiment.ts';
+import { freed } from './freed.ts';
 import { overcommit } from './overcommit.ts';
 import { reclaimCompare } from './reclaim-compare.ts';
 import { scanCost } from './scan-cost.ts';
@@ -11,6 +12,7 @@ import { shift } from './shift.ts';
 export const experiments: readonly Experiment[] = [
   sharingIdle,
   balloonCost,
+  freed,
   density,
   scanCost,
   shift,

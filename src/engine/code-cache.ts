@@ -1,6 +1,6 @@
 import { csrIndex } from '../isa/csr.ts';
 import { decode, INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
-import { operationOf, SLOT } from './interpreter.ts';
+import { operationOf, SLOT } from './slots.ts';
 import {
   BLOCK_BYTES,
   BLOCK_ENTRIES,

@@ -3,9 +3,9 @@ import type { EngineExports } from './build.ts';
 import { CodeCache, type MoreBlocks } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
 import { HostCounts } from './counting.ts';
-import { SLOT } from './interpreter.ts';
 import type { EngineObserver } from './observer.ts';
 import { pmpRanges } from './pmp.ts';
+import { SLOT } from './slots.ts';
 import { floatOp, lastFlags } from './softfloat/index.ts';
 import {
   BLOCK_ENTRIES_OFFSET,

@@ -1,6 +1,4 @@
-import { COMPRESSIBLE, INSTRUCTIONS } from '../isa/decode.ts';
 import { CAUSE } from '../isa/fields.ts';
-import type { Instruction } from '../isa/instruction.ts';
 import {
   call,
   callIndirect,
@@ -19,54 +17,18 @@ import { HartFields, type Imports } from './emit.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
 import { findJump } from './jump-table.ts';
+import { FIRST_INSTRUCTION, HANDLERS, SLOT } from './slots.ts';
 import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import { blockOf, fetchTlbIndex } from './tlb-first.ts';
 import { REGION_STATUS } from './translate/status.ts';
 import type { TrapFunctions } from './trap.ts';
 
-/** Operations of a decoded slot that are no instruction. */
-export const SLOT = {
-  /** Not decoded yet. */
-  undecoded: 0,
-  /** Behind the last halfword of a block. */
-  blockEnd: 1,
-  /** A 32-bit instruction whose second half is on the next page. */
-  crossing: 2,
-  illegal: 3,
-  /** An instruction that only writes rd, with rd = x0. */
-  nop2: 4,
-  nop4: 5,
-  /** The entry of a translated region. */
-  translated: 6,
-} as const;
-
-const FIRST_INSTRUCTION = 7;
-
 /**
  * While the crossing slot is executed, `block` lies this far above `slot` and `blockAddress` a quarter of it above pc,
  * so that pc comes out right and no branch takes its target for a slot of the same block.
  */
 const CROSSING_DISTANCE = 0x40000000;
-
-/** One handler of the interpreter: an instruction with its length. */
-interface Handler {
-  readonly instruction: Instruction;
-  readonly length: 2 | 4;
-}
-
-const HANDLERS: readonly Handler[] = [
-  ...INSTRUCTIONS.map((instruction) => ({ instruction, length: 4 }) as const),
-  ...COMPRESSIBLE.map((number) => ({ instruction: INSTRUCTIONS[number]!, length: 2 }) as const),
-];
-const SHORT_HANDLERS = new Map(COMPRESSIBLE.map((number, index) => [number, INSTRUCTIONS.length + index]));
-
-/** The operation byte of a slot for an instruction. */
-export function operationOf(number: number, length: 2 | 4): number {
-  const handler = length === 4 ? number : SHORT_HANDLERS.get(number);
-  if (handler === undefined) throw new Error(`instruction ${number} has no form of ${length} bytes`);
-  return FIRST_INSTRUCTION + handler;
-}
 
 export interface Runtime {
   readonly access: AccessFunctions;

@@ -6,7 +6,8 @@ import { randomFillSync } from 'node:crypto';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type BlockBackend, RawBlock } from '../devices/block/backend.ts';
 import { openOverlay } from '../devices/block/overlay.ts';
-import { Machine } from '../machine/index.ts';
+// Not by the index: a guest's thread has no use for what generates the engine.
+import { Machine } from '../machine/machine.ts';
 import { GuestStoppedError } from '../memory/errors.ts';
 import { messageOf } from './errors.ts';
 import { RandomAccessFile } from './files.ts';

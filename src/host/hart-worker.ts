@@ -1,6 +1,6 @@
 /** The thread of a hart behind a guest's first one. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { Sibling } from '../machine/index.ts';
+import { Sibling } from '../machine/sibling.ts';
 import { GuestStoppedError } from '../memory/errors.ts';
 import { GUEST_RUNNING, GUEST_STATE } from '../memory/layout-guest.ts';
 import { messageOf } from './errors.ts';

@@ -37,7 +37,7 @@ export class ShareDomains {
       this.#domains[known]!.guests++;
       return known;
     }
-    const free = this.#domains.findIndex((domain) => domain === undefined);
+    const free = this.#domains.indexOf(undefined);
     const number = free >= 0 ? free : this.#domains.length;
     this.#domains[number] = { name, guests: 1 };
     return number;

@@ -1,6 +1,4 @@
-import { buildEngine } from '../engine/build.ts';
 import type { MoreBlocks } from '../engine/code-cache.ts';
-import type { Instruments } from '../engine/observer.ts';
 import { hartAreaBytes, type MemoryConstants, MORE_BLOCKS, MORE_BLOCKS_BYTES } from '../engine/state.ts';
 import { freePieces, takePiece } from '../memory/code-memory.ts';
 import type { Guest } from '../memory/guest.ts';
@@ -72,14 +70,3 @@ export function moreBlocks(guest: Guest, hart: number): MoreBlocks {
 
 /** Bytes of a hart area behind its control block. */
 export const hartEngineBytes: number = hartAreaBytes(LASTING_DECODED_BLOCKS) - HART_CONTROL_BYTES;
-
-const WASM_PAGE = 65536;
-
-/**
- * Compiles the engine for a machine memory. One module serves all guests of a host: it can be posted to workers, which
- * then share its machine code.
- * @param instruments what harts' observers are to be told
- */
-export function compileEngine(memory: WebAssembly.Memory, instruments?: Instruments): WebAssembly.Module {
-  return new WebAssembly.Module(buildEngine(memory.buffer.byteLength / WASM_PAGE, MEMORY_CONSTANTS, instruments));
-}

@@ -1,4 +1,5 @@
-export { compileEngine, hartEngineBytes } from './engine.ts';
+export { compileEngine } from './compile.ts';
+export { hartEngineBytes } from './engine.ts';
 export { hartCounts } from './hart-block.ts';
 export { Machine, type MachineExit, type MachineOptions } from './machine.ts';
 export { type Disk, MAX_DISKS } from './platform.ts';

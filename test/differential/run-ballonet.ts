@@ -1,7 +1,7 @@
 /** Runs firmware on a Ballonet machine, in this thread. */
 import { MIP } from '../../src/devices/hart-lines.ts';
 import type { Hart } from '../../src/engine/hart.ts';
-import { compileEngine, hartEngineBytes } from '../../src/machine/engine.ts';
+import { compileEngine, hartEngineBytes } from '../../src/machine/index.ts';
 import { Machine, type MachineExit } from '../../src/machine/machine.ts';
 import { createGuest } from '../../src/memory/guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';

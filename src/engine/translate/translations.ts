@@ -1,9 +1,9 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HostCounter } from '../counters.ts';
-import { SLOT } from '../interpreter.ts';
 import { jumpSet } from '../jump-table.ts';
 import type { EngineObserver, PlaceDrop } from '../observer.ts';
+import { SLOT } from '../slots.ts';
 import {
   BLOCK_BYTES,
   COUNTERS,
