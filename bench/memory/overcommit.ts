@@ -81,7 +81,9 @@ export const overcommit: Experiment = {
     for (const [place, { name, policy }] of POLICIES.entries()) {
       for (const ratio of place === 0 ? RATIOS : RATIOS.slice(-1)) {
         surroundings.progress(`${name}, ratio ${ratio}`);
-        all.push(...(await measure(surroundings, files, name, policy, ratio)));
+        const measured = await measure(surroundings, files, name, policy, ratio);
+        for (const { active, rate } of measured) surroundings.progress(`${active}% active: ${rate.toFixed(0)} pages/s`);
+        all.push(...measured);
       }
     }
     const findings = all

@@ -3,6 +3,7 @@ import { balloonCost } from './balloon-cost.ts';
 import { density } from './density.ts';
 import type { Experiment } from './experiment.ts';
 import { freed } from './freed.ts';
+import { mrc } from './mrc.ts';
 import { overcommit } from './overcommit.ts';
 import { reclaimCompare } from './reclaim-compare.ts';
 import { scanCost } from './scan-cost.ts';
@@ -18,4 +19,5 @@ export const experiments: readonly Experiment[] = [
   shift,
   overcommit,
   reclaimCompare,
+  mrc,
 ];

@@ -115,6 +115,7 @@ export const shift: Experiment = {
       const late = run.rates.slice(-10);
       const end = (100 * late.reduce((sum, rate) => sum + rate, 0)) / late.length / unconstrained;
       const change = unrest(run.targets, SETTLED_S, 2 * HALF * SIZE.memory);
+      progress(`${name}: ${soon} s, ${end.toFixed(0)}% at the end, ${run.swapIns} pages from swap`);
       const isDefault = policy.targets === DEFAULT.targets && (policy.tax ?? DEFAULT.tax) === DEFAULT.tax;
       findings.push(
         {

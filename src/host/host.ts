@@ -92,7 +92,14 @@ export class Host {
     this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
     // Guests go on without it: what has no translation is interpreted.
     this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
-    const data = { memory: this.#wasmMemory, swap, sharing: config.sharing, policy: config.policy, record };
+    const data = {
+      memory: this.#wasmMemory,
+      swap,
+      sharing: config.sharing,
+      policy: config.policy,
+      sampledPages: config.sampledPages,
+      record,
+    };
     this.#manager = new ManagerLink(data, () => this.#memory.wakeManager(), {
       log: (message) => this.onLog?.(message),
       failed: (error) => {

@@ -22,7 +22,7 @@ const QUIET_MS = 500;
  */
 const SHARING_LOAD = { idle: 0.01, finding: 0.2, pressed: 0.2 };
 
-const { memory, swap, sharing, policy, record, port } = workerData as ManagerWorkerData;
+const { memory, swap, sharing, policy, sampledPages, record, port } = workerData as ManagerWorkerData;
 const say = (message: FromManager): void => parentPort!.postMessage(message);
 
 const machine = MachineMemory.attach(memory.buffer as unknown as SharedArrayBuffer, LOCK_OWNER_MANAGER);
@@ -43,8 +43,8 @@ const manager = new MemoryManager(machine, {
   sharing,
   contents: vectorContents(memory),
   sharingLoad: SHARING_LOAD,
+  workingSet: { samples: sampledPages, ...(recorder && { onLook: (look) => recorder.look(look) }) },
   ...(recorder && {
-    workingSet: { onLook: (look) => recorder.look(look) },
     onGone: (slot, now) => recorder.guestEnded(slot, now),
   }),
 });

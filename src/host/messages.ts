@@ -98,6 +98,7 @@ export interface ManagerWorkerData {
   readonly swap: number | undefined;
   readonly sharing: boolean;
   readonly policy: PolicyChoice;
+  readonly sampledPages: number;
   /** A file for the recording, which the thread closes, and its greatest size in bytes. */
   readonly record: { readonly descriptor: number; readonly limit: number } | undefined;
   /** Where messages come in; looked at whenever the manager wakes. */

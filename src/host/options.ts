@@ -1,12 +1,15 @@
 /** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
 
 import { DIVISORS, type Divisor } from '../memory/decision.ts';
+import { DEFAULT_SAMPLES } from '../memory/usage.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { type ClaimConfig, type ClaimOptions, claimConfig } from './claim.ts';
 import { messageOf, OptionError } from './errors.ts';
 import type { Observable } from './observation.ts';
 import { DEFAULT_SHARE_DOMAIN, parseShareDomain } from './share-domain.ts';
 import { parseSize, type Size } from './size.ts';
+
+export { DEFAULT_SAMPLES };
 
 /** How a host divides its memory. */
 export interface PolicyChoice {
@@ -39,6 +42,8 @@ export interface HostOptions {
   readonly record?: string;
   /** Size at which the recording ends. Default: 64 MiB. */
   readonly recordLimit?: Size;
+  /** Pages of each guest that are looked at to know what it uses, and that are recorded. Default: DEFAULT_SAMPLES. */
+  readonly sampledPages?: number;
   /** Looks for identical pages. Default: true. */
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
@@ -91,6 +96,7 @@ export interface HostConfig {
   readonly policy: PolicyChoice;
   readonly record: string | undefined;
   readonly recordLimit: number;
+  readonly sampledPages: number;
   readonly sharing: boolean;
   readonly translation: boolean;
   readonly observe: readonly Observable[];
@@ -137,6 +143,10 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (!(compressed >= 0 && compressed <= 0.5)) {
     throw new OptionError('compressed', `${compressed} is not a part of the machine memory from 0 to 0.5`);
   }
+  const sampledPages = options.sampledPages ?? DEFAULT_SAMPLES;
+  if (!Number.isInteger(sampledPages) || sampledPages < 1) {
+    throw new OptionError('sampledPages', `${sampledPages} is not a whole number from 1`);
+  }
   return {
     machineMemory,
     swapFile: options.swapFile,
@@ -144,6 +154,7 @@ export function hostConfig(options: HostOptions): HostConfig {
     compressed,
     policy: policyChoice(options.policy ?? {}),
     record: options.record,
+    sampledPages,
     recordLimit: parseSize(options.recordLimit ?? DEFAULT_RECORD_LIMIT, 'recordLimit'),
     sharing: options.sharing ?? true,
     translation: options.translation ?? true,

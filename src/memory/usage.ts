@@ -14,6 +14,9 @@ export interface Usage {
   misses: readonly number[];
 }
 
+/** Pages in a sample at most, unless another number is asked for. */
+export const DEFAULT_SAMPLES = 2048;
+
 /** How it is averaged. */
 export interface UsageOptions {
   /** Milliseconds within which a page has been used to be in the working set; 5000 by default. */

@@ -10,11 +10,11 @@ import { NPT_ACCESSED, NPT_KIND_MASK, NPT_KIND_ZERO, NPT_PRESENT, NPT_RECENT, NP
 import { COUNT_RESIDENT, MAX_HARTS } from './layout-guest.ts';
 import { loadEntry, payloadOf } from './npt.ts';
 import { requestShootdown, SHOOTDOWN_DATA } from './shootdown.ts';
-import { sampleOf, type Usage, UsageModel, type UsageOptions } from './usage.ts';
+import { DEFAULT_SAMPLES, sampleOf, type Usage, UsageModel, type UsageOptions } from './usage.ts';
 
 /** How to sample. */
 export interface WorkingSetOptions extends UsageOptions {
-  /** Pages in a sample at most; 2048 by default. */
+  /** Pages in a sample at most; DEFAULT_SAMPLES by default. */
   samples?: number;
   /** Milliseconds between two looks; 1000 by default. */
   lookMs?: number;
@@ -61,7 +61,7 @@ export class WorkingSetSampler {
   readonly #numbers = new Int32Array(MAX_HARTS);
 
   constructor(options: WorkingSetOptions = {}) {
-    this.#samples = options.samples ?? 2048;
+    this.#samples = options.samples ?? DEFAULT_SAMPLES;
     this.#lookMs = options.lookMs ?? 1000;
     this.#options = options;
   }
