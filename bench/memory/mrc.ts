@@ -17,7 +17,7 @@ import { randomDisk } from './loads.ts';
 const MEMORY = 256;
 const DISK = 64;
 /** Time that is recorded, seconds. */
-const RECORD_S = 60;
+const RECORD_S = 40;
 /** Time over which a live curve is averaged, milliseconds; the exact one of a whole trace forgets nothing. */
 const SPANS: Readonly<Record<string, number>> = { live: 10_000, 'whole trace': 1e12 };
 const MOST_POINTS = 2;

@@ -13,8 +13,8 @@ const ACTIVE = [25, 50];
 /** Configured memory of all guests by memory for guests. */
 const RATIOS = [1, 1.5, 2, 3];
 /** Time until a rate is taken, and over which it is, seconds. */
-const SETTLE_S = 8;
-const MEASURE_S = 8;
+const SETTLE_S = 6;
+const MEASURE_S = 6;
 /** The policies: the first one everywhere, the others where memory is shortest. */
 const POLICIES: readonly { readonly name: string; readonly policy: PolicyChoice }[] = [
   { name: 'default', policy: {} },
