@@ -7,7 +7,7 @@
 import { frameHasCode } from './frames.ts';
 import type { Guest } from './guest.ts';
 import { NPT_ACCESSED, NPT_KIND_MASK, NPT_KIND_ZERO, NPT_PRESENT, NPT_RECENT, NPT_YOUNG } from './layout.ts';
-import { COUNT_RESIDENT, MAX_HARTS } from './layout-guest.ts';
+import { COUNT_FAULTS, COUNT_RESIDENT, MAX_HARTS } from './layout-guest.ts';
 import { loadEntry, payloadOf } from './npt.ts';
 import { requestShootdown, SHOOTDOWN_DATA } from './shootdown.ts';
 import { DEFAULT_SAMPLES, sampleOf, type Usage, UsageModel, type UsageOptions } from './usage.ts';
@@ -35,6 +35,13 @@ export interface Look {
 
 /** Looks at frames of data for each one at frames that hold code. */
 const CODE_LOOKS = 4;
+/**
+ * A guest that has used less than this part of its sample, and has had fewer faults since, is looked at in so much longer
+ * intervals.
+ */
+const CALM_PART = 1 / 64;
+const CALM_FAULTS = 64;
+const CALM_LOOKS = 4;
 /** Used in the same way as an accessed bit: see NPT_YOUNG. */
 const USED = NPT_ACCESSED | NPT_YOUNG;
 /** What is found of a page. */
@@ -49,6 +56,9 @@ interface Sample {
   readonly model: UsageModel;
   looked: number;
   looks: number;
+  /** Whether the last look found hardly anything, and the guest's faults at that time. */
+  calm: boolean;
+  faults: number;
   usage: Usage;
 }
 
@@ -78,7 +88,8 @@ export class WorkingSetSampler {
       sample = this.#begin(guest, now);
       this.#bySlot.set(guest.slot, sample);
     }
-    if (now - sample.looked >= this.#lookMs) {
+    const calm = sample.calm && ((guest.get(COUNT_FAULTS) - sample.faults) | 0) < CALM_FAULTS;
+    if (now - sample.looked >= (calm ? CALM_LOOKS * this.#lookMs : this.#lookMs)) {
       this.#look(guest, sample, now);
     }
     if (sample.looks === 0) {
@@ -96,13 +107,15 @@ export class WorkingSetSampler {
       model: new UsageModel(gfns.length, guest.pages, this.#options),
       looked: now,
       looks: 0,
+      calm: false,
+      faults: 0,
       usage: { workingSet: 0, misses: [] },
     };
   }
 
   #look(guest: Guest, sample: Sample, now: number): void {
     const { gfns, known, model } = sample;
-    const withCode = sample.looks % CODE_LOOKS === 0;
+    const withCode = sample.calm || sample.looks % CODE_LOOKS === 0;
     const used: number[] = [];
     const gone: number[] = [];
     for (let i = 0; i < gfns.length; i++) {
@@ -122,6 +135,8 @@ export class WorkingSetSampler {
     sample.usage = model.look(now - sample.looked, used, gone);
     sample.looked = now;
     sample.looks++;
+    sample.calm = used.length < gfns.length * CALM_PART;
+    sample.faults = guest.get(COUNT_FAULTS);
     const gfnOf = (place: number): number => gfns[place]!;
     this.#options.onLook?.({ guest, now, samples: this.#samples, used: used.map(gfnOf), gone: gone.map(gfnOf) });
   }

@@ -313,6 +313,22 @@ test('the miss-ratio curve of a loop has its edge where the loop fits', () => {
   assert.ok(observed[30]! > 250 && observed[0]! > 250 && observed[0]! < 400, `${observed[0]} misses a second`);
 });
 
+test('a guest that uses nothing is looked at less often, until it faults', () => {
+  const looks: number[] = [];
+  const workingSet = { samples: 256, lookMs: 100, onLook: ({ now }: { now: number }) => looks.push(now) };
+  const { guest, run } = host(400, { workingSet, sharing: false });
+  const a = guest('a', 256);
+  fill(a, 0, 1);
+  run(30, 100);
+  assert.ok(looks.length >= 7 && looks.length <= 10, `${looks.length} looks in 3 s`);
+  for (let gfn = 1; gfn < 200; gfn++) {
+    fill(a, gfn, gfn);
+  }
+  const before = looks.length;
+  run(1, 100);
+  assert.equal(looks.length, before + 1);
+});
+
 test('sampling does not make a page in use look cold to the paging', () => {
   const wanted: Record<number, number> = {};
   const policy: Policy = (observation) => {
