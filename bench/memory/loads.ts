@@ -115,9 +115,34 @@ export class LoadGuest {
   }
 }
 
-/** Pages used in a second by several guests together. */
-export function rateOf(loads: readonly LoadGuest[], from: number, to: number): number {
-  return loads.reduce((sum, load) => sum + load.rate(from, to), 0);
+/** A moment of a run: what was used of the processor until then, and how long harts have waited for memory, milliseconds. */
+export interface Moment {
+  readonly at: number;
+  readonly spent: number;
+  readonly swapIns: number;
+}
+
+/** Takes a moment of guests. */
+export function moment(loads: readonly LoadGuest[]): Moment {
+  const { user, system } = process.cpuUsage();
+  let spent = (user + system) / 1000;
+  let swapIns = 0;
+  for (const { guest } of loads) {
+    const { counts } = guest.statistics().memory;
+    spent += counts.stalledMs;
+    swapIns += counts.swapIns + counts.decompressed;
+  }
+  return { at: performance.now(), spent, swapIns };
+}
+
+/**
+ * Pages that guests use for each second of processor time of the whole process (the memory manager's and the translator's
+ * included) or of waiting for memory: other work on the machine does not count as a loss. To be asked a second and a half behind
+ * the last moment, as guests tell what they have used once a second.
+ */
+export function speedOf(loads: readonly LoadGuest[], from: Moment, to: Moment): number {
+  const used = loads.reduce((sum, load) => sum + load.rate(from.at, to.at), 0) * (to.at - from.at);
+  return used / (to.spent - from.spent);
 }
 
 /** Starts guests, some at a time. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BootFiles } from '../../src/cli/images.ts';
 import type { PolicyChoice } from '../../src/host/options.ts';
 import { atLeast, type Experiment, type Finding, type Surroundings } from './experiment.ts';
-import { hostWithFrames, type LoadSize, loadFiles, rateOf, startLoads } from './loads.ts';
+import { hostWithFrames, type LoadSize, loadFiles, moment, speedOf, startLoads } from './loads.ts';
 
 const GUESTS = 6;
 /** Memory of a guest, MiB. */
@@ -32,9 +32,9 @@ interface Measured {
   readonly policy: string;
   readonly ratio: number;
   readonly active: number;
-  /** Pages used in a second by all guests. */
+  /** Pages used for each second of processor time or of waiting for memory. */
   readonly rate: number;
-  /** Pages read from swap in a second, and memory in balloons and saved by sharing, bytes. */
+  /** Pages read from swap or the compressed pool in a second, and memory in balloons and saved by sharing, bytes. */
   readonly swapIns: number;
   readonly balloon: number;
   readonly sharing: number;
@@ -50,20 +50,19 @@ async function measure(
   const host = await hostWithFrames(surroundings, (GUESTS * SIZE.memory) / ratio, { policy });
   const names = Array.from({ length: GUESTS }, (_, i) => `overcommit-${i + 1}`);
   const loads = await startLoads(host, names, SIZE, files);
-  const swapIns = (): number => loads.reduce((sum, { guest }) => sum + guest.statistics().memory.counts.swapIns, 0);
   const measured: Measured[] = [];
   for (const active of ACTIVE) {
     const percent = Math.round((active * SIZE.memory) / (SIZE.anonymous + SIZE.file));
     await Promise.all(loads.map((load) => load.work(percent)));
     await sleep(SETTLE_S * 1000);
-    const [start, before] = [performance.now(), swapIns()];
+    const start = moment(loads);
     await sleep(MEASURE_S * 1000);
-    const end = performance.now();
+    const end = moment(loads);
     const { savings } = host.statistics().memory;
-    const swapped = (swapIns() - before) / MEASURE_S;
+    const swapped = (end.swapIns - start.swapIns) / MEASURE_S;
     // What was done until now is told within a second and a half.
     await sleep(1500);
-    const rate = rateOf(loads, start, end);
+    const rate = speedOf(loads, start, end);
     const { balloon, sharing } = savings;
     measured.push({ policy: name, ratio, active, rate, swapIns: swapped, balloon, sharing });
   }
@@ -103,7 +102,8 @@ export const overcommit: Experiment = {
       findings,
       notes: [
         `${GUESTS} guests of ${SIZE.memory} MiB have ${SIZE.anonymous} MiB of their own and ${SIZE.file} MiB of a disk filled, and use a part of both at random.`,
-        `Ratio: configured memory by memory for guests. Throughput: pages used in ${MEASURE_S} s, ${SETTLE_S} s after the order.`,
+        `Ratio: configured memory by memory for guests. Throughput: pages used for each second of`,
+        `processor time of the whole process or of waiting for memory, in ${MEASURE_S} s, ${SETTLE_S} s after the order.`,
       ],
       data: { measured: all },
     };

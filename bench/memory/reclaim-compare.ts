@@ -4,7 +4,7 @@ import type { BootFiles } from '../../src/cli/images.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { HostOptions } from '../../src/host/options.ts';
 import { type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
-import { hostWithFrames, LoadGuest, type LoadSize, loadFiles, rateOf } from './loads.ts';
+import { hostWithFrames, LoadGuest, type LoadSize, loadFiles, moment, speedOf } from './loads.ts';
 
 const GUESTS = 4;
 /** Memory of a guest, MiB; the load uses this part of what it has filled, percent. */
@@ -26,9 +26,9 @@ const WAYS: readonly { readonly name: string; readonly options: Omit<HostOptions
 ];
 
 interface Measured {
-  /** Pages used in a second by all guests; 0 if they never came to it. */
+  /** Pages used for each second of processor time or of waiting for memory; 0 if they never came to it. */
   readonly rate: number;
-  /** In a second: pages to and from swap, and reads of the guests' disks that were no first ones (major faults). */
+  /** Pages to and from swap or the compressed pool in a second. */
   readonly swapOuts: number;
   readonly swapIns: number;
   /** Bytes. */
@@ -64,8 +64,8 @@ async function measure(
     const guests = host.guests.map((guest) => guest.statistics().memory.counts);
     const sum = (pick: (each: (typeof guests)[number]) => number) => guests.reduce((all, each) => all + pick(each), 0);
     return {
-      swapOuts: sum((each) => each.swapOuts),
-      swapIns: sum((each) => each.swapIns),
+      swapOuts: sum((each) => each.swapOuts + each.compressed),
+      swapIns: sum((each) => each.swapIns + each.decompressed),
       starved: sum((each) => each.starvedMs),
     };
   };
@@ -73,12 +73,12 @@ async function measure(
     for (const load of loads) void load.work(ACTIVE).catch(() => {});
     await sleep(SETTLE_S * 1000);
   }
-  const [from, before] = [performance.now(), counts()];
+  const [from, before] = [moment(loads ?? []), counts()];
   await sleep(MEASURE_S * 1000);
-  const [to, after] = [performance.now(), counts()];
+  const [to, after] = [moment(loads ?? []), counts()];
   const { savings } = host.statistics().memory;
   await sleep(1500);
-  const rate = loads === undefined ? 0 : rateOf(loads, from, to);
+  const rate = loads === undefined ? 0 : speedOf(loads, from, to);
   await surroundings.done(host);
   return {
     rate,
@@ -111,7 +111,7 @@ export const reclaimCompare: Experiment = {
       findings.push(
         { what: `${name}: throughput, % of that without pressure`, measured: speed },
         {
-          what: '  pages to and from swap in a second; waits for frames, harts',
+          what: '  pages to and from swap or pool in a second; waits for frames, harts',
           measured: `${measured.swapOuts.toFixed(0)}, ${measured.swapIns.toFixed(0)}; ${measured.starved.toFixed(2)}`,
         },
         {
@@ -125,6 +125,7 @@ export const reclaimCompare: Experiment = {
       notes: [
         `${GUESTS} guests of ${SIZE.memory} MiB have ${SIZE.anonymous} MiB of their own and ${SIZE.file} MiB of a disk filled, and use ${ACTIVE}% of both at random,`,
         `on ${FRAMES} MiB for guests. What the balloon takes from a guest's page cache it reads again from its disk.`,
+        'Throughput: pages used for each second of processor time of the whole process or of waiting for memory.',
       ],
       data,
     };

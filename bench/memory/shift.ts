@@ -3,17 +3,29 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BootFiles } from '../../src/cli/images.ts';
 import type { PolicyChoice } from '../../src/host/options.ts';
 import { atMost, type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
-import { hostWithFrames, type LoadGuest, type LoadSize, loadFiles, rateOf, startLoads } from './loads.ts';
+import {
+  hostWithFrames,
+  type LoadGuest,
+  type LoadSize,
+  loadFiles,
+  type Moment,
+  moment,
+  speedOf,
+  startLoads,
+} from './loads.ts';
 
 /** Guests of each half. */
 const HALF = 2;
 /** Memory of a guest, MiB: what its load has is used whole while it is busy, and not at all while it is idle. */
 const SIZE: LoadSize = { memory: 192, anonymous: 80, file: 40 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
-const FRAMES = 520;
+const FRAMES = 440;
 /** Time in each role, seconds. */
 const BEFORE_S = 12;
 const AFTER_S = 32;
+const FREE_S = 20;
+/** Seconds at the end of which the mean is taken. */
+const LAST_S = 10;
 /** Seconds over which a rate is taken. */
 const WINDOW_S = 3;
 /** The goal: part of the unconstrained speed, percent, and when it has to be reached, seconds. */
@@ -33,7 +45,7 @@ const POLICIES: readonly { readonly name: string; readonly policy: PolicyChoice 
 ];
 
 interface Shift {
-  /** Pages used in a second by the busy half, second by second from the shift. */
+  /** Speed of the busy half, second by second from the shift. */
   readonly rates: readonly number[];
   /** Targets of all guests, MiB, second by second. */
   readonly targets: readonly (readonly number[])[];
@@ -56,20 +68,19 @@ async function shiftOn(
   await Promise.all([...first.map((load) => load.work(0)), ...second.map((load) => load.work(100))]);
   const start = performance.now();
   const targets: number[][] = [];
-  const swapIns = (): number => loads.reduce((sum, { guest }) => sum + guest.statistics().memory.counts.swapIns, 0);
-  const before = swapIns();
+  const moments: Moment[] = [moment(loads)];
   for (let second = 1; second <= seconds; second++) {
     await sleep(start + second * 1000 - performance.now());
+    moments.push(moment(loads));
     targets.push(loads.map(({ guest }) => guest.statistics().memory.target / MIB));
   }
   // What was done until now is told within a second and a half.
   await sleep(1500);
-  const swapped = swapIns() - before;
   const rates = Array.from({ length: seconds }, (_, i) =>
-    rateOf(second, start + Math.max(0, i + 1 - WINDOW_S) * 1000, start + (i + 1) * 1000),
+    speedOf(second, moments[Math.max(0, i + 1 - WINDOW_S)]!, moments[i + 1]!),
   );
   await surroundings.done(host);
-  return { rates, targets, swapIns: swapped };
+  return { rates, targets, swapIns: moments.at(-1)!.swapIns - moments[0]!.swapIns };
 }
 
 /** Seconds until the rate reaches a part of another one and stays there on average; infinite if it does not. */
@@ -104,15 +115,16 @@ export const shift: Experiment = {
     const { progress } = surroundings;
     const files = await loadFiles(SIZE);
     progress('with memory for all');
-    const free = await shiftOn(surroundings, files, 2 * HALF * SIZE.memory * 1.3, {}, 12);
-    const unconstrained = free.rates.slice(5).reduce((sum, rate) => sum + rate, 0) / free.rates.slice(5).length;
+    const free = await shiftOn(surroundings, files, 2 * HALF * SIZE.memory * 1.3, {}, FREE_S);
+    const last = free.rates.slice(-LAST_S);
+    const unconstrained = last.reduce((sum, rate) => sum + rate, 0) / last.length;
     const findings: Finding[] = [];
     const data: Record<string, unknown> = { unconstrained };
     for (const { name, policy } of POLICIES) {
       progress(name);
       const run = await shiftOn(surroundings, files, FRAMES, policy, AFTER_S);
       const soon = secondsUntil(run.rates, (unconstrained * PART) / 100);
-      const late = run.rates.slice(-10);
+      const late = run.rates.slice(-LAST_S);
       const end = (100 * late.reduce((sum, rate) => sum + rate, 0)) / late.length / unconstrained;
       const change = unrest(run.targets, SETTLED_S, 2 * HALF * SIZE.memory);
       progress(`${name}: ${soon} s, ${end.toFixed(0)}% at the end, ${run.swapIns} pages from swap`);
@@ -129,7 +141,7 @@ export const shift: Experiment = {
           measured: change.toFixed(3),
           ...(isDefault ? atMost(change, MOST_CHANGE, '') : {}),
         },
-        { what: '  pages read from swap', measured: String(run.swapIns) },
+        { what: '  pages read from swap or the compressed pool', measured: String(run.swapIns) },
       );
       data[name] = { seconds: Number.isFinite(soon) ? soon : null, endPercent: end, unrest: change, ...run };
     }
@@ -137,7 +149,7 @@ export const shift: Experiment = {
       findings,
       notes: [
         `${2 * HALF} guests of ${SIZE.memory} MiB on ${FRAMES} MiB; each load has ${SIZE.anonymous} MiB of its own and ${SIZE.file} MiB of its disk. One half uses`,
-        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used in a second, over ${WINDOW_S} s.`,
+        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used for each second of processor time or of waiting for memory, over ${WINDOW_S} s.`,
       ],
       data,
     };

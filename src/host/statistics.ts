@@ -30,6 +30,8 @@ export interface GuestCounts {
   readonly swapFailures: number;
   /** Time that the guest waited for a free frame, milliseconds. */
   readonly starvedMs: number;
+  /** Time that its harts waited for memory, pages from swap included, milliseconds. */
+  readonly stalledMs: number;
 }
 
 /** A guest's memory. */
@@ -171,6 +173,7 @@ function guestStatistics(account: GuestAccount): GuestMemoryStatistics {
       decompressed: events.poolIns,
       swapFailures: events.swapFailures,
       starvedMs: events.starvedMs,
+      stalledMs: events.stalledUs / 1000,
     },
   };
 }

@@ -38,6 +38,8 @@ export interface EventCounts {
   reportedFrames: number;
   starvations: number;
   starvedMs: number;
+  /** Microseconds in which harts waited for a frame or for a page from swap. */
+  stalledUs: number;
   shootdowns: number;
   pagedFrames: number;
   swapFailures: number;
@@ -61,6 +63,7 @@ const EVENT_WORDS: Record<keyof EventCounts, number> = {
   reportedFrames: words.COUNT_REPORTED_FRAMES,
   starvations: words.COUNT_STARVATIONS,
   starvedMs: words.COUNT_STARVED_MS,
+  stalledUs: words.COUNT_STALLED_US,
   shootdowns: words.COUNT_SHOOTDOWNS,
   pagedFrames: words.COUNT_PAGED_FRAMES,
   swapFailures: words.COUNT_SWAP_FAILURES,
