@@ -56,6 +56,7 @@ export class Host {
   /** One for all guests, so that they share its machine code. */
   readonly #engine: WebAssembly.Module;
   readonly #swap: number | undefined;
+  readonly #record: ManagerWorkerData['record'];
   readonly #translator: Worker;
   readonly #manager: ManagerLink;
   readonly #guests = new Set<Guest>();
@@ -89,6 +90,7 @@ export class Host {
       if (record !== undefined) closeSync(record.descriptor);
       throw error;
     }
+    this.#record = record;
     this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
     // Guests go on without it: what has no translation is interpreted.
     this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
@@ -267,6 +269,7 @@ export class Host {
     this.#closed = true;
     await Promise.all([...this.#guests].map((guest) => guest.kill()));
     await this.#manager.stop();
+    if (this.#record !== undefined) closeSync(this.#record.descriptor);
     await this.#translator.terminate();
     if (this.#swap !== undefined) closeSync(this.#swap);
   }

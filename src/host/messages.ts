@@ -99,7 +99,7 @@ export interface ManagerWorkerData {
   readonly sharing: boolean;
   readonly policy: PolicyChoice;
   readonly sampledPages: number;
-  /** A file for the recording, which the thread closes, and its greatest size in bytes. */
+  /** A file for the recording, and its greatest size in bytes. */
   readonly record: { readonly descriptor: number; readonly limit: number } | undefined;
   /** Where messages come in; looked at whenever the manager wakes. */
   readonly port: MessagePort;

@@ -1,5 +1,5 @@
 /** Records what guests use into a file, for `ballonet replay`: see src/policy/trace.ts. */
-import { closeSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import {
   BALLOON_STAT_FREE,
   COUNT_FAULTS,
@@ -37,7 +37,7 @@ export class Recorder {
   readonly #guests = new Map<number, Counts>();
 
   /**
-   * @param descriptor of an empty file, which this closes
+   * @param descriptor of an empty file, which whoever has opened it closes
    * @param limit bytes at which it ends
    * @param machine machine memory in frames, and `frames` what of it guests can have
    */
@@ -92,9 +92,8 @@ export class Recorder {
 
   /** Writes what is left. */
   end(): void {
-    if (this.#ended) return;
     this.#flush();
-    this.#close();
+    this.#stop();
   }
 
   /** Whole milliseconds since the record before; what is rounded off comes with the next one. */
@@ -112,7 +111,7 @@ export class Recorder {
     if (this.#ended) return;
     if (this.#written + this.#buffered + bytes.length > this.#limit) {
       this.#flush();
-      this.#close();
+      this.#stop();
       this.#onError(`the recording has reached ${this.#limit} bytes and ends here; give more with recordLimit`);
       return;
     }
@@ -130,15 +129,14 @@ export class Recorder {
       this.#pieces = [];
       this.#buffered = 0;
     } catch (error) {
-      this.#close();
+      this.#stop();
       this.#onError(`the recording ends: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 
-  #close(): void {
-    if (this.#ended) return;
+  /** Takes in no more. */
+  #stop(): void {
     this.#ended = true;
     this.#pieces = [];
-    closeSync(this.#descriptor);
   }
 }
