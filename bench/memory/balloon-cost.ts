@@ -12,7 +12,7 @@ const LARGE = 512;
 const SMALL = 256;
 const MACHINE_MEMORY = 1280;
 const MOST_RATIO = 1.02;
-const ROUNDS = 5;
+const ROUNDS = 9;
 /** Longest time that the balloon may take, and time between looks, milliseconds. */
 const INFLATE_MS = 60_000;
 const LOOK_MS = 50;
@@ -61,21 +61,24 @@ export const balloonCost: Experiment = {
     }
     if (results.size > 1) throw new Error(`the guests do not come to the same: ${[...results].join(' and ')}`);
     const [with_, without] = [times.get(large)!, times.get(small)!];
-    const ratio = figures(with_.map((ms, i) => ms / without[i]!));
+    // Each pair of runs has what else the machine did at the time; the medians have little of it.
+    const pairs = figures(with_.map((ms, i) => ms / without[i]!));
+    const ratio = figures(with_).median / figures(without).median;
     return {
       findings: [
         {
-          what: 'time with the balloon by time without: median (smallest to largest)',
-          measured: format(ratio, 3),
+          what: 'time with the balloon by time without, medians',
+          measured: ratio.toFixed(3),
           beside: 'ESX: 1.044',
-          ...atMost(ratio.median, MOST_RATIO, ''),
+          ...atMost(ratio, MOST_RATIO, ''),
         },
+        { what: '  the same of pairs of runs: median (smallest to largest)', measured: format(pairs, 3) },
         { what: `  time until the balloon had ${LARGE - SMALL} MiB, s`, measured: (inflateMs / 1000).toFixed(2) },
         { what: '  work with the balloon, ms', measured: format(figures(with_), 0) },
         { what: '  work without, ms', measured: format(figures(without), 0) },
       ],
       notes: [`Both guests unpack, sort and hash a file beside files of 64 MiB in memory, by turns, ${ROUNDS} times.`],
-      data: { ratio, inflateMs, withMs: with_, withoutMs: without },
+      data: { ratio, pairs, inflateMs, withMs: with_, withoutMs: without },
     };
   },
 };

@@ -8,10 +8,12 @@ import { overcommit } from './overcommit.ts';
 import { reclaimCompare } from './reclaim-compare.ts';
 import { scanCost } from './scan-cost.ts';
 import { sharingIdle } from './sharing-idle.ts';
+import { sharingMixed } from './sharing-mixed.ts';
 import { shift } from './shift.ts';
 
 export const experiments: readonly Experiment[] = [
   sharingIdle,
+  sharingMixed,
   balloonCost,
   freed,
   density,
