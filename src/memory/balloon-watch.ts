@@ -6,6 +6,8 @@ import {
   BALLOON_DRIVER,
   BALLOON_STAT_AVAILABLE,
   BALLOON_STAT_FREE,
+  COUNT_RESIDENT,
+  COUNT_SWAPPED,
   GUEST_BALLOON_ACTUAL,
   GUEST_BALLOON_FLAGS,
   GUEST_BALLOON_MANUAL,
@@ -39,7 +41,7 @@ export class BalloonWatch {
   observe(now: number): BalloonObservation {
     const guest = this.#guest;
     const target = guest.get(GUEST_BALLOON_TARGET);
-    const actual = clamp(guest.get(GUEST_BALLOON_ACTUAL), guest.pages);
+    const actual = this.#honest(guest.get(GUEST_BALLOON_ACTUAL));
     const statistics = guest.get(GUEST_BALLOON_STATISTICS_COUNT);
     if (statistics !== this.#statistics) {
       this.#statistics = statistics;
@@ -61,6 +63,16 @@ export class BalloonWatch {
       available: this.#statistic(BALLOON_STAT_AVAILABLE, actual),
       manual: Math.min(guest.get(GUEST_BALLOON_MANUAL), guest.pages),
     };
+  }
+
+  /**
+   * What the driver says that the balloon has, as far as it can be true: a page with contents is in no balloon. A driver that
+   * keeps its pages, or whose guest goes on using them, thus does not come nearer to its target, and counts as one that does
+   * not answer.
+   */
+  #honest(actual: number): number {
+    const guest = this.#guest;
+    return clamp(actual, guest.pages - guest.get(COUNT_RESIDENT) - guest.get(COUNT_SWAPPED));
   }
 
   /** What the balloon has taken since the statistics came is no longer free or available. */
