@@ -19,7 +19,7 @@ const DISK = 64;
 /** Time that is recorded, seconds. */
 const RECORD_S = 40;
 /** Time over which a live curve is averaged, milliseconds; the exact one of a whole trace forgets nothing. */
-const SPANS: Readonly<Record<string, number>> = { live: 10_000, 'whole trace': 1e12 };
+const SPANS: Readonly<Record<string, number>> = { live: 5000, 'whole trace': 1e12 };
 const MOST_POINTS = 2;
 
 /** Work of the guests: a line of shell each. */

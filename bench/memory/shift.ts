@@ -21,18 +21,18 @@ const SIZE: LoadSize = { memory: 192, anonymous: 80, file: 40 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
 const FRAMES = 440;
 /** Time in each role, seconds. */
-const BEFORE_S = 12;
-const AFTER_S = 32;
-const FREE_S = 20;
+const BEFORE_S = 10;
+const AFTER_S = 26;
+const FREE_S = 16;
 /** Seconds at the end of which the mean is taken. */
-const LAST_S = 10;
+const LAST_S = 8;
 /** Seconds over which a rate is taken. */
 const WINDOW_S = 3;
 /** The goal: part of the unconstrained speed, percent, and when it has to be reached, seconds. */
 const PART = 95;
 const SOON_S = 20;
 /** Seconds behind which targets have settled, and what they may still change by, in all, as a part of the guests' memory. */
-const SETTLED_S = 20;
+const SETTLED_S = 16;
 const MOST_CHANGE = 0.1;
 
 /** What a host does when it is told nothing. */

@@ -6,6 +6,7 @@ import {
   BALLOON_DRIVER,
   BALLOON_STAT_AVAILABLE,
   BALLOON_STAT_FREE,
+  BALLOON_STAT_MAJOR_FAULTS,
   COUNT_RESIDENT,
   COUNT_SWAPPED,
   GUEST_BALLOON_ACTUAL,
@@ -19,6 +20,9 @@ import {
 /** A balloon this near to its target, in pages, is there: drivers work in arrays of pages. */
 const NEAR = 64;
 
+/** Weight of new statistics in the rate of major faults. */
+const FAULT_WEIGHT = 1 / 2;
+
 /** The memory manager's view of one balloon. */
 export class BalloonWatch {
   readonly #guest: Guest;
@@ -29,6 +33,10 @@ export class BalloonWatch {
   /** Number of the last statistics, and where the balloon was when they came. */
   #statistics = 0;
   #actualThen = 0;
+  /** Major faults that the last statistics had counted, when these came, and their rate. */
+  #faultsThen = -1;
+  #statisticsAt = 0;
+  #faultRate = 0;
 
   constructor(guest: Guest, now: number) {
     this.#guest = guest;
@@ -46,6 +54,7 @@ export class BalloonWatch {
     if (statistics !== this.#statistics) {
       this.#statistics = statistics;
       this.#actualThen = actual;
+      this.#countFaults(now);
     }
     const distance = Math.abs(target - actual);
     const closer = distance < Math.abs(target - this.#actual);
@@ -61,6 +70,7 @@ export class BalloonWatch {
       stuckMs: Math.max(0, now - this.#since),
       free: this.#statistic(BALLOON_STAT_FREE, actual),
       available: this.#statistic(BALLOON_STAT_AVAILABLE, actual),
+      majorFaults: this.#faultRate,
       manual: Math.min(guest.get(GUEST_BALLOON_MANUAL), guest.pages),
     };
   }
@@ -73,6 +83,18 @@ export class BalloonWatch {
   #honest(actual: number): number {
     const guest = this.#guest;
     return clamp(actual, guest.pages - guest.get(COUNT_RESIDENT) - guest.get(COUNT_SWAPPED));
+  }
+
+  /** New statistics have come. A guest that lies about faults gains what a busy one would get, within its bounds. */
+  #countFaults(now: number): void {
+    const faults = this.#guest.get(GUEST_BALLOON_STATISTICS + BALLOON_STAT_MAJOR_FAULTS);
+    const elapsed = now - this.#statisticsAt;
+    if (faults >= 0 && this.#faultsThen >= 0 && elapsed > 0) {
+      const rate = (((faults - this.#faultsThen) & 0x7fff_ffff) * 1000) / elapsed;
+      this.#faultRate += FAULT_WEIGHT * (rate - this.#faultRate);
+    }
+    this.#faultsThen = faults;
+    this.#statisticsAt = now;
   }
 
   /** What the balloon has taken since the statistics came is no longer free or available. */

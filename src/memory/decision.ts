@@ -45,6 +45,8 @@ export interface BalloonObservation {
   /** What the guest says of itself, -1 while it has said nothing: free pages, and pages it can give without swapping. */
   free: number;
   available: number;
+  /** Pages in a second that the guest itself had to read from its disks lately, as it had no memory for them; 0 if it has not said. */
+  majorFaults: number;
   /** A target set by hand, -1 if there is none. */
   manual: number;
 }

@@ -23,7 +23,7 @@ export interface UsageOptions {
   windowMs?: number;
   /** Milliseconds in which the working set falls to 37% of the way when a guest uses less; 15000 by default. */
   fallMs?: number;
-  /** Milliseconds over which the miss-ratio curve is averaged; 10000 by default. */
+  /** Milliseconds over which the miss-ratio curve is averaged; 5000 by default. */
   curveMs?: number;
 }
 
@@ -67,7 +67,7 @@ export class UsageModel {
     this.#windowMs = options.windowMs ?? 5000;
     this.#fallMs = options.fallMs ?? 15_000;
     this.#used = new Float64Array(sampled).fill(Number.NEGATIVE_INFINITY);
-    this.#curve = new MissCurve(sampled, pages, options.curveMs ?? 10_000);
+    this.#curve = new MissCurve(sampled, pages, options.curveMs ?? 5000);
   }
 
   /** The miss-ratio curve. */

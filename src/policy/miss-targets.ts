@@ -12,6 +12,14 @@ import { type Claim, divide } from './targets.ts';
 export interface MissClaim extends Claim {
   /** Misses in a second with i / (length - 1) of its configured memory, for i from 0; empty while nothing is known. */
   misses: readonly number[];
+  /** What it has now. */
+  charged: number;
+  /**
+   * Misses in a second that the curve does not show: what the guest reads from its own disks, as it has no memory to keep it
+   * in; and the memory by which it would have to grow to miss nothing any more.
+   */
+  hidden: number;
+  hiddenPages: number;
 }
 
 /** Targets, and what a page more would be worth to each guest: misses in a second that it saves. */
@@ -97,12 +105,23 @@ function worth({ shares }: MissClaim, saved: number, place: number): number {
 }
 
 /** What pages save, from the curve's lower convex hull: a step in the curve is worth its height by its width. */
-function marginalsOf({ misses, configured, workingSet }: MissClaim): Marginals {
+function marginalsOf(claim: MissClaim): Marginals {
+  const { misses, configured, workingSet } = claim;
   const parts = Math.max(1, misses.length - 1);
   const partPages = configured / parts;
-  const marginals = hull(misses).map((saved) => saved / partPages);
+  const marginals = hull(withHidden(claim)).map((saved) => saved / partPages);
   const used = Math.min(1, Math.max(0, workingSet) / configured) * parts;
   return marginals.map((saved, part) => Math.max(saved, part + 0.5 < used ? EXPECTED : 0));
+}
+
+/** The curve, with the hidden misses on top up to what the guest has, and fewer and fewer of them behind that. */
+function withHidden({ misses, configured, charged, hidden, hiddenPages }: MissClaim): readonly number[] {
+  if (hidden <= 0 || misses.length < 2) {
+    return misses;
+  }
+  const partPages = configured / (misses.length - 1);
+  const span = Math.max(hiddenPages, partPages);
+  return misses.map((each, i) => each + hidden * Math.min(1, Math.max(0, (charged + span - i * partPages) / span)));
 }
 
 /** Slopes of the lower convex hull, one for each part, positive and falling. */

@@ -61,6 +61,8 @@ const GIVE_BACK = 0.25;
 const BELOW_TARGET = 1 / 32;
 /** A guest that waits for memory as long as it may gets the weight of its shares, one that waits longer up to this times. */
 const MOST_URGENT = 4;
+/** Memory by which a guest that reads its disks again and again is taken to be too small at least, as a part of the configured. */
+const HIDDEN_PART = 1 / 16;
 /** Time that one step can stand for, milliseconds: after a long sleep nothing is made up for. */
 const LONGEST_STEP_MS = 1000;
 
@@ -165,9 +167,21 @@ function urgentPart({ soft, hard }: Thresholds): number {
 }
 
 function claimOf(guest: GuestObservation): MissClaim {
-  const { shares, configured, minimum, maximum, workingSet, misses, balloon } = guest;
+  const { shares, configured, minimum, maximum, workingSet, misses, charged, balloon } = guest;
+  // What its balloon took is what it could keep.
+  const hidden = { hidden: balloon.majorFaults, hiddenPages: Math.max(balloon.actual, configured * HIDDEN_PART) };
   const limit = Math.min(configured, maximum);
-  return { shares: shares * urgency(guest), configured, minimum, limit, workingSet, misses, free: balloon.free };
+  return {
+    shares: shares * urgency(guest),
+    configured,
+    minimum,
+    limit,
+    workingSet,
+    misses,
+    charged,
+    free: balloon.free,
+    ...hidden,
+  };
 }
 
 /** What a guest should have, and why. */

@@ -131,7 +131,16 @@ class ReplayGuest {
     const resident = this.resident;
     const usage = this.#usage.misses.length === 0 ? { workingSet: Math.round(resident), misses: [] } : this.#usage;
     // A guest without a driver: what is decided is taken at once. What it calls free can't be more than what it has.
-    const balloon = { driver: false, target: 0, actual: 0, stuckMs: 0, available: -1, manual: -1, free: this.#free };
+    const balloon = {
+      driver: false,
+      target: 0,
+      actual: 0,
+      stuckMs: 0,
+      available: -1,
+      majorFaults: 0,
+      manual: -1,
+      free: this.#free,
+    };
     return {
       ...{ slot, name, configured, minimum, maximum, shares, resident, balloon },
       ...{ merged: 0, charged: resident, swapped: 0, starved: false, stalled: 0, stallLimit: stallLimit / 1000 },

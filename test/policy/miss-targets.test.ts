@@ -32,6 +32,9 @@ const claim: fc.Arbitrary<MissClaim> = fc
     workingSet: Math.round(configured * workingPart),
     free: Math.round(configured * freePart),
     misses,
+    charged: Math.round(configured * minimumPart * 2),
+    hidden: Math.max(0, freePart) * 100,
+    hiddenPages: Math.round(configured / 8),
   }));
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
@@ -78,6 +81,9 @@ function loop(parts: number, perSecond: number, changes: Partial<MissClaim> = {}
     limit: CONFIGURED,
     workingSet: (parts * CONFIGURED) / PARTS,
     free: 0,
+    charged: CONFIGURED / 2,
+    hidden: 0,
+    hiddenPages: 0,
     misses: Array.from({ length: PARTS + 1 }, (_, i) => (i < parts ? uses : 0)),
     ...changes,
   };
@@ -95,6 +101,13 @@ test('memory that would save nothing goes to nobody for it, and by shares at las
   const { targets } = divideByMisses([loop(10, 1), loop(20, 5)], CONFIGURED, 0);
   assert.ok(targets[0]! >= 10_000 && targets[1]! >= 20_000);
   assert.ok(Math.abs(targets[0]! - targets[1]!) <= 2, `${targets}`);
+});
+
+test('a guest that reads its own disk again for lack of memory gets some', () => {
+  const [before] = divideByMisses([loop(30, 1), loop(30, 0.05)], CONFIGURED, 0).targets;
+  const thrashing = loop(30, 1, { hidden: 3000, hiddenPages: 8000 });
+  const [after, other] = divideByMisses([thrashing, loop(30, 0.05)], CONFIGURED, 0).targets;
+  assert.ok(before! <= 33_000 && after! >= 39_000, `${before} without, ${after} with, ${other} for the other`);
 });
 
 test('equals share evenly, and small differences between them change little', () => {

@@ -29,7 +29,7 @@ function observed(name: string, changes: Partial<GuestObservation> = {}): GuestO
     starved: false,
     stalled: 0,
     stallLimit: 1,
-    balloon: { driver: true, target: 0, actual: 0, stuckMs: 0, free: -1, available: -1, manual: -1 },
+    balloon: { driver: true, target: 0, actual: 0, stuckMs: 0, free: -1, available: -1, majorFaults: 0, manual: -1 },
     ...changes,
   };
 }
@@ -270,7 +270,16 @@ test('a balloon stays below its cap and leaves the guest what it needs to live',
       fc.nat(40_000),
       fc.constantFrom(0, 1, 2, 3),
       (actual, available, free, state) => {
-        const balloon = { driver: true, target: actual, actual, stuckMs: 0, free: -1, available, manual: -1 };
+        const balloon = {
+          driver: true,
+          target: actual,
+          actual,
+          stuckMs: 0,
+          free: -1,
+          available,
+          majorFaults: 0,
+          manual: -1,
+        };
         const guest = observed('a', { balloon, charged: 200 * MIB, workingSet: 0 });
         const { guests } = createPolicy()(host([guest, observed('b')], { frames: 300 * MIB, free, state }));
         const size = guests[0]!.balloonTarget;
@@ -312,6 +321,7 @@ test('balloons shrink again while memory is free, slowly', () => {
     stuckMs: 0,
     free: -1,
     available: -1,
+    majorFaults: 0,
     manual: -1,
   };
   const guest = observed('a', { balloon, charged: 100 * MIB });

@@ -70,6 +70,7 @@ class Guest {
         stuckMs: 0,
         free: available - this.cache,
         available,
+        majorFaults: 0,
         manual: -1,
       },
     };
