@@ -82,7 +82,7 @@ export class Host {
       });
       this.#engine = compileEngine(this.#wasmMemory, instrumentsOf(config.observe));
       if (swap !== undefined) {
-        createSwap(this.#memory, config.swapSize / PAGE_SIZE);
+        createSwap(this.#memory, config.swapSize / PAGE_SIZE, diskSlots(config));
         createPool(this.#memory, Math.min(poolFrames(config), this.#memory.guestFrames));
       }
     } catch (error) {
@@ -294,9 +294,15 @@ function startTranslator(memory: WebAssembly.Memory, instruments: Instruments): 
 function heapBytes(config: HostConfig): number {
   const { machineMemory, swapSize } = config;
   const guests = Math.max(machineMemory / 16, Math.min(machineMemory / 8, HANDFUL_OF_GUESTS));
-  const swap = swapSize === 0 ? 0 : (swapSize / PAGE_SIZE) * SWAP_SLOT_BYTES + poolTableBytes(poolFrames(config));
+  const swap =
+    swapSize === 0
+      ? 0
+      : (swapSize / PAGE_SIZE + diskSlots(config)) * SWAP_SLOT_BYTES + poolTableBytes(poolFrames(config));
   return Math.max(MIN_HEAP, guests) + swap;
 }
+
+/** Slots for pages that are the same as blocks of disks: as many as there are frames. */
+const diskSlots = ({ machineMemory }: HostConfig): number => Math.floor(machineMemory / PAGE_SIZE);
 
 /** Frames that the compressed pool may have; its pages have their places in the swap file, so there is none without. */
 const poolFrames = ({ machineMemory, compressed }: HostConfig): number =>

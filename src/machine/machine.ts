@@ -8,6 +8,7 @@ import { type BootPlan, loadBoot, planBoot } from '../firmware/boot.ts';
 import type { ImageSource } from '../firmware/image-error.ts';
 import { EXTENSIONS, EXTENSIONS_WITHOUT_SSTC } from '../firmware/isa-string.ts';
 import { virtDeviceTree } from '../firmware/virt-tree.ts';
+import { DiskMap } from '../memory/disk-map.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { HART_REQUEST_CONTROL, HART_REQUEST_SERVICE } from '../memory/layout.ts';
 import {
@@ -85,6 +86,10 @@ export class Machine {
     const services = this.#services();
     this.#processor = new Processor({ ...options, hart: 0, clock: this.#clock, services });
     this.#memory = this.#processor.memory;
+    const map = new DiskMap(
+      this.#processor.faults,
+      options.disks.map(({ backend }) => backend),
+    );
     this.#platform = new Platform({
       aclint: this.#processor.aclint,
       harts: this.#processor.lines,
@@ -92,7 +97,7 @@ export class Machine {
       wallClockNs: options.wallClockNs,
       random: options.random,
       balloon: new GuestBalloon(guest, this.#memory),
-      disks: options.disks,
+      disks: options.disks.map((disk, number) => ({ ...disk, watch: map.watch(number) })),
       virtio: options.devices,
       output,
       finish: (finish) => this.#finish(finish),

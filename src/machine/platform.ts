@@ -9,7 +9,7 @@ import { Plic } from '../devices/plic.ts';
 import { type Finish, TestFinisher } from '../devices/test-finisher.ts';
 import { Uart16550 } from '../devices/uart16550.ts';
 import { type BalloonBackend, VirtioBalloon } from '../devices/virtio/balloon.ts';
-import { VirtioBlk } from '../devices/virtio/blk.ts';
+import { type BlockWatch, VirtioBlk } from '../devices/virtio/blk.ts';
 import { VirtioConsole } from '../devices/virtio/console.ts';
 import type { VirtioDevice } from '../devices/virtio/device.ts';
 import { VirtioMmio } from '../devices/virtio/mmio.ts';
@@ -19,6 +19,8 @@ export interface Disk {
   readonly backend: BlockBackend;
   /** What the guest sees as the disk's serial number. */
   readonly id?: string;
+  /** Is told of the disk's requests. */
+  readonly watch?: BlockWatch;
 }
 
 export interface PlatformOptions {
@@ -80,7 +82,7 @@ export class Platform {
       this.console,
       new VirtioRng(options.random),
       this.balloon,
-      ...disks.map(({ backend, id }) => new VirtioBlk(id === undefined ? { backend } : { backend, id })),
+      ...disks.map((disk) => new VirtioBlk(disk)),
     ];
     for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
       const { base, size, irq } = virtioSlot(slot);

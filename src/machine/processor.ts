@@ -93,7 +93,8 @@ export class Processor {
   /** The interrupt inputs of all harts. */
   readonly lines: readonly HartLines[];
   readonly #options: ProcessorOptions;
-  readonly #faults: FaultHandler;
+  /** Serves the hart's faults; knows the guest's disks once it has been told. */
+  readonly faults: FaultHandler;
   readonly #block: HartBlock;
   readonly #sbi: Sbi;
   readonly #stealTime: StealTime;
@@ -118,7 +119,7 @@ export class Processor {
       forgetData: () => this.hart.forgetData(),
       forgetPart: (part) => forgetPart(this.hart, part),
     });
-    this.#faults = new FaultHandler(this.control, { store: options.store, now, onReadError: options.onReadError });
+    this.faults = new FaultHandler(this.control, { store: options.store, now, onReadError: options.onReadError });
     this.hart = new Hart({
       memory: options.wasmMemory,
       engine: options.engine,
@@ -135,7 +136,7 @@ export class Processor {
       observer: options.observer,
       environment: {
         now: () => clock.ticks(),
-        nestedFault: (gfn, write) => this.#faults.fault(gfn, write),
+        nestedFault: (gfn, write) => this.faults.fault(gfn, write),
         deviceRead: (address, bytes) => services.deviceRead(address, bytes),
         deviceWrite: (address, bytes, value) => services.deviceWrite(address, bytes, value),
       },
@@ -143,12 +144,12 @@ export class Processor {
         guest.harts === 1
           ? undefined
           : {
-              forgetWrites: (mfn) => this.#faults.flushOthers(undefined, writesPart(mfn)),
+              forgetWrites: (mfn) => this.faults.flushOthers(undefined, writesPart(mfn)),
               codeChanges: (guest.block + GUEST_CODE_CHANGES) * 4,
               totalStoreOrder: options.totalStoreOrder ?? false,
             },
     });
-    this.memory = new GuestMemory(this.#faults);
+    this.memory = new GuestMemory(this.faults);
     this.memory.onWrite = (mfn, offset, length) => this.hart.codeWritten(mfn, offset, length);
     const blocks = guest.allHarts.map((hart) => new HartBlock(guest, hart));
     this.#block = blocks[id]!;
@@ -307,7 +308,7 @@ export class Processor {
       remoteFence: (harts, fence) => {
         const part = fencePart(fence);
         if (harts.includes(hart.id)) forgetPart(hart, part);
-        this.#faults.flushOthers(
+        this.faults.flushOthers(
           harts.filter((other) => other !== hart.id),
           part,
         );

@@ -3,6 +3,8 @@
 import { Guest } from './guest.ts';
 import {
   GUEST_SLOTS,
+  HEADER_DISK_READ_PAGES,
+  HEADER_DISK_READS,
   HEADER_GUEST_TABLE,
   HEADER_HEAP_FREE,
   HEADER_KEPT,
@@ -46,6 +48,9 @@ export interface EventCounts {
   poolOuts: number;
   poolIns: number;
   readAhead: number;
+  diskDrops: number;
+  diskIns: number;
+  overwrites: number;
 }
 
 /** Where the words of EventCounts are in the guest block. */
@@ -70,6 +75,9 @@ const EVENT_WORDS: Record<keyof EventCounts, number> = {
   poolOuts: words.COUNT_POOL_OUTS,
   poolIns: words.COUNT_POOL_INS,
   readAhead: words.COUNT_READ_AHEAD,
+  diskDrops: words.COUNT_DISK_DROPS,
+  diskIns: words.COUNT_DISK_INS,
+  overwrites: words.COUNT_OVERWRITES,
 };
 const EVENT_NAMES = Object.keys(EVENT_WORDS) as (keyof EventCounts)[];
 
@@ -133,6 +141,9 @@ export interface HostAccount {
     readPages: number;
     writes: number;
     writtenPages: number;
+    /** Of guests' disks, to bring dropped pages back. */
+    diskReads: number;
+    diskReadPages: number;
   };
   /** Compressed pages, and the frames that hold them. */
   pool: PoolAccount;
@@ -211,6 +222,8 @@ export function takeAccount(memory: MachineMemory, handle = (slot: number) => Gu
         readPages: i32[HEADER_SWAP_READ_PAGES]! >>> 0,
         writes: i32[HEADER_SWAP_WRITES]! >>> 0,
         writtenPages: i32[HEADER_SWAP_WRITE_PAGES]! >>> 0,
+        diskReads: i32[HEADER_DISK_READS]! >>> 0,
+        diskReadPages: i32[HEADER_DISK_READ_PAGES]! >>> 0,
       },
       pool,
       kept,

@@ -18,6 +18,7 @@ import {
   FRAME_SHARED,
   FRAME_SLOT,
   FRAME_WORDS,
+  HEADER_DISK_USED,
   HEADER_FREE_COUNT,
   HEADER_FREE_HEAD,
   HEADER_GUEST_COUNT,
@@ -25,7 +26,6 @@ import {
   HEADER_MAPPED,
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
-  HEADER_SWAP_SLOTS,
   NPT_KIND_ZERO,
   PAGE_WORDS,
 } from './layout.ts';
@@ -33,7 +33,7 @@ import { COUNT_MERGED, COUNT_RESIDENT, COUNT_SWAPPED } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { hasFrame, hasSlot, isComing, isMerged, isWritable, kindOf, payloadOf } from './npt.ts';
 import { checkPool, poolAccount } from './pool.ts';
-import { slotFrame, slotObject, slotReferences } from './swap.ts';
+import { allSlots, isDiskSlot, slotFrame, slotObject, slotReferences } from './swap.ts';
 
 /** What the entries of all guests add up to. */
 interface Tally {
@@ -55,7 +55,7 @@ export function checkMemory(memory: MachineMemory, held: readonly number[] = [])
     const tally: Tally = {
       references: new Int32Array(memory.machineFrames),
       writers: new Int32Array(memory.machineFrames),
-      slots: new Int32Array(memory.i32[HEADER_SWAP_SLOTS]!),
+      slots: new Int32Array(allSlots(memory)),
       mapped: 0,
     };
     for (const mfn of held) {
@@ -178,6 +178,7 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
 function checkSlots(memory: MachineMemory, tally: Tally, findings: string[]): void {
   let free = 0;
   let bad = 0;
+  let disk = 0;
   const objects = new Map<number, number>();
   for (let slot = 0; slot < tally.slots.length; slot++) {
     const references = slotReferences(memory, slot);
@@ -186,8 +187,18 @@ function checkSlots(memory: MachineMemory, tally: Tally, findings: string[]): vo
       expect(findings, `references of the bad swap slot ${slot}`, 0, tally.slots[slot]!);
       continue;
     }
-    free += references === 0 ? 1 : 0;
     expect(findings, `references of swap slot ${slot}`, references, tally.slots[slot]!);
+    if (isDiskSlot(memory, slot)) {
+      if (references > 1) {
+        findings.push(`slot ${slot} of a disk has ${references} references`);
+      }
+      if (references === 0) {
+        continue;
+      }
+      disk++;
+    } else {
+      free += references === 0 ? 1 : 0;
+    }
     const object = slotObject(memory, slot);
     if (object !== 0) {
       objects.set(object, slot);
@@ -202,6 +213,7 @@ function checkSlots(memory: MachineMemory, tally: Tally, findings: string[]): vo
   }
   findings.push(...checkPool(memory, objects));
   expect(findings, 'free swap slots', memory.i32[HEADER_SWAP_FREE]!, free);
+  expect(findings, 'slots of disks', memory.i32[HEADER_DISK_USED]!, disk);
   expect(findings, 'bad swap slots', memory.i32[HEADER_SWAP_BAD]!, bad);
 }
 

@@ -74,7 +74,7 @@ import {
   slotReferences,
   takeKept,
 } from './swap.ts';
-import { SwapReader } from './swap-in.ts';
+import { type DiskSource, SwapReader } from './swap-in.ts';
 import { readSlots } from './swap-io.ts';
 import { restoredBits } from './transit.ts';
 
@@ -124,6 +124,11 @@ export class FaultHandler {
     this.#reader = new SwapReader(this.guest, options.store);
     this.#onReadError = options.onReadError;
     this.#now = options.now;
+  }
+
+  /** The guest's disks, which pages that were dropped are read from. */
+  set disks(disks: DiskSource) {
+    this.#reader.disks = disks;
   }
 
   /**

@@ -16,7 +16,7 @@ import {
   PAGE_SIZE,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { dissociateSlot } from './swap.ts';
+import { dissociateSlot, isDiskSlot } from './swap.ts';
 
 const PAGE_F64 = PAGE_SIZE / 8;
 
@@ -36,6 +36,11 @@ export function referenceFrame(memory: MachineMemory, mfn: number): void {
     throw new MemoryError(`frame ${mfn} is free and can't be referenced`);
   }
   memory.i32[entry + FRAME_REFS] = references + 1;
+  const slot = memory.i32[entry + FRAME_SLOT]! - 1;
+  if (slot >= 0 && isDiskSlot(memory, slot)) {
+    // One page has its contents on its guest's disk; others can't read that.
+    dissociateSlot(memory, mfn);
+  }
 }
 
 /**

@@ -12,6 +12,7 @@ import { frameHasCode } from './frames.ts';
 import type { Guest } from './guest.ts';
 import {
   GUEST_RAM_BASE,
+  HEADER_SWAP_NAIVE,
   NPT_KIND_MASK,
   NPT_KIND_SWAP,
   NPT_KIND_ZERO,
@@ -19,7 +20,9 @@ import {
   NPT_WRITABLE,
   PAGE_SHIFT,
   PAGE_SIZE,
+  SWAP_NAIVE_DMA,
 } from './layout.ts';
+import { COUNT_OVERWRITES } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { loadEntry, noteUse, payloadOf } from './npt.ts';
 
@@ -189,8 +192,12 @@ export class GuestMemory {
     if (length === PAGE_SIZE) {
       const gfn = (gpa - this.base) >>> PAGE_SHIFT;
       // A page that is overwritten whole need not be read from swap.
-      if ((loadEntry(this.#guest, gfn) & (NPT_PRESENT | NPT_KIND_MASK)) === NPT_KIND_SWAP) {
+      if (
+        (loadEntry(this.#guest, gfn) & (NPT_PRESENT | NPT_KIND_MASK)) === NPT_KIND_SWAP &&
+        (this.#memory.i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_DMA) === 0
+      ) {
         discardPages(this.#faults, gfn, 1, false);
+        this.#guest.add(COUNT_OVERWRITES, 1);
       }
     }
     return this.#translate(gpa, true);

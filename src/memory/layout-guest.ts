@@ -149,6 +149,12 @@ export const COUNT_POOL_INS = 89;
 export const COUNT_STALLED_US = 112;
 /** Pages read from swap together with another one. */
 export const COUNT_READ_AHEAD = 90;
+/** Pages dropped without a write, as the guest's disk has their contents. */
+export const COUNT_DISK_DROPS = 91;
+/** Pages read from the guest's disk again, those that were read ahead included. */
+export const COUNT_DISK_INS = 92;
+/** Pages that were in swap and have been overwritten whole, so that they were not read. */
+export const COUNT_OVERWRITES = 93;
 
 /** First of MAX_HARTS words: byte addresses of the hart areas. */
 export const GUEST_HART_AREAS = 128;

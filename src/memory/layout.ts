@@ -106,6 +106,13 @@ export const SWAP_NAIVE_DISKS = 1 << 4;
 export const SWAP_NAIVE_VICTIMS = 1 << 5;
 /** What page sharing has found of a page's contents (hash-simd.ts): hash, low and high word; 0 if it is all zeros. */
 export const HEADER_HASH = 480;
+/** Number of slots behind the swap slots that stand for blocks of guests' disks, the first free one + 1, and those in use. */
+export const HEADER_DISK_SLOTS = 34;
+export const HEADER_DISK_FREE = 35;
+export const HEADER_DISK_USED = 36;
+/** Operations on guests' disks that brought dropped pages back, and the pages that they read, modulo 2^32. */
+export const HEADER_DISK_READS = 37;
+export const HEADER_DISK_READ_PAGES = 38;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */

@@ -8,9 +8,20 @@
 import { MemoryError, SwapWriteError } from './errors.ts';
 import { frameReferences, releaseFrame } from './frames.ts';
 import type { Guest } from './guest.ts';
-import { HEADER_KEPT, NPT_ACCESSED, NPT_KIND_SWAP, NPT_PRESENT, NPT_RECENT, NPT_YOUNG } from './layout.ts';
+import {
+  HEADER_DISK_USED,
+  HEADER_KEPT,
+  HEADER_SWAP_NAIVE,
+  NPT_ACCESSED,
+  NPT_KIND_SWAP,
+  NPT_PRESENT,
+  NPT_RECENT,
+  NPT_YOUNG,
+  SWAP_NAIVE_VICTIMS,
+} from './layout.ts';
 import {
   COUNT_CLEAN_DROPS,
+  COUNT_DISK_DROPS,
   COUNT_PAGED_FRAMES,
   COUNT_POOL_OUTS,
   COUNT_SWAP_FAILURES,
@@ -25,6 +36,7 @@ import {
   associateSlot,
   dropAllKept,
   frameSlot,
+  isDiskSlot,
   referenceSlot,
   releaseSlot,
   type SlotStore,
@@ -48,6 +60,8 @@ export interface TakeResult {
 const BATCH = 32;
 /** Entries that the hands pass in one turn with the mutex. */
 const STEPS = 2048;
+/** Calls of `take` without a round for pages of disks, when the last one has found none. */
+const DISK_REST = 16;
 /** The front hand is this part of the guest's memory ahead. */
 const LEAD = 4;
 
@@ -57,7 +71,12 @@ interface Hands {
   back: number;
   /** How many entries the front hand is ahead. */
   lead: number;
+  /** Calls of `take` for which no pages of disks are looked for, as there were none. */
+  diskRest: number;
 }
+
+/** Which pages a round of the clock takes. */
+type Round = 'disk' | 'cold' | 'any';
 
 /** The paging of a host; belongs to the memory manager's thread. */
 export class Reclaimer {
@@ -87,23 +106,42 @@ export class Reclaimer {
    */
   take(guest: Guest, wanted: number, force: boolean, expired: () => boolean): TakeResult {
     const result: TakeResult = { freed: this.#dropKept(), taken: 0, error: undefined };
-    // Three rounds of the clock at most: cold pages, then (forced) whatever there is.
-    let steps = guest.pages;
-    let forced = false;
-    while (result.freed < wanted && result.error === undefined && !expired()) {
-      steps -= this.#collect(guest, Math.min(BATCH, wanted - result.freed), forced);
-      if (this.#transit.length > 0) {
-        this.#evict(guest, result);
-      }
-      if (steps <= 0) {
-        if (!force || forced) {
-          break;
+    // A round of the clock each: cold pages that a disk has, which cost no write; cold pages; (forced) whatever there is.
+    const rounds: Round[] = this.#hasDiskPages(guest) ? ['disk', 'cold'] : ['cold'];
+    if (force) rounds.push('any');
+    for (const round of rounds) {
+      const before = result.freed;
+      let steps = guest.pages;
+      while (steps > 0 && result.freed < wanted && result.error === undefined && !expired()) {
+        steps -= this.#collect(guest, Math.min(BATCH, wanted - result.freed), round);
+        if (this.#transit.length > 0) {
+          this.#evict(guest, result);
         }
-        forced = true;
-        steps = guest.pages;
+      }
+      if (round === 'disk' && steps <= 0 && result.freed === before) {
+        this.#handsOf(guest).diskRest = DISK_REST;
       }
     }
     return result;
+  }
+
+  #handsOf(guest: Guest): Hands {
+    let hands = this.#hands.get(guest.slot);
+    if (hands === undefined) {
+      hands = { back: 0, lead: 0, diskRest: 0 };
+      this.#hands.set(guest.slot, hands);
+    }
+    return hands;
+  }
+
+  /** Whether it is worth a round to look for pages that a disk of the guest has. */
+  #hasDiskPages(guest: Guest): boolean {
+    const { i32 } = this.#memory;
+    const hands = this.#handsOf(guest);
+    if (i32[HEADER_DISK_USED] === 0 || (i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_VICTIMS) !== 0) {
+      return false;
+    }
+    return hands.diskRest-- <= 0;
   }
 
   /** Frees what is only kept to save reads. */
@@ -123,14 +161,10 @@ export class Reclaimer {
   }
 
   /** Makes up to `count` pages leave and shoots them down. Returns the entries passed. */
-  #collect(guest: Guest, count: number, forced: boolean): number {
+  #collect(guest: Guest, count: number, round: Round): number {
     const memory = this.#memory;
     const transit = this.#transit;
-    let hands = this.#hands.get(guest.slot);
-    if (hands === undefined) {
-      hands = { back: 0, lead: 0 };
-      this.#hands.set(guest.slot, hands);
-    }
+    const hands = this.#handsOf(guest);
     const lead = Math.max(1, Math.floor(guest.pages / LEAD));
     let passed = 0;
     let cleared = false;
@@ -144,7 +178,8 @@ export class Reclaimer {
         const entry = loadEntry(guest, gfn);
         if ((entry & NPT_PRESENT) !== 0) {
           const cold = (entry & (NPT_ACCESSED | NPT_RECENT)) === 0 && frameReferences(memory, payloadOf(entry)) === 1;
-          if (cold || forced) {
+          const wanted = round !== 'disk' || isOnDisk(memory, payloadOf(entry));
+          if (round === 'any' || (cold && wanted)) {
             transit.add(guest, gfn);
           }
         }
@@ -233,7 +268,7 @@ export class Reclaimer {
       referenceSlot(memory, slot);
       replaceEntry(guest, gfn, absentEntry(NPT_KIND_SWAP, slot));
       releaseFrame(memory, mfn);
-      guest.add(COUNT_CLEAN_DROPS, 1);
+      guest.add(isDiskSlot(memory, slot) ? COUNT_DISK_DROPS : COUNT_CLEAN_DROPS, 1);
       return true;
     }
     if (this.#sharing.merger.mergeZero(guest, gfn, mfn)) {
@@ -366,4 +401,10 @@ export class Reclaimer {
     }
     releaseFrame(memory, mfn);
   }
+}
+
+/** Whether a disk of its guest has the contents of a frame. */
+function isOnDisk(memory: MachineMemory, mfn: number): boolean {
+  const slot = frameSlot(memory, mfn);
+  return slot >= 0 && isDiskSlot(memory, slot);
 }

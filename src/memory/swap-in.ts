@@ -21,6 +21,8 @@ import {
   FRAME_FILLING,
   FRAME_KEPT,
   FRAME_SHARED,
+  HEADER_DISK_READ_PAGES,
+  HEADER_DISK_READS,
   HEADER_RESERVE,
   HEADER_SWAP_NAIVE,
   NPT_ACCESSED,
@@ -31,13 +33,21 @@ import {
   PAGE_SIZE,
   SWAP_NAIVE_READ_AHEAD,
 } from './layout.ts';
-import { COUNT_POOL_INS, COUNT_READ_AHEAD, COUNT_RESCUES, COUNT_SWAP_INS, GUEST_BLOCKED } from './layout-guest.ts';
+import {
+  COUNT_DISK_INS,
+  COUNT_POOL_INS,
+  COUNT_READ_AHEAD,
+  COUNT_RESCUES,
+  COUNT_SWAP_INS,
+  GUEST_BLOCKED,
+} from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, hasSlot, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import { poolLoad } from './pool.ts';
 import {
   associateSlot,
-  frameSlot,
+  diskPlace,
+  isDiskSlot,
   referenceSlot,
   releaseSlot,
   type SlotStore,
@@ -57,6 +67,12 @@ const FIRST_PAGES = 8;
 /** Pages of the guest beside the page that are looked at. */
 const REACH = 48;
 
+/** Where the pages are that were dropped because a disk of the guest has them. */
+export interface DiskSource {
+  /** Reads blocks that follow each other from a place on (disk-map.ts). */
+  read(place: number, targets: readonly Uint8Array[]): void;
+}
+
 /** A page that is being read. */
 interface Coming {
   gfn: number;
@@ -66,6 +82,8 @@ interface Coming {
 
 /** Reads pages of one guest back, on the thread of one of its harts. */
 export class SwapReader {
+  /** The guest's disks, in the thread that has them. */
+  disks: DiskSource | undefined;
   readonly #guest: Guest;
   readonly #memory: MachineMemory;
   readonly #store: SlotStore | undefined;
@@ -188,7 +206,9 @@ export class SwapReader {
     for (let other = gfn + 1; other <= last && this.#coming.length <= wanted; other++) {
       const entry = loadEntry(guest, other);
       const place = payloadOf(entry);
-      const isNear = hasSlot(entry) && place > slot && place < slot + MOST_PAGES;
+      const isLike = hasSlot(entry) && isDiskSlot(memory, place) === isDiskSlot(memory, slot);
+      const distance = isLike ? this.#position(place) - this.#position(slot) : 0;
+      const isNear = distance > 0 && distance < MOST_PAGES;
       // Two pages may have one slot.
       if (isNear && slotFrame(memory, place) === 0 && slotObject(memory, place) === 0) {
         const frame = allocateFrame(memory);
@@ -199,23 +219,38 @@ export class SwapReader {
         this.#behind = other + 1;
       }
     }
-    this.#coming.sort((a, b) => a.slot - b.slot);
+    this.#coming.sort((a, b) => this.#position(a.slot) - this.#position(b.slot));
+  }
+
+  /** What orders slots as they lie on the device. */
+  #position(slot: number): number {
+    return isDiskSlot(this.#memory, slot) ? diskPlace(this.#memory, slot) : slot;
   }
 
   #readAll(coming: readonly Coming[]): void {
-    if (this.#store === undefined) {
-      throw new Error('this thread was given no access to the swap');
-    }
     const memory = this.#memory;
-    const first = coming[0]!.slot;
+    const { slot } = coming[0]!;
+    const first = this.#position(slot);
     const targets: Uint8Array[] = [];
     for (const { slot, frame } of coming) {
-      while (targets.length < slot - first) {
+      while (targets.length < this.#position(slot) - first) {
         targets.push(this.#hole);
       }
       targets.push(memory.page(frame));
     }
-    readSlots(memory, this.#store, first, targets);
+    if (isDiskSlot(memory, slot)) {
+      if (this.disks === undefined) {
+        throw new Error("this thread was given no access to the guest's disks");
+      }
+      this.disks.read(first, targets);
+      Atomics.add(memory.i32, HEADER_DISK_READS, 1);
+      Atomics.add(memory.i32, HEADER_DISK_READ_PAGES, targets.length);
+    } else {
+      if (this.#store === undefined) {
+        throw new Error('this thread was given no access to the swap');
+      }
+      readSlots(memory, this.#store, first, targets);
+    }
   }
 
   /** Gives pages that were read to the guest, and others back to their slots. */
@@ -224,7 +259,8 @@ export class SwapReader {
     const memory = this.#memory;
     memory.lock();
     try {
-      for (const { gfn, frame } of filled) {
+      for (const { gfn, frame, slot } of filled) {
+        if (isDiskSlot(memory, slot)) guest.add(COUNT_DISK_INS, 1);
         clearFrameFlag(memory, frame, FRAME_FILLING);
         // What is only read ahead is the first to go if nobody uses it.
         replaceEntry(guest, gfn, presentEntry(frame, gfn === this.#missed ? NPT_ACCESSED : 0));

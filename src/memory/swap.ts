@@ -5,6 +5,9 @@
  *     word 1   mfn of the frame tied to the slot, 0 if there is none
  *     word 2   byte address of the object of the compressed pool that holds its contents, 0 if the SlotStore does
  *
+ * Behind the swap slots are slots that stand for blocks of guests' disks (disk-map.ts): word 2 is the place on the disk, and
+ * word 1 of a free one is the next free one + 1. They are never shared: one entry, or one frame that one page has.
+ *
  * A frame that is tied to a slot holds the same bytes as the slot (or is being filled from it), so that it can be dropped
  * without a write, and a second page in the same slot finds it without a read. Ties are the first to go when slots run out.
  * The bytes are kept by a SlotStore that is handed in; each thread has its own. All functions want the mutex to be held.
@@ -20,6 +23,9 @@ import {
   FRAME_REFS,
   FRAME_SLOT,
   FRAME_WORDS,
+  HEADER_DISK_FREE,
+  HEADER_DISK_SLOTS,
+  HEADER_DISK_USED,
   HEADER_KEPT,
   HEADER_SWAP_BAD,
   HEADER_SWAP_FREE,
@@ -52,9 +58,9 @@ const BAD = -1;
 /** Slots that are looked at for a run of free ones. */
 const RUN_SEARCH = 8192;
 
-/** Makes the table for `slots` swap slots, once. Takes the mutex itself. */
-export function createSwap(memory: MachineMemory, slots: number): void {
-  if (!Number.isInteger(slots) || slots < 0 || slots > NPT_PAYLOAD_MAX) {
+/** Makes the table for `slots` swap slots and `diskSlots` of disks, once. Takes the mutex itself. */
+export function createSwap(memory: MachineMemory, slots: number, diskSlots = 0): void {
+  if (!Number.isInteger(slots) || slots < 0 || slots + diskSlots > NPT_PAYLOAD_MAX) {
     throw new MemoryError(`swap of ${slots} slots: give 0 to ${NPT_PAYLOAD_MAX} pages`);
   }
   if (slots === 0) {
@@ -66,9 +72,18 @@ export function createSwap(memory: MachineMemory, slots: number): void {
     if (i32[HEADER_SWAP_TABLE] !== 0) {
       throw new MemoryError('the host has swap already');
     }
-    i32[HEADER_SWAP_TABLE] = allocateHeap(memory, slots * SWAP_SLOT_BYTES, `the account of ${slots} swap slots`);
+    i32[HEADER_SWAP_TABLE] = allocateHeap(
+      memory,
+      (slots + diskSlots) * SWAP_SLOT_BYTES,
+      `the account of ${slots} swap slots`,
+    );
     i32[HEADER_SWAP_SLOTS] = slots;
     i32[HEADER_SWAP_FREE] = slots;
+    i32[HEADER_DISK_SLOTS] = diskSlots;
+    for (let slot = slots + diskSlots - 1; slot >= slots; slot--) {
+      freeDiskSlot(memory, slot);
+    }
+    i32[HEADER_DISK_USED] = 0;
   } finally {
     memory.unlock();
   }
@@ -156,7 +171,9 @@ export function releaseSlot(memory: MachineMemory, slot: number): void {
     throw new MemoryError(`swap slot ${slot} is not in use and can't be released`);
   }
   memory.i32[entry] = references - 1;
-  if (references === 1) {
+  if (references === 1 && isDiskSlot(memory, slot)) {
+    freeDiskSlot(memory, slot);
+  } else if (references === 1) {
     dropObject(memory, slot);
     memory.i32[HEADER_SWAP_FREE]!++;
   } else if (references === 2) {
@@ -182,7 +199,47 @@ export function dropAllKept(memory: MachineMemory): void {
 
 /** Address of the object of the compressed pool that holds a slot's contents, 0 if the SlotStore does. */
 export function slotObject(memory: MachineMemory, slot: number): number {
+  return isDiskSlot(memory, slot) ? 0 : memory.i32[slotEntry(memory, slot) + SLOT_OBJECT]! >>> 0;
+}
+
+/** Whether a slot stands for a block of a disk. */
+export function isDiskSlot(memory: MachineMemory, slot: number): boolean {
+  return slot >= memory.i32[HEADER_SWAP_SLOTS]!;
+}
+
+/** Takes a slot for a place on a disk, with one reference; -1 if there is none. */
+export function allocateDiskSlot(memory: MachineMemory, place: number): number {
+  const { i32 } = memory;
+  const slot = i32[HEADER_DISK_FREE]! - 1;
+  if (slot < 0) {
+    return -1;
+  }
+  const entry = slotEntry(memory, slot);
+  i32[HEADER_DISK_FREE] = i32[entry + SLOT_FRAME]!;
+  i32[HEADER_DISK_USED]!++;
+  i32[entry + SLOT_REFS] = 1;
+  i32[entry + SLOT_FRAME] = 0;
+  i32[entry + SLOT_OBJECT] = place;
+  return slot;
+}
+
+/** The place on a disk that a slot in use stands for. */
+export function diskPlace(memory: MachineMemory, slot: number): number {
   return memory.i32[slotEntry(memory, slot) + SLOT_OBJECT]! >>> 0;
+}
+
+function freeDiskSlot(memory: MachineMemory, slot: number): void {
+  const { i32 } = memory;
+  const entry = slotEntry(memory, slot);
+  i32[entry + SLOT_REFS] = 0;
+  i32[entry + SLOT_FRAME] = i32[HEADER_DISK_FREE]!;
+  i32[HEADER_DISK_FREE] = slot + 1;
+  i32[HEADER_DISK_USED]!--;
+}
+
+/** All slots, those of disks included. */
+export function allSlots({ i32 }: MachineMemory): number {
+  return i32[HEADER_SWAP_SLOTS]! + i32[HEADER_DISK_SLOTS]!;
 }
 
 /** The contents of a slot are in an object of the compressed pool now. */
@@ -263,7 +320,7 @@ export function frameSlot(memory: MachineMemory, mfn: number): number {
 export function recountSlots(memory: MachineMemory, references: ReadonlyMap<number, number>): Set<number> {
   const { i32 } = memory;
   let free = 0;
-  for (let slot = 0; slot < i32[HEADER_SWAP_SLOTS]!; slot++) {
+  for (let slot = 0; slot < allSlots(memory); slot++) {
     const entry = slotEntry(memory, slot);
     if (i32[entry + SLOT_REFS] === BAD) {
       continue;
@@ -289,6 +346,13 @@ export function recountSlots(memory: MachineMemory, references: ReadonlyMap<numb
     }
   }
   i32[HEADER_SWAP_FREE] = free;
+  i32[HEADER_DISK_FREE] = 0;
+  i32[HEADER_DISK_USED] = i32[HEADER_DISK_SLOTS]!;
+  for (let slot = allSlots(memory) - 1; slot >= i32[HEADER_SWAP_SLOTS]!; slot--) {
+    if (i32[slotEntry(memory, slot) + SLOT_REFS] === 0) {
+      freeDiskSlot(memory, slot);
+    }
+  }
   return recountPool(memory, objects);
 }
 

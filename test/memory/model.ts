@@ -1,6 +1,7 @@
 /** A small machine for tests: harts with a software TLB each, over the real memory, and what their pages must hold. */
 
 import assert from 'node:assert/strict';
+import { DiskMap } from '../../src/memory/disk-map.ts';
 import { FaultHandler } from '../../src/memory/fault.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
@@ -16,6 +17,9 @@ import {
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { HartControl } from '../../src/memory/shootdown.ts';
 import type { SlotStore } from '../../src/memory/swap.ts';
+
+/** Blocks of a guest's disk. */
+export const DISK_BLOCKS = 12;
 
 /** A hart that caches translations until it is told to forget them, as a real one does; `alias` is another virtual address. */
 export class TestHart {
@@ -113,12 +117,39 @@ export class TestStore implements SlotStore {
   }
 }
 
+/** A disk in ordinary memory. */
+export class TestDisk {
+  readonly bytes: Uint8Array;
+  reads = 0;
+  failReads: Error[] = [];
+  onRead: () => void = () => {};
+
+  constructor(blocks: number) {
+    this.bytes = new Uint8Array(blocks * PAGE_SIZE).map((_, i) => 1 + (((i >>> 12) * 7 + (i & 63)) % 255));
+  }
+
+  get sizeBytes(): number {
+    return this.bytes.length;
+  }
+
+  read(offset: number, target: Uint8Array): void {
+    this.onRead();
+    const error = this.failReads.pop();
+    if (error !== undefined) throw error;
+    target.set(this.bytes.subarray(offset, offset + target.length));
+    this.reads++;
+  }
+}
+
 /** A guest of the model: its harts, parked unless one of them does something, and the contents that it must see. */
 export class TestGuest {
   readonly slot: number;
   readonly pages: number;
   readonly contents: Uint8Array;
   readonly harts: TestHart[] = [];
+  /** A disk, which the first hart's thread has. */
+  readonly disk = new TestDisk(DISK_BLOCKS);
+  readonly map: DiskMap;
   readonly #memory: MachineMemory;
 
   constructor(memory: MachineMemory, name: string, pages: number, harts: number, store: SlotStore, domain = 0) {
@@ -130,6 +161,7 @@ export class TestGuest {
     for (let hart = 0; hart < harts; hart++) {
       this.harts.push(new TestHart(this.#memory, this.slot, hart, store));
     }
+    this.map = new DiskMap(this.harts[0]!.faults, [this.disk]);
   }
 
   /** Lets a hart run for a moment; the others sleep. */
@@ -173,6 +205,27 @@ export class TestGuest {
     this.run(hart, ({ memory }) => {
       memory.write(GUEST_RAM_BASE + start, bytes);
       this.contents.set(bytes, start);
+    });
+  }
+
+  /** A device reads blocks of the disk into pages. */
+  diskRead(gfn: number, block: number, count: number): void {
+    this.run(0, ({ memory }) => {
+      const bytes = this.disk.bytes.slice(block * PAGE_SIZE, (block + count) * PAGE_SIZE);
+      memory.write(GUEST_RAM_BASE + gfn * PAGE_SIZE, bytes);
+      this.contents.set(bytes, gfn * PAGE_SIZE);
+      this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, block * PAGE_SIZE, count * PAGE_SIZE);
+    });
+  }
+
+  /** A device writes pages to the disk, from any byte on. */
+  diskWrite(gfn: number, offset: number, length: number): void {
+    this.run(0, ({ memory }) => {
+      const bytes = new Uint8Array(length);
+      this.map.watch(0).changing(offset, length);
+      memory.read(GUEST_RAM_BASE + gfn * PAGE_SIZE, bytes);
+      this.disk.bytes.set(bytes, offset);
+      this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, offset, length);
     });
   }
 

@@ -1,7 +1,7 @@
 import type { BlockBackend } from '../block/backend.ts';
 import { RegisterTable } from '../registers.ts';
 import { configSpace, featureSet, VIRTIO_ID, type VirtioDevice, VirtioError, type VirtioTransport } from './device.ts';
-import type { Chain } from './queue.ts';
+import { type Chain, placesOf, type Segment } from './queue.ts';
 
 /** Feature bits (virtio 1.2, section 5.2.3). */
 export const VIRTIO_BLK_F = {
@@ -39,7 +39,16 @@ const MAX_DATA = 8 * 1024 * 1024;
 /** Bytes moved between backend and guest at once. */
 const BOUNCE = 256 * 1024;
 
+/** Is told of a disk's requests; `gpa` is guest-physical, `offset` in bytes of the disk. */
+export interface BlockWatch {
+  /** Before bytes of the disk change. */
+  changing(offset: number, length: number): void;
+  /** Guest memory holds what the disk has. */
+  same(gpa: number, offset: number, length: number): void;
+}
+
 export interface VirtioBlkOptions {
+  readonly watch?: BlockWatch;
   readonly backend: BlockBackend;
   /** Identity that the guest can ask for, at most 20 ASCII characters. */
   readonly id?: string;
@@ -74,12 +83,14 @@ export class VirtioBlk implements VirtioDevice {
   readonly config = configSpace(VirtioBlk.#fields, this);
   #backend: BlockBackend;
   #id: Uint8Array;
+  #watch: BlockWatch | undefined;
   #bounce = new Uint8Array(BOUNCE);
   #transport: VirtioTransport | undefined;
 
   constructor(options: VirtioBlkOptions) {
     const { backend, id = 'ballonet' } = options;
     this.#backend = backend;
+    this.#watch = options.watch;
     this.#id = new Uint8Array(ID_SIZE);
     for (let i = 0; i < Math.min(ID_SIZE, id.length); i++) this.#id[i] = id.charCodeAt(i);
     this.features = featureSet(
@@ -144,13 +155,16 @@ export class VirtioBlk implements VirtioDevice {
           this.#try('read', () => this.#backend.read(sector * SECTOR + at, bytes));
           chain.write(at, bytes);
         });
+        this.#same(chain.writable, 0, input, sector);
         return VIRTIO_BLK_S.OK;
       case VIRTIO_BLK_T.OUT:
         if (this.#backend.readOnly === true || !this.#inside(sector, output)) return VIRTIO_BLK_S.IOERR;
+        this.#watch?.changing(sector * SECTOR, output);
         this.#eachPiece(output, (at, bytes) => {
           chain.read(HEADER_SIZE + at, bytes);
           this.#try('write', () => this.#backend.write(sector * SECTOR + at, bytes));
         });
+        this.#same(chain.readable, HEADER_SIZE, output, sector);
         this.#writeThrough();
         return VIRTIO_BLK_S.OK;
       case VIRTIO_BLK_T.FLUSH:
@@ -184,6 +198,7 @@ export class VirtioBlk implements VirtioDevice {
       // Unknown flags, and unmap with DISCARD, are not supported (section 5.2.6.2).
       if ((flags & ~(discard ? 0 : WRITE_ZEROES_FLAG_UNMAP)) !== 0) return VIRTIO_BLK_S.UNSUPP;
       if (sectors > MAX_RANGE_SECTORS || sector + sectors > this.capacity) return VIRTIO_BLK_S.IOERR;
+      this.#watch?.changing(sector * SECTOR, sectors * SECTOR);
       if (discard) this.#try('discard', () => backend.discard?.(sector * SECTOR, sectors * SECTOR));
       else {
         this.#try('write zeroes', () => backend.writeZeroes?.(sector * SECTOR, sectors * SECTOR, (flags & 1) !== 0));
@@ -191,6 +206,16 @@ export class VirtioBlk implements VirtioDevice {
     }
     this.#writeThrough();
     return VIRTIO_BLK_S.OK;
+  }
+
+  /** Part of a request's memory now is what the disk has from a sector on. */
+  #same(segments: readonly Segment[], from: number, length: number, sector: number): void {
+    if (this.#watch === undefined) return;
+    let offset = sector * SECTOR;
+    for (const place of placesOf(segments, from, length)) {
+      this.#watch.same(place.gpa, offset, place.length);
+      offset += place.length;
+    }
   }
 
   #inside(sector: number, length: number): boolean {

@@ -53,6 +53,13 @@ export class Chain {
   }
 }
 
+/** Places in guest memory of a part of some segments, as far as they go. */
+export function placesOf(segments: readonly Segment[], offset: number, length: number): Segment[] {
+  const places: Segment[] = [];
+  eachPiece(segments, offset, length, (gpa, _, piece) => void places.push({ gpa, length: piece }));
+  return places;
+}
+
 function totalLength(segments: readonly Segment[]): number {
   return segments.reduce((sum, segment) => sum + segment.length, 0);
 }
