@@ -299,7 +299,7 @@ for (const harts of [1, 2]) {
           machine.finish();
         },
       ),
-      { numRuns: RUNS, endOnFailure: true },
+      { numRuns: RUNS, endOnFailure: true, ...(process.env.SEED ? { seed: Number(process.env.SEED) } : {}) },
     );
     // The property means nothing if the machines have hardly done anything.
     for (const event of EVENTS) {
