@@ -28,10 +28,13 @@ import {
 import type { TlbFunctions } from './tlb.ts';
 import { fillData, fillFetch, pageOf, tlbIndex } from './tlb-first.ts';
 import { PTE } from './tlb-second.ts';
-import { ACCESS, isPaged, NO_TRANSLATION, type WalkFunctions } from './walk.ts';
+import { ACCESS, isPaged, NO_TRANSLATION, PLAIN_STORE, type WalkFunctions } from './walk.ts';
 
 /** A machine address that stands for a device; RAM is never there (page 0 holds the host header). */
 const DEVICE = 1;
+
+/** `storing` in place of a number of bytes: a store of translated code, which the interpreter makes if it has to be seen. */
+export const ANNOUNCED_STORE = 0x100;
 
 /** In place of a decoded block's address: the crossing slot holds the instruction. */
 export const IN_CROSSING_SLOT = 1;
@@ -171,7 +174,8 @@ function trySecond(
 
 /**
  * Translates one access that does not cross a page and puts the translation into the TLB, except for what has to be
- * looked at every time: stores to frames with decoded code, and pages that the PMP grants only in part.
+ * looked at every time: stores to frames with decoded code, single stores to pages that are not there (`codeFrame` bits 0 and
+ * 1), and pages that the PMP grants only in part.
  */
 function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): void {
   const { walk, m } = u;
@@ -187,6 +191,7 @@ function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): 
     const granted = code.local('i32', i32.const(1));
     const isGlobal = code.local('i32', i32.const(1));
     h.count('dataMisses');
+    h.set32('singleStore', i32.const(0));
     code.block((label) => {
       code.if(paged, () => trySecond(h, u, gva, access, privilege, { address, isGlobal, label }));
       const gpa = code.local('i64', call('i64', walk.walk, h.hart, gva, access, privilege)).get;
@@ -196,7 +201,8 @@ function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): 
         h.raise(select(access, i32.const(CAUSE.storeAccessFault), i32.const(CAUSE.loadAccessFault)), gva);
         code.return(i32.const(0));
       });
-      code.set(address, call('i32', walk.physical, h.hart, gpa, access));
+      const isStore = i32.and(i32.eq(access, i32.const(ACCESS.write)), i32.ne(h.get32('storing'), i32.const(0)));
+      code.set(address, call('i32', walk.physical, h.hart, gpa, select(isStore, i32.const(PLAIN_STORE), access)));
       // While the hart waited for the page, the guest may have changed its page table and counted this hart as flushed.
       code.if(i32.ne(h.get32('flushes'), flushes), () =>
         code.return(call('i32', f.dataAddress, h.hart, gva, bytes, access)),
@@ -213,7 +219,8 @@ function defineDataAddress(module: ModuleBuilder, f: AccessFunctions, u: Uses): 
     const frame = i32.shr_u(address.get, i32.const(12));
     const frameInfo = i32.add(h.get32('frameTable'), i32.mul(frame, i32.const(m.frameBytes)));
     const holdsCode = i32.and(i32.load(frameInfo, m.frameInfoOffset), i32.const(m.frameCode));
-    h.set32('codeFrame', i32.and(i32.ne(holdsCode, i32.const(0)), access));
+    const single = i32.shl(h.get32('singleStore'), i32.const(1));
+    h.set32('codeFrame', i32.or(i32.and(i32.ne(holdsCode, i32.const(0)), access), single));
     code.if(i32.and(i32.eq(granted.get, i32.const(1)), i32.eqz(h.get32('codeFrame'))), () => {
       const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
       fillData(h, code.local('i32', table).get, gva, address.get, i32.eqz(isGlobal.get));
@@ -297,7 +304,9 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       // 3 is done and done-and-resynchronize of some byte.
       code.return(select(i32.gt_u(status.get, i32.const(1)), i32.const(2), i32.const(1)));
     });
+    h.set32('storing', bytes);
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.write))).get;
+    h.set32('storing', i32.const(0));
     code.if(i32.eqz(address), () => code.return(i32.const(STORED.fault)));
     code.if(i32.eq(address, i32.const(DEVICE)), () => {
       code.if(isMisaligned(gva, bytes), () => {
@@ -321,7 +330,9 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       }
       code.store(8, address, value);
     });
-    code.if(h.get32('codeFrame'), () => code.callVoid(imports.codeWritten, address, bytes, i32.const(0)));
+    code.if(i32.and(h.get32('codeFrame'), i32.const(1)), () =>
+      code.callVoid(imports.codeWritten, address, bytes, i32.const(0)),
+    );
     code.return(i32.add(i32.const(STORED.done), h.get32('refetch')));
   });
 }
@@ -373,7 +384,9 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     const last = i64.add(gva, i64.extend_i32_u(distance));
     code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
     const bytes = i32.add(distance, i32.const(1));
+    h.set32('storing', i32.const(ANNOUNCED_STORE));
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
+    h.set32('storing', none);
     code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));
     code.if(i32.or(h.get32('refetch'), h.get32('codeFrame')), () => code.return(none));
     code.return(address);

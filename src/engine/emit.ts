@@ -75,7 +75,10 @@ export class HartFields {
 export interface Imports {
   /** Time in ticks of the platform's timer: () -> f64 */
   readonly now: FunctionReference;
-  /** Brings a page in or makes it writable: (gfn, write) */
+  /**
+   * Brings a page in or makes it writable: (gfn, write, offset, storing) -> 0, or the machine address for one store; storing:
+   * as the field of that name, 0 if it is not a store
+   */
   readonly nestedFault: FunctionReference;
   /** The decoded block of a block of machine memory: (machine address >>> BLOCK_SHIFT) -> address */
   readonly codeBlock: FunctionReference;

@@ -40,6 +40,11 @@ export interface HartEnvironment {
    * translation back that a TLB may hold, `flush` has to be called before it returns.
    */
   nestedFault(gfn: number, write: boolean): void;
+  /**
+   * A store to a page that is not there or not writable. `bytes`: how many, or ANNOUNCED_STORE before it is known.
+   * @returns the machine address for this store alone; 0: nestedFault is to be called
+   */
+  store?(gfn: number, offset: number, bytes: number): number;
   /** @returns undefined if no device answers. */
   deviceRead(address: bigint, bytes: number): bigint | undefined;
   /** @returns false if no device answers. */
@@ -180,9 +185,11 @@ export class Hart {
         enterRegion: (slot: number) => this.#translations.enter(slot >>> 0, this.#get64('pc')),
         stepSlot: (slot: number) => this.#translations.step(slot >>> 0, area + CROSSING_OFFSET),
         now: () => environment.now(),
-        nestedFault: (gfn: number, write: number) => {
+        nestedFault: (gfn: number, write: number, offset: number, storing: number) => {
           counts.add('nestedFaults');
-          environment.nestedFault(gfn, write !== 0);
+          const address = storing === 0 ? 0 : (environment.store?.(gfn, offset, storing) ?? 0);
+          if (address === 0) environment.nestedFault(gfn, write !== 0);
+          return address;
         },
         codeBlock: (number: number) => this.#code.block(number),
         decodeSlot: (slot: number) => {

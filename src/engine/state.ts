@@ -62,8 +62,12 @@ const ENGINE_FIELDS_32 = [
   'refetch',
   /** 1: no device answers at the address (set by the device access). */
   'deviceFault',
-  /** 1: the last translation for a write was of a frame that holds decoded code. */
+  /** The last translation for a write: bit 0: of a frame that holds decoded code; bit 1: good for this store only. */
   'codeFrame',
+  /** Bytes of the store that is being translated, ANNOUNCED_STORE before they are known; 0: it is not (only) a store. */
+  'storing',
+  /** 1: the last translation is good for one store only. */
+  'singleStore',
   /** 1: an environment call from S-mode goes to the VMM (paravirtualization). */
   'hypercalls',
   /** Byte address and number of entries of the guest's nested page table. */

@@ -18,6 +18,9 @@ import { find, LAST_WORD, numberOf, PTE, place, put, WALK_CACHE } from './tlb-se
 /** Kinds of access: parameters of the translation functions. */
 export const ACCESS = { read: 0, write: 1, fetch: 2 } as const;
 
+/** In place of ACCESS.write: nothing but a store, which needs nothing of what is there. */
+export const PLAIN_STORE = 2;
+
 /** The rest of a page table entry (privileged specification, 10.3.1 and 10.4.1):
  *  8..9 RSW, 10..53 PPN, 54..60 reserved, 61..62 PBMT, 63 N. */
 const PTE_RESERVED = 0x3ffn << 54n;
@@ -100,8 +103,12 @@ function definePhysical(module: ModuleBuilder, f: WalkFunctions, imports: Import
         setBits(again);
         code.return(i32.or(i32.shl(h.get32('zeroFrame'), i32.const(12)), offset));
       });
-      code.callVoid(imports.nestedFault, gfn, write);
-      code.br(again);
+      // What is only stored to need not be there: the embedder may give an address for this one store.
+      const storing = select(i32.eq(write, i32.const(PLAIN_STORE)), h.get32('storing'), i32.const(0));
+      const address = code.local('i32', call('i32', imports.nestedFault, gfn, write, offset, storing)).get;
+      code.brIf(again, i32.eqz(address));
+      h.set32('singleStore', i32.const(1));
+      code.return(address);
     });
     code.unreachable();
   });

@@ -1,6 +1,7 @@
 import { Aclint } from '../devices/aclint.ts';
 import type { Clock } from '../devices/clock.ts';
 import type { HartLines } from '../devices/hart-lines.ts';
+import { ANNOUNCED_STORE } from '../engine/access.ts';
 import { Hart } from '../engine/hart.ts';
 import type { EngineObserver } from '../engine/observer.ts';
 import { EXIT } from '../engine/state.ts';
@@ -137,6 +138,7 @@ export class Processor {
       environment: {
         now: () => clock.ticks(),
         nestedFault: (gfn, write) => this.faults.fault(gfn, write),
+        store: (gfn, offset, bytes) => this.faults.store(gfn, offset, bytes === ANNOUNCED_STORE ? 0 : bytes),
         deviceRead: (address, bytes) => services.deviceRead(address, bytes),
         deviceWrite: (address, bytes, value) => services.deviceWrite(address, bytes, value),
       },

@@ -34,6 +34,7 @@ export function discardPages(faults: FaultHandler, gfn: number, count: number, b
     const gpa = GUEST_RAM_BASE + gfn * PAGE_SIZE;
     throw new GuestAddressError(guest.name, gpa, count * PAGE_SIZE, GUEST_RAM_BASE, size);
   }
+  faults.settleStores(gfn, count);
   let dropped = 0;
   const frames = new Int32Array(Math.min(count, CHUNK));
   for (let done = 0; done < count; ) {

@@ -9,8 +9,9 @@
  */
 
 import type { FaultHandler } from './fault.ts';
-import { frameReferences } from './frames.ts';
+import { frameFlag, frameReferences } from './frames.ts';
 import {
+  FRAME_FILLING,
   GUEST_RAM_BASE,
   HEADER_SWAP_NAIVE,
   NPT_PRESENT,
@@ -124,7 +125,7 @@ export class DiskMap implements DiskSource {
     const known = this.#slotOf(place);
     if (known >= 0) {
       const other = slotFrame(memory, known);
-      if (other === 0) {
+      if (other === 0 || frameFlag(memory, other, FRAME_FILLING)) {
         // Another page is to come from there; one is enough.
         return;
       }
@@ -189,6 +190,8 @@ export class DiskMap implements DiskSource {
       try {
         slot = this.#slotOf(place);
         frame = slot < 0 ? 0 : slotFrame(memory, slot);
+        // A page that is being overwritten is not in its frame yet.
+        if (frame !== 0 && frameFlag(memory, frame, FRAME_FILLING)) frame = 0;
         if (frame !== 0) dissociateSlot(memory, frame);
       } finally {
         memory.unlock();

@@ -59,6 +59,7 @@ import {
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
+import { Overwrites } from './overwrite.ts';
 import { poolLoad } from './pool.ts';
 import { awaitShootdown, type FlushPart, type HartControl, requestShootdown } from './shootdown.ts';
 import {
@@ -107,6 +108,7 @@ export class FaultHandler {
   readonly control: HartControl;
   readonly #memory: MachineMemory;
   readonly #reader: SwapReader;
+  readonly #overwrites: Overwrites;
   readonly #onReadError: FaultOptions['onReadError'];
   readonly #now: (() => number) | undefined;
   readonly #numbers = new Int32Array(MAX_HARTS);
@@ -122,6 +124,7 @@ export class FaultHandler {
     this.#siblings = control.guest.allHarts.filter((hart) => hart !== control.hart);
     this.#memory = control.guest.memory;
     this.#reader = new SwapReader(this.guest, options.store);
+    this.#overwrites = new Overwrites(this.guest, this.#reader);
     this.#onReadError = options.onReadError;
     this.#now = options.now;
   }
@@ -143,6 +146,7 @@ export class FaultHandler {
       throw new GuestAddressError(guest.name, base + gfn * PAGE_SIZE, 1, base, size);
     }
     guest.add(COUNT_FAULTS, 1);
+    while (this.#overwrites.holds(gfn)) this.#readFromSwap(() => this.#overwrites.complete(gfn));
     for (;;) {
       switch (this.#attempt(gfn, write)) {
         case DONE:
@@ -157,9 +161,33 @@ export class FaultHandler {
           this.#settle(gfn);
           return;
         case FILL:
-          this.#fill();
+          this.#readFromSwap(() => this.#reader.read());
           break;
       }
+    }
+  }
+
+  /**
+   * A store of some bytes of a page that the NPT does not let the hart write to. Returns the machine address for this store
+   * alone, if the page is in swap and is being overwritten (overwrite.ts), or 0: call `fault`. `bytes` is
+   * 0 before it is known.
+   */
+  store(gfn: number, offset: number, bytes: number): number {
+    if (!(gfn >= 0 && gfn < this.guest.pages) || this.guest.harts > 1) {
+      return 0;
+    }
+    const { surplus } = this.#overwrites;
+    if (surplus !== undefined && !this.#overwrites.holds(gfn)) {
+      this.fault(surplus, false);
+      return 0;
+    }
+    return this.#overwrites.store(gfn, offset, bytes);
+  }
+
+  /** What pages in swap had does not matter any more, as far as they are being overwritten. */
+  settleStores(gfn: number, count: number): void {
+    for (let page = gfn; page < gfn + count; page++) {
+      if (this.#overwrites.holds(page)) this.#overwrites.settle(page);
     }
   }
 
@@ -346,11 +374,11 @@ export class FaultHandler {
   }
 
   /** Without the mutex: reads the page from swap. If that fails, the hart stands still or the caller is told. */
-  #fill(): void {
+  #readFromSwap(read: () => void): void {
     const start = this.#now?.() ?? 0;
     this.control.park();
     try {
-      this.#reader.read();
+      read();
     } catch (error) {
       if (this.#onReadError === undefined || !(error instanceof SwapReadError)) throw error;
       this.#onReadError(error);

@@ -191,6 +191,7 @@ export class GuestMemory {
   #translateToWrite(gpa: number, length: number): number {
     if (length === PAGE_SIZE) {
       const gfn = (gpa - this.base) >>> PAGE_SHIFT;
+      this.#faults.settleStores(gfn, 1);
       // A page that is overwritten whole need not be read from swap.
       if (
         (loadEntry(this.#guest, gfn) & (NPT_PRESENT | NPT_KIND_MASK)) === NPT_KIND_SWAP &&

@@ -238,18 +238,24 @@ export class SwapReader {
       }
       targets.push(memory.page(frame));
     }
+    this.readInto(slot, targets);
+  }
+
+  /** Reads what lies from a slot on, one page for each target. */
+  readInto(slot: number, targets: readonly Uint8Array[]): void {
+    const memory = this.#memory;
     if (isDiskSlot(memory, slot)) {
       if (this.disks === undefined) {
         throw new Error("this thread was given no access to the guest's disks");
       }
-      this.disks.read(first, targets);
+      this.disks.read(diskPlace(memory, slot), targets);
       Atomics.add(memory.i32, HEADER_DISK_READS, 1);
       Atomics.add(memory.i32, HEADER_DISK_READ_PAGES, targets.length);
     } else {
       if (this.#store === undefined) {
         throw new Error('this thread was given no access to the swap');
       }
-      readSlots(memory, this.#store, first, targets);
+      readSlots(memory, this.#store, slot, targets);
     }
   }
 

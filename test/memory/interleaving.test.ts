@@ -65,6 +65,7 @@ const HART_STEPS = [
   'discard',
   'diskRead',
   'diskWrite',
+  'stores',
 ] as const;
 const STEPS = [...HART_STEPS, 'share', 'pageOut', 'force', 'sample', 'exit', 'failWrite', 'failRead', 'check'] as const;
 
@@ -232,6 +233,13 @@ class Machine {
         case 'dmaWrite': {
           const start = page * PAGE_SIZE + value * 8;
           guest.dmaWrite(hart, start, new Uint8Array(Math.min(5000, PAGES * PAGE_SIZE - start)).fill(value));
+          break;
+        }
+        case 'stores': {
+          // All of a page, or a part of it, in an order of its own.
+          const length = value % 3 === 0 ? PAGE_SIZE : 1 + value * 8;
+          const start = value % 3 === 0 ? 0 : (value * 5) % (PAGE_SIZE - length);
+          guest.stores(hart, page, start, new Uint8Array(length).fill(value));
           break;
         }
         case 'diskRead':

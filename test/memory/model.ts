@@ -45,6 +45,12 @@ export class TestHart {
     }
   }
 
+  /** Whether the nested page table lets the hart write to a page. */
+  writable(gfn: number): boolean {
+    const wanted = NPT_PRESENT | NPT_WRITABLE;
+    return (Atomics.load(this.guest.memory.i32, this.guest.npt + gfn) & wanted) === wanted;
+  }
+
   /** Machine address of a page, through the TLB and the walk that the engine does. */
   translate(gfn: number, write: boolean, alias = 0): number {
     const { i32 } = this.guest.memory;
@@ -180,6 +186,19 @@ export class TestGuest {
     this.run(hart, (runs) => {
       const address = runs.translate(gfn, false, alias);
       this.#compare(gfn, this.#memory.u8.subarray(address, address + PAGE_SIZE));
+    });
+  }
+
+  /** Stores bytes of a page one by one, as the engine does: each by itself while the page is not there. */
+  stores(hart: number, gfn: number, offset: number, bytes: Uint8Array): void {
+    this.run(hart, (runs) => {
+      for (const [i, byte] of bytes.entries()) {
+        const single = runs.writable(gfn) ? 0 : runs.faults.store(gfn, offset + i, i % 3 === 0 ? 0 : 1);
+        const address = single !== 0 && i % 3 !== 0 ? single : 0;
+        const known = single !== 0 && i % 3 === 0 ? runs.faults.store(gfn, offset + i, 1) : address;
+        this.#memory.u8[known !== 0 ? known : runs.translate(gfn, true) + offset + i] = byte;
+        this.contents[gfn * PAGE_SIZE + offset + i] = byte;
+      }
     });
   }
 
