@@ -10,6 +10,7 @@ import { scanCost } from './scan-cost.ts';
 import { sharingIdle } from './sharing-idle.ts';
 import { sharingMixed } from './sharing-mixed.ts';
 import { shift } from './shift.ts';
+import { swapPathologies } from './swap-pathologies.ts';
 
 export const experiments: readonly Experiment[] = [
   sharingIdle,
@@ -22,4 +23,5 @@ export const experiments: readonly Experiment[] = [
   overcommit,
   reclaimCompare,
   mrc,
+  swapPathologies,
 ];

@@ -5,7 +5,7 @@ import type { Instruments } from '../engine/observer.ts';
 import { compileEngine, hartEngineBytes, MAX_DISKS } from '../machine/index.ts';
 import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
-import { HART_CONTROL_BYTES, HEADER_RESERVE, PAGE_SIZE } from '../memory/layout.ts';
+import { HART_CONTROL_BYTES, HEADER_RESERVE, HEADER_SWAP_NAIVE, PAGE_SIZE } from '../memory/layout.ts';
 import { MachineMemory } from '../memory/machine-memory.ts';
 import { createPool, poolTableBytes } from '../memory/pool.ts';
 import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
@@ -25,6 +25,7 @@ import {
   type HostConfig,
   type HostOptions,
   hostConfig,
+  SWAP_HABITS,
 } from './options.ts';
 import { ShareDomains } from './share-domain.ts';
 import { type HostMemoryStatistics, memoryStatistics } from './statistics.ts';
@@ -81,6 +82,7 @@ export class Host {
         heapBytes: heapBytes(config),
       });
       this.#engine = compileEngine(this.#wasmMemory, instrumentsOf(config.observe));
+      for (const habit of config.naiveSwap) this.#memory.i32[HEADER_SWAP_NAIVE]! |= SWAP_HABITS[habit];
       if (swap !== undefined) {
         createSwap(this.#memory, config.swapSize / PAGE_SIZE, diskSlots(config));
         createPool(this.#memory, Math.min(poolFrames(config), this.#memory.guestFrames));
@@ -219,6 +221,18 @@ export class Host {
     const message: AttachGuest = { port: port1 };
     this.#translator.postMessage(message, [port1]);
     return port2;
+  }
+
+  /**
+   * Takes pages from a guest by the VMM's own paging, whatever the policy says: those that are not in use, with `force` others,
+   * too. The guest gets back what it needs.
+   * @returns bytes of memory that became free
+   * @throws GuestError when it does not run here; Error when swap is full or fails
+   */
+  async pageOut(guest: Guest, bytes: number, force = false): Promise<number> {
+    if (!this.#guests.has(guest)) throw new GuestError(guest.name, 'does not run on this host');
+    const pages = Math.ceil(bytes / PAGE_SIZE);
+    return (await this.#manager.ask({ kind: 'page-out', slot: guest.slot, pages, force })) * PAGE_SIZE;
   }
 
   statistics(): HostStatistics {

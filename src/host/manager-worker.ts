@@ -54,6 +54,8 @@ function answer(question: ManagerQuestion): ManagerAnswers[keyof ManagerAnswers]
     case 'check':
       manager.check();
       return undefined;
+    case 'page-out':
+      return manager.pageOut(question.slot, question.pages, question.force);
     case 'explain': {
       const explanation = manager.explain(question.slot);
       return explanation && guestExplanation(explanation);

@@ -120,6 +120,8 @@ export type ToManager =
 
 /** What the memory manager can be asked. */
 export type ManagerQuestion =
+  /** To take pages from a guest. */
+  | { readonly kind: 'page-out'; readonly slot: number; readonly pages: number; readonly force: boolean }
   /** To check the account of the memory. */
   | { readonly kind: 'check' }
   /** Why the guest in a slot of the guest table has what it has. */
@@ -132,6 +134,8 @@ export interface ManagerAnswers {
   readonly check: undefined;
   /** Undefined when there is no guest in the slot. */
   readonly explain: GuestExplanation | undefined;
+  /** Frames that became free. */
+  readonly 'page-out': number;
   readonly work: ManagerWork;
 }
 

@@ -1,6 +1,14 @@
 /** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
 
 import { DIVISORS, type Divisor } from '../memory/decision.ts';
+import {
+  SWAP_NAIVE_CLUSTERS,
+  SWAP_NAIVE_DISKS,
+  SWAP_NAIVE_DMA,
+  SWAP_NAIVE_READ_AHEAD,
+  SWAP_NAIVE_STORES,
+  SWAP_NAIVE_VICTIMS,
+} from '../memory/layout.ts';
 import { DEFAULT_SAMPLES } from '../memory/usage.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { type ClaimConfig, type ClaimOptions, claimConfig } from './claim.ts';
@@ -44,6 +52,8 @@ export interface HostOptions {
   readonly recordLimit?: Size;
   /** Pages of each guest that are looked at to know what it uses, and that are recorded. Default: DEFAULT_SAMPLES. */
   readonly sampledPages?: number;
+  /** What swapping is to do the naive way, so that experiments can compare. Default: nothing. */
+  readonly naiveSwap?: readonly SwapHabit[];
   /** Looks for identical pages. Default: true. */
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
@@ -51,6 +61,17 @@ export interface HostOptions {
   /** What guests' harts are to note (see `Guest.onRegion` and `Guest.observations`); it costs time. Default: nothing. */
   readonly observe?: readonly Observable[];
 }
+
+/** What swapping does better than the naive way, each with a switch (SWAP_NAIVE_* in src/memory/layout.ts). */
+export const SWAP_HABITS = {
+  'read-ahead': SWAP_NAIVE_READ_AHEAD,
+  clusters: SWAP_NAIVE_CLUSTERS,
+  dma: SWAP_NAIVE_DMA,
+  stores: SWAP_NAIVE_STORES,
+  disks: SWAP_NAIVE_DISKS,
+  victims: SWAP_NAIVE_VICTIMS,
+} as const;
+export type SwapHabit = keyof typeof SWAP_HABITS;
 
 /** A disk of a guest. */
 export interface DiskOptions {
@@ -93,6 +114,7 @@ export interface HostConfig {
   readonly swapFile: string | undefined;
   readonly swapSize: number;
   readonly compressed: number;
+  readonly naiveSwap: readonly SwapHabit[];
   readonly policy: PolicyChoice;
   readonly record: string | undefined;
   readonly recordLimit: number;
@@ -152,6 +174,7 @@ export function hostConfig(options: HostOptions): HostConfig {
     swapFile: options.swapFile,
     swapSize: pages(parseSize(options.swapSize ?? 2 * machineMemory, 'swapSize')),
     compressed,
+    naiveSwap: options.naiveSwap ?? [],
     policy: policyChoice(options.policy ?? {}),
     record: options.record,
     sampledPages,

@@ -23,6 +23,10 @@ export interface GuestCounts {
   readonly paged: number;
   readonly swapOuts: number;
   readonly swapIns: number;
+  /** Pages dropped and read again as a disk of the guest has them; pages in swap that were overwritten and not read. */
+  readonly diskDrops: number;
+  readonly diskReads: number;
+  readonly overwritten: number;
   /** Pages put into the compressed pool, and taken from it. */
   readonly compressed: number;
   readonly decompressed: number;
@@ -90,6 +94,9 @@ export interface HostMemoryStatistics {
     readonly pagesRead: number;
     readonly writes: number;
     readonly pagesWritten: number;
+    /** Of guests' disks, to bring pages back that were dropped because these have them. */
+    readonly diskReads: number;
+    readonly diskPagesRead: number;
   };
   /** Size of the swap file, and what of it is free. */
   readonly swapSize: number;
@@ -135,6 +142,8 @@ export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
         pagesRead: account.swap.readPages,
         writes: account.swap.writes,
         pagesWritten: account.swap.writtenPages,
+        diskReads: account.swap.diskReads,
+        diskPagesRead: account.swap.diskReadPages,
       },
       swapSize: account.swap.slots * PAGE_SIZE,
       swapFree: account.swap.free * PAGE_SIZE,
@@ -169,6 +178,9 @@ function guestStatistics(account: GuestAccount): GuestMemoryStatistics {
       paged: events.pagedFrames,
       swapOuts: events.swapOuts,
       swapIns: events.swapIns,
+      diskDrops: events.diskDrops,
+      diskReads: events.diskIns,
+      overwritten: events.overwrites,
       compressed: events.poolOuts,
       decompressed: events.poolIns,
       swapFailures: events.swapFailures,

@@ -251,6 +251,20 @@ export class MemoryManager {
     checkMemory(this.#memory, this.#sharing.merger.held);
   }
 
+  /**
+   * Takes pages from the guest in a slot without a decision of the policy. Returns the number of frames that became free.
+   * Throws what went wrong; no page is lost then.
+   */
+  pageOut(slot: number, pages: number, force: boolean): number {
+    const managed = this.#guests.get(slot);
+    if (managed === undefined) {
+      return 0;
+    }
+    const { freed, error } = this.#reclaimer.take(managed.guest, pages, force, () => false);
+    if (error !== undefined) throw error;
+    return freed;
+  }
+
   /** Frees the guests that have ended, takes up those that are new. */
   #meetGuests(now: number): void {
     const memory = this.#memory;

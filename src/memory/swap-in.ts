@@ -2,8 +2,8 @@
  * Reading pages back: from a frame that already has their contents, from the compressed pool, or from the swap file, where
  * neighbours of the page are read ahead in the same operation. Belongs to the thread of one hart; see fault.ts.
  *
- * Read ahead is what the guest has beside the page and what lies beside it in the file, within a window. The window
- * doubles when a page behind the last window is missed next, and is halved when another one is.
+ * Read ahead is what the guest has beside the page, upwards or downwards, and what lies beside it in the file, within a window.
+ * A window that is followed by a miss at one of its ends doubles; misses that begin nothing have later windows begin small.
  */
 
 import { SwapReadError } from './errors.ts';
@@ -73,6 +73,20 @@ export interface DiskSource {
   read(place: number, targets: readonly Uint8Array[]): void;
 }
 
+/** Pages that were read in one go or in several that followed each other. */
+interface Stream {
+  /** The pages at its ends that were not. */
+  low: number;
+  high: number;
+  /** Pages of its last window. */
+  window: number;
+  /** Whether it went on after its first window. */
+  goesOn: boolean;
+}
+
+/** Streams that are remembered. */
+const STREAMS = 4;
+
 /** A page that is being read. */
 interface Coming {
   gfn: number;
@@ -90,9 +104,10 @@ export class SwapReader {
   /** Pages of the operation that is to come, in the order of their slots; the one that was missed among them. */
   #coming: Coming[] = [];
   #missed = 0;
-  /** Pages in the next window, and the page behind the last one. */
-  #window = FIRST_PAGES;
-  #behind = -1;
+  /** The last one is the one used last. */
+  readonly #streams: Stream[] = [];
+  /** Pages in the first window of a stream. */
+  #first = FIRST_PAGES;
   /** Takes what lies between pages that are wanted. */
   readonly #hole = new Uint8Array(PAGE_SIZE);
 
@@ -190,24 +205,25 @@ export class SwapReader {
   #addNeighbours(gfn: number, slot: number): void {
     const guest = this.#guest;
     const memory = this.#memory;
-    if (gfn === this.#behind) {
-      this.#window = Math.min(MOST_PAGES, 2 * this.#window);
-    } else if (this.#behind >= 0) {
-      this.#window = Math.max(1, this.#window >> 1);
-    }
-    this.#behind = gfn + 1;
+    const stream = this.#streamOf(gfn);
+    const direction = gfn === stream.low ? -1 : 1;
+    stream.low = Math.min(stream.low, gfn - 1);
+    stream.high = Math.max(stream.high, gfn + 1);
     if ((memory.i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_READ_AHEAD) !== 0) {
       return;
     }
     // Frames that are read ahead must not be what others wait for.
     const spare = memory.freeFrames - memory.i32[HEADER_RESERVE]! - MOST_PAGES;
-    const wanted = Math.min(this.#window - 1, spare);
-    const last = Math.min(guest.pages - 1, gfn + REACH);
-    for (let other = gfn + 1; other <= last && this.#coming.length <= wanted; other++) {
+    const wanted = Math.min(stream.window - 1, spare);
+    for (let i = 1; i <= REACH && this.#coming.length <= wanted; i++) {
+      const other = gfn + direction * i;
+      if (other < 0 || other >= guest.pages) {
+        break;
+      }
       const entry = loadEntry(guest, other);
       const place = payloadOf(entry);
       const isLike = hasSlot(entry) && isDiskSlot(memory, place) === isDiskSlot(memory, slot);
-      const distance = isLike ? this.#position(place) - this.#position(slot) : 0;
+      const distance = isLike ? direction * (this.#position(place) - this.#position(slot)) : 0;
       const isNear = distance > 0 && distance < MOST_PAGES;
       // Two pages may have one slot.
       if (isNear && slotFrame(memory, place) === 0 && slotObject(memory, place) === 0) {
@@ -216,10 +232,32 @@ export class SwapReader {
           break;
         }
         this.#coming.push(this.#start(other, frame, place));
-        this.#behind = other + 1;
+        stream.low = Math.min(stream.low, other - 1);
+        stream.high = Math.max(stream.high, other + 1);
       }
     }
     this.#coming.sort((a, b) => this.#position(a.slot) - this.#position(b.slot));
+  }
+
+  /** The stream that a miss goes on with, or a new one. */
+  #streamOf(gfn: number): Stream {
+    const streams = this.#streams;
+    const found = streams.findIndex(({ low, high }) => gfn === low || gfn === high);
+    const stream = found >= 0 ? streams.splice(found, 1)[0]! : { low: gfn, high: gfn, window: 0, goesOn: false };
+    if (found >= 0) {
+      stream.window = Math.min(MOST_PAGES, 2 * stream.window);
+      stream.goesOn = true;
+      this.#first = FIRST_PAGES;
+    } else {
+      if (streams.length >= STREAMS && !streams.shift()!.goesOn) {
+        this.#first = Math.max(1, this.#first >> 1);
+      }
+      stream.window = this.#first;
+      // Upwards at first.
+      stream.low = gfn + 1;
+    }
+    streams.push(stream);
+    return stream;
   }
 
   /** What orders slots as they lie on the device. */

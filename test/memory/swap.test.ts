@@ -51,6 +51,20 @@ test('pages that lie beside each other are written and read by clusters', () => 
   g.verify();
 });
 
+test('pages are read ahead downwards, too, and beside others', () => {
+  const { guest, take, store } = host(1600, 1600);
+  const g = guest(1500);
+  take(g, 1500);
+  // Two streams, and misses here and there.
+  for (let i = 0; i < 400; i++) {
+    g.read(0, 499 - i);
+    g.read(0, 600 + i);
+    if (i % 20 === 0) g.read(0, 1100 + ((i * 37) % 400));
+  }
+  assert.ok(store.readTurns <= 800 / 16 + 20, `${store.readTurns} reads for 800 pages in order and 20 others`);
+  g.verify();
+});
+
 test('without clusters and read-ahead it is one operation for each page', () => {
   const { guest, take, store, account } = host(100, 100, SWAP_NAIVE_CLUSTERS | SWAP_NAIVE_READ_AHEAD);
   const g = guest(64);
