@@ -2,7 +2,7 @@
  * The compressed pool: pages that paging has taken and that compress to less than half wait here, in machine memory, before
  * they go to the swap file. Which slot is here stands in the table of swap slots (swap.ts); this is the allocator.
  *
- * The pool takes whole frames as it grows, up to a limit. A frame is cut into objects of one of 15 sizes. An object begins
+ * The pool takes whole frames as it grows, up to a limit. A frame is cut into objects of one of 14 sizes. An object begins
  * with a word that names its slot (so that it can be moved) and says whether a 32-bit value follows, of which the page is
  * full, or a compressed page. The pool's table lies in the VMM heap: counts, then for each size the first frame that has
  * room and the number of objects that are free, then ENTRY_WORDS for each frame. All functions want the mutex to be held.

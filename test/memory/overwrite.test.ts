@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { takeAccount } from '../../src/memory/account.ts';
+import { checkMemory } from '../../src/memory/check.ts';
+import { SwapReadError } from '../../src/memory/errors.ts';
+import { HEADER_SWAP_NAIVE, LOCK_OWNER_MANAGER, PAGE_SIZE, SWAP_NAIVE_STORES } from '../../src/memory/layout.ts';
+import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { Reclaimer } from '../../src/memory/reclaim.ts';
+import { Sharing } from '../../src/memory/sharing.ts';
+import { Transit } from '../../src/memory/transit.ts';
+import { TestGuest, TestStore } from './model.ts';
+import { noise, smallMemory } from './small.ts';
+
+/** A guest whose pages are all in the swap file. */
+function swapped(pages: number, naive = 0, harts = 1) {
+  const store = new TestStore();
+  const memory = smallMemory(4 * pages + 40, 64, 4 * pages);
+  memory.i32[HEADER_SWAP_NAIVE] = naive;
+  const manager = MachineMemory.attach(memory.buffer, LOCK_OWNER_MANAGER);
+  const transit = new Transit(manager, (error) => assert.fail(error));
+  const sharing = new Sharing(manager, transit, Math.random, () => 0);
+  const g = new TestGuest(memory, 'g', pages, harts, store);
+  for (let i = 0; i < pages; i++) g.dmaWrite(0, i * PAGE_SIZE, noise(i));
+  const takeAll = () =>
+    assert.equal(
+      new Reclaimer(manager, transit, sharing, store).take(g.harts[0]!.guest, pages, true, () => false).error,
+      undefined,
+    );
+  takeAll();
+  return { g, memory, store, takeAll, events: () => takeAccount(memory).guests[0]!.events };
+}
+
+test('a page that is stored to whole, in any order, is not read', () => {
+  const { g, memory, store, events } = swapped(4);
+  g.stores(0, 0, 0, noise(10));
+  for (let at = PAGE_SIZE - 512; at >= 0; at -= 512) g.stores(0, 1, at, noise(11).subarray(at, at + 512));
+  checkMemory(memory);
+  assert.deepEqual([store.reads, events().overwrites, events().swapIns], [0, 2, 0]);
+  g.verify();
+});
+
+test('a load of what was not stored reads the page, and takes only that from it', () => {
+  const { g, memory, store } = swapped(4);
+  g.stores(0, 2, 100, noise(12).subarray(0, 3000));
+  checkMemory(memory);
+  assert.equal(store.reads, 0);
+  g.read(0, 2);
+  assert.equal(store.readTurns, 1);
+  g.verify();
+  checkMemory(memory);
+});
+
+test('a second store to a byte ends it, so that no page stays slow', () => {
+  const { g, store, memory } = swapped(4);
+  g.stores(0, 1, 8, noise(13).subarray(0, 64));
+  g.stores(0, 1, 16, noise(14).subarray(0, 64));
+  assert.ok(store.reads > 0);
+  g.verify();
+  checkMemory(memory);
+});
+
+test('many pages at once, a device, a discard and an end in the middle of it', () => {
+  const { g, memory } = swapped(20);
+  for (let gfn = 0; gfn < 20; gfn++) g.stores(0, gfn, gfn * 7, noise(gfn + 30).subarray(0, 200));
+  checkMemory(memory);
+  g.dmaWrite(0, 19 * PAGE_SIZE, noise(50));
+  g.dmaWrite(0, 18 * PAGE_SIZE + 10, noise(51).subarray(0, 100));
+  g.dmaRead(0, 17);
+  g.discard(0, 15, 2);
+  checkMemory(memory);
+  g.verify();
+  g.end();
+});
+
+test('if the page can not be read, what was stored is not lost', () => {
+  const { g, memory, store } = swapped(4);
+  g.stores(0, 3, 0, noise(15).subarray(0, 1000));
+  store.failReads.push(new Error('EIO: i/o error'));
+  assert.throws(() => g.read(0, 3), SwapReadError);
+  checkMemory(memory);
+  g.stores(0, 3, 1000, noise(16).subarray(0, 100));
+  g.verify();
+  checkMemory(memory);
+});
+
+test('the naive way, and with several harts, it is read', () => {
+  for (const [naive, harts] of [
+    [SWAP_NAIVE_STORES, 1],
+    [0, 2],
+  ] as const) {
+    const { g, store } = swapped(2, naive, harts);
+    g.stores(0, 0, 0, noise(17));
+    assert.ok(store.reads > 0);
+    g.verify();
+  }
+});
