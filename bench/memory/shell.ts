@@ -1,6 +1,12 @@
 /** Work in guests that wait at their shells. */
 import type { Guest } from '../../src/host/guest.ts';
 
+/** Processor time of the whole process since a moment (`process.cpuUsage()`), milliseconds: what others do on the machine is not in it. */
+export function processorMs(since: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(since);
+  return (user + system) / 1000;
+}
+
 /** Longest time that a command line may take, milliseconds. */
 const WORK_MS = 200_000;
 
