@@ -3,6 +3,7 @@
  * looked for between two slices, and whoever sends one raises the hart's WAKE word, on which a waiting hart sleeps.
  */
 import { randomFillSync } from 'node:crypto';
+import { flushCompileCache } from 'node:module';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type BlockBackend, RawBlock } from '../devices/block/backend.ts';
 import { openOverlay } from '../devices/block/overlay.ts';
@@ -222,6 +223,8 @@ function runToEnd(): GuestExit {
   return exit;
 }
 
+// What was compiled for this thread is there for those of the next guests: without it each has a compiler of TypeScript, too.
+flushCompileCache();
 say({ kind: 'ended', exit: runToEnd() });
 data.port.close();
 data.translator.close();
