@@ -21,11 +21,11 @@ const SIZE: LoadSize = { memory: 192, anonymous: 80, file: 40 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
 const FRAMES = 440;
 /** Time in each role, seconds. */
-const BEFORE_S = 10;
-const AFTER_S = 26;
-const FREE_S = 16;
+const BEFORE_S = 8;
+const AFTER_S = 24;
+const FREE_S = 12;
 /** Seconds at the end of which the mean is taken. */
-const LAST_S = 8;
+const LAST_S = 6;
 /** Seconds over which a rate is taken. */
 const WINDOW_S = 3;
 /** The goal: part of the unconstrained speed, percent, and when it has to be reached, seconds. */
