@@ -19,7 +19,7 @@ const HALF = 2;
 /** Memory of a guest, MiB: what its load has is used whole while it is busy, and not at all while it is idle. */
 const SIZE: LoadSize = { memory: 192, anonymous: 80, file: 40 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
-const FRAMES = 440;
+const FRAMES = 520;
 /** Time in each role, seconds. */
 const BEFORE_S = 8;
 const AFTER_S = 24;
