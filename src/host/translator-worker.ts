@@ -9,7 +9,7 @@ import type { Translation } from '../engine/translate/translations.ts';
 import type { AttachGuest, ToTranslator, Translated, TranslatorWorkerData } from './messages.ts';
 
 /** Regions of one module: few, so that the first one that is waited for is not held up by many others. */
-const BATCH = 8;
+const BATCH = 4;
 /** Pages of a WebAssembly memory, bytes. */
 const WASM_PAGE = 65536;
 /** Translations after which all are forgotten; guests keep what they use. */

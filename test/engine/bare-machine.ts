@@ -20,7 +20,7 @@ import { Assembler, assemble } from './assembler.ts';
 import { defaultTier, type Tier, translatorOf } from './tiers.ts';
 
 /** Size of the machine memory of tests, in WebAssembly pages. */
-const WASM_PAGES = 224;
+export const WASM_PAGES = 224;
 let engine: WebAssembly.Module | undefined;
 
 export const RAM = 0x8000_0000;

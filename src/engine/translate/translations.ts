@@ -79,8 +79,13 @@ interface Place {
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
 const TABLE_STEP = 1024;
-/** Translations that may be waited for: while the translator is behind, places have to get hotter still. */
-const MOST_WAITING = 16;
+/** Translations that may be waited for. Few: who comes last waits for all of them. */
+const MOST_WAITING = 8;
+/**
+ * While as many are waited for, a hot place tries again after half as many jumps each time, down to a part 2^n: what is
+ * hottest tries most often, and gets the next turn.
+ */
+const MOST_HALVINGS = 4;
 /** Counter while there is no translator. */
 const MOST_JUMPS = 0xffff;
 /** A place that can't be translated is looked at again after so many times the jumps. */
@@ -102,6 +107,8 @@ export class Translations {
   /** Places that wait for a translation, by key. */
   readonly #waiting = new Map<string, Place[]>();
   readonly #translated = new Map<string, number>();
+  /** How often places were hot while too many translations were waited for, by machine address. */
+  readonly #postponed = new Map<number, number>();
   readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
   #next = 1;
 
@@ -119,6 +126,7 @@ export class Translations {
   cool(): void {
     const first = (this.#o.area + COUNTERS_OFFSET) >>> 1;
     this.#u16.fill(this.#o.translator?.threshold ?? MOST_JUMPS, first, first + COUNTERS);
+    this.#postponed.clear();
   }
 
   /** A slot's counter has come to 0; pc is that of the slot. */
@@ -139,8 +147,12 @@ export class Translations {
     }
     if (this.#waiting.size >= MOST_WAITING) {
       this.#o.count('postponedPlaces');
+      const times = this.#postponed.get(address) ?? 0;
+      this.#postponed.set(address, times + 1);
+      this.#u16[counter] = translator.threshold >>> Math.min(times + 1, MOST_HALVINGS);
       return;
     }
+    this.#postponed.delete(address);
     const pages = new Map<bigint, Page>();
     const region = discover((offset) => this.#instruction(pages, address, pc, offset));
     if (region === undefined) {

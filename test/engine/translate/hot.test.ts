@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { R } from '../assembler.ts';
-import { BareMachine } from '../bare-machine.ts';
+import type { Region } from '../../../src/engine/translate/region.ts';
+import { regionName, translate } from '../../../src/engine/translate/translate.ts';
+import type { Translator } from '../../../src/engine/translate/translations.ts';
+import { encode } from '../../../src/isa/encode.ts';
+import { type Assembler, R } from '../assembler.ts';
+import { BareMachine, WASM_PAGES } from '../bare-machine.ts';
 
-const { a0, a1 } = R;
+const { a0, a1, a2 } = R;
 const ROUNDS = 1000;
 
 for (const imm of [1, 0, -1]) {
@@ -17,3 +21,34 @@ for (const imm of [1, 0, -1]) {
     assert.ok(machine.hart.field('translatedInstructions') > 3 * (ROUNDS - 20));
   });
 }
+
+test('while too many translations are waited for, what is hottest tries again soonest', () => {
+  const asked: { key: string; region: Region }[] = [];
+  const translator = (): Translator => ({
+    ...{ threshold: 128, capacity: 100 },
+    translate(key, region) {
+      asked.push({ key, region });
+      return undefined;
+    },
+  });
+  const machine = new BareMachine({ translator });
+  // A loop for each of the translations that may be waited for, then two more; the last one is at first often executed.
+  const loop = (a: Assembler, n: number): void => {
+    a.label(`loop${n}`).i('addi', { rd: a1, rs1: a1, imm: n });
+    a.i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', `loop${n}`, { rs1: a0 });
+  };
+  machine.execute((a) => {
+    for (let n = 1; n <= 8; n++) loop(a.li(a0, 200), n);
+    a.li(a2, 2000).label('again');
+    loop(a.li(a0, 20), 9);
+    loop(a.i('addi', { rd: a0, rs1: a2 }), 10);
+    a.li(a2, 30).i('wfi').jump('again');
+  });
+  assert.equal(asked.length, 8);
+  const { key, region } = asked[0]!;
+  const module = new WebAssembly.Module(translate([region], WASM_PAGES));
+  machine.hart.install(key, { module, name: regionName(0) });
+  machine.run();
+  const first = asked[8]!.region.blocks[0]!.code[0];
+  assert.equal(first, encode('addi', { rd: a1, rs1: a1, imm: 10 }));
+});
