@@ -16,7 +16,6 @@ import {
   HEADER_SWAP_NAIVE,
   NPT_PRESENT,
   NPT_WRITABLE,
-  PAGE_SHIFT,
   PAGE_SIZE,
   SWAP_NAIVE_DISKS,
 } from './layout.ts';

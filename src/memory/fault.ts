@@ -13,18 +13,13 @@ import {
   clearFrame,
   clearFrameFlag,
   copyFrame,
-  frameFlag,
   frameReferences,
   noteOrigin,
   originOf,
-  referenceFrame,
   releaseFrame,
-  setFrameFlag,
 } from './frames.ts';
 import type { Guest } from './guest.ts';
 import {
-  FRAME_FILLING,
-  FRAME_KEPT,
   FRAME_SHARED,
   GUEST_RAM_BASE,
   HEADER_PROGRESS,
@@ -43,12 +38,10 @@ import {
 import {
   COUNT_COPIES,
   COUNT_FAULTS,
-  COUNT_POOL_INS,
   COUNT_RESCUES,
   COUNT_STALLED_US,
   COUNT_STARVATIONS,
   COUNT_STARVED_MS,
-  COUNT_SWAP_INS,
   COUNT_ZERO_FILLS,
   GUEST_BLOCKED,
   GUEST_LEFT_OVER,
@@ -60,23 +53,9 @@ import {
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import { Overwrites } from './overwrite.ts';
-import { poolLoad } from './pool.ts';
 import { awaitShootdown, type FlushPart, type HartControl, requestShootdown } from './shootdown.ts';
-import {
-  associateSlot,
-  dissociateSlot,
-  frameSlot,
-  keepFrame,
-  referenceSlot,
-  releaseSlot,
-  type SlotStore,
-  slotFrame,
-  slotObject,
-  slotReferences,
-  takeKept,
-} from './swap.ts';
+import { dissociateSlot, frameSlot, keepFrame, type SlotStore, slotObject, slotReferences } from './swap.ts';
 import { type DiskSource, SwapReader } from './swap-in.ts';
-import { readSlots } from './swap-io.ts';
 import { restoredBits } from './transit.ts';
 
 /** What else a fault handler can be given. */
