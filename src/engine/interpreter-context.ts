@@ -18,6 +18,7 @@ import { CSR_OPERATION, CSR_STATUS } from './csr-access.ts';
 import type { HartFields } from './emit.ts';
 import { floatFunction, UNROUNDED } from './float.ts';
 import { countJump, type Runtime } from './interpreter.ts';
+import { noteTarget } from './jump-sites.ts';
 import { EXIT, F_OFFSET, MOST_PAUSES, offset64, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
 import { tlbIndex } from './tlb-first.ts';
 import { ACCESS } from './walk.ts';
@@ -184,6 +185,11 @@ export class InterpreterContext implements Context {
   }
 
   jump(target: I64): void {
+    noteTarget(this.#h, this.#r.slot.get, target, (type, value) => this.temporary(type, value));
+    this.#jump(target);
+  }
+
+  #jump(target: I64): void {
     this.code.set(this.#r.target, target);
     this.code.br(this.#labels.jump);
   }
@@ -202,7 +208,7 @@ export class InterpreterContext implements Context {
       );
       this.code.br(this.#labels.next);
     });
-    this.jump(i64.add(this.pc, this.imm));
+    this.#jump(i64.add(this.pc, this.imm));
   }
 
   branch(condition: I32): void {

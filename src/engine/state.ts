@@ -238,13 +238,25 @@ export const COUNTERS = 8192;
 const COUNTERS_END = COUNTERS_OFFSET + COUNTERS * 2;
 
 /**
+ * Where the interpreter's indirect jumps have led to, by the slot of the jump, several slots sharing an entry of 72 bytes:
+ *   0..3   machine address of the slot
+ *   4..7   number of its jumps since it took the entry
+ *   8..71  guest-virtual addresses that its last 8 jumps led to, that of jump n at n mod 8
+ */
+export const JUMP_SITES_OFFSET = align(COUNTERS_END, 8);
+export const JUMP_SITES = 256;
+export const JUMP_SITE_TARGETS = 8;
+export const JUMP_SITE_BYTES = 8 + JUMP_SITE_TARGETS * 8;
+const JUMP_SITES_END = JUMP_SITES_OFFSET + JUMP_SITES * JUMP_SITE_BYTES;
+
+/**
  * Where decoded blocks are, by the block of machine memory, several sharing an entry of 16 bytes:
  *   0..3   number of the block (machine address >>> BLOCK_SHIFT) + 1; 0 when the entry is empty
  *   4..7   machine address of the decoded block
  *   8..11  the frame's word with flags and generation, which has to be the same still
  *   12..15 unused
  */
-export const BLOCK_ENTRIES_OFFSET = align(COUNTERS_END, 16);
+export const BLOCK_ENTRIES_OFFSET = align(JUMP_SITES_END, 16);
 export const BLOCK_ENTRIES = 2048;
 export const BLOCK_ENTRY_BYTES = 16;
 const BLOCK_ENTRIES_END = BLOCK_ENTRIES_OFFSET + BLOCK_ENTRIES * BLOCK_ENTRY_BYTES;

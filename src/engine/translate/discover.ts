@@ -5,12 +5,18 @@ import { decodeBits, instructionLength, OUTSIDE, type Region, type RegionBlock }
 const MOST_INSTRUCTIONS = 220;
 const MOST_INLINED = 48;
 const MOST_CALL_DEPTH = 4;
+/** Instructions of a function that an indirect jump has led to, and bytes to what is no other function: a case of a switch. */
+const MOST_GUESSED = 24;
+const NEAR = 4096;
 
 /**
  * The instruction at an offset from the entry: its bits; undefined if it has never been executed, or can't be seen from
  * here.
  */
 export type CodeReader = (offset: number) => number | undefined;
+
+/** Offsets that the indirect jump at an offset has led to lately, the most frequent first. */
+export type TargetReader = (offset: number) => readonly number[];
 
 /** A call that was taken into the region: the code of the function is there once for each of them. */
 interface Frame {
@@ -31,7 +37,7 @@ interface Place {
 
 /** Where an instruction leads; offsets from the entry. */
 interface Successors {
-  readonly kind: 'next' | 'branch' | 'jump' | 'call' | 'indirect' | 'return' | 'stop';
+  readonly kind: 'next' | 'branch' | 'jump' | 'call' | 'indirect' | 'indirect call' | 'return' | 'stop';
   readonly target: number;
   readonly next: number;
 }
@@ -40,9 +46,9 @@ interface Successors {
  * Finds the code that belongs to a hot place: what has been executed of the function around it, from there on, with
  * small functions that it calls. Undefined if the first instruction is already one for the interpreter.
  */
-export function discover(read: CodeReader): Region | undefined {
+export function discover(read: CodeReader, targetsOf: TargetReader = () => []): Region | undefined {
   const root = newFrame(undefined, 0, OUTSIDE);
-  const walk = new Walk(read);
+  const walk = new Walk(read, targetsOf);
   walk.from({ frame: root, offset: 0 });
   return walk.count === 0 ? undefined : { blocks: walk.blocks(root) };
 }
@@ -60,10 +66,12 @@ class Walk {
   readonly #calls: Place[] = [];
   readonly #frames: Frame[] = [];
   /** Frames by call: caller's place of the call instruction. */
-  readonly #inlined = new Map<Frame, Map<number, Frame>>();
+  readonly #inlined = new Map<Frame, Map<number, Frame[]>>();
+  readonly #targetsOf: TargetReader;
 
-  constructor(read: CodeReader) {
+  constructor(read: CodeReader, targetsOf: TargetReader) {
     this.#read = read;
+    this.#targetsOf = targetsOf;
   }
 
   from(start: Place): void {
@@ -105,7 +113,15 @@ class Walk {
           this.#enqueue({ frame, offset: s.target });
           return;
         case 'call':
-          this.#call(frame, offset, s);
+          this.#call(frame, offset, s, MOST_INLINED);
+          return;
+        case 'indirect call':
+          for (const target of this.#targetsOf(offset)) this.#call(frame, offset, { ...s, target }, MOST_GUESSED);
+          return;
+        case 'indirect':
+          for (const target of this.#targetsOf(offset)) {
+            if (Math.abs(target - offset) < NEAR || this.#isSmall(target, MOST_GUESSED)) this.#jump(frame, target);
+          }
           return;
         case 'return':
           if (frame.caller !== undefined) this.#enqueue({ frame: frame.caller, offset: frame.returnOffset });
@@ -116,25 +132,29 @@ class Walk {
     }
   }
 
-  #call(caller: Frame, offset: number, s: Successors): void {
+  #jump(frame: Frame, target: number): void {
+    frame.leaders.add(target);
+    this.#calls.push({ frame, offset: target });
+  }
+
+  #call(caller: Frame, offset: number, s: Successors, most: number): void {
     if (caller.depth >= MOST_CALL_DEPTH) return;
     let isRecursive = false;
     for (let frame: Frame | undefined = caller; frame !== undefined; frame = frame.caller) {
       isRecursive ||= frame.depth > 0 && frame.entry === s.target;
     }
     if (isRecursive) return;
-    const size = this.#size(s.target);
-    if (size === undefined || this.count + size > MOST_INSTRUCTIONS) return;
+    if (!this.#isSmall(s.target, Math.min(most, MOST_INSTRUCTIONS - this.count))) return;
     const frame = newFrame(caller, s.target, s.next);
     this.#frames.push(frame);
-    const calls = this.#inlined.get(caller) ?? new Map<number, Frame>();
-    this.#inlined.set(caller, calls.set(offset, frame));
+    const calls = this.#inlined.get(caller) ?? new Map<number, Frame[]>();
+    this.#inlined.set(caller, calls.set(offset, [...(calls.get(offset) ?? []), frame]));
     frame.leaders.add(s.target);
     this.#calls.push({ frame, offset: s.target });
   }
 
-  /** Instructions of a function that have been executed; undefined if they are too many. */
-  #size(entry: number): number | undefined {
+  /** True if so many instructions of a function have been executed, at most, and some have. */
+  #isSmall(entry: number, most: number): boolean {
     const seen = new Set<number>();
     const queue = [entry];
     for (let start = queue.pop(); start !== undefined; start = queue.pop()) {
@@ -142,13 +162,13 @@ class Walk {
         const s = successors(this.#read(offset), offset);
         if (s.kind === 'stop') break;
         seen.add(offset);
-        if (seen.size > MOST_INLINED) return undefined;
+        if (seen.size > most) return false;
         if (s.kind === 'branch' || s.kind === 'jump') queue.push(s.target);
         if (s.kind !== 'next' && s.kind !== 'branch' && s.kind !== 'call') break;
         offset = s.next;
       }
     }
-    return seen.size === 0 ? undefined : seen.size;
+    return seen.size > 0;
   }
 
   /** Cuts what was seen into blocks. */
@@ -172,7 +192,11 @@ class Walk {
     // `places` grows while it is gone through: only what can be reached becomes a block.
     for (const { frame, offset: start } of places) {
       const code: number[] = [];
-      const block = { offset: start, code, taken: OUTSIDE, next: OUTSIDE, likely: OUTSIDE };
+      const likely: number[] = [];
+      const block = { offset: start, code, taken: OUTSIDE, next: OUTSIDE, likely };
+      const may = (number: number): void => {
+        if (number !== OUTSIDE) likely.push(number);
+      };
       blocks.push(block);
       for (let offset = start; ; ) {
         const bits = this.#read(offset)!;
@@ -188,9 +212,13 @@ class Walk {
         } else if (s.kind === 'jump') {
           block.taken = numberOf(frame, s.target);
         } else if (s.kind === 'call') {
-          block.taken = numberOf(this.#inlined.get(frame)?.get(offset), s.target);
+          block.taken = numberOf(this.#inlined.get(frame)?.get(offset)?.[0], s.target);
+        } else if (s.kind === 'indirect call') {
+          for (const its of this.#inlined.get(frame)?.get(offset) ?? []) may(numberOf(its, its.entry));
+        } else if (s.kind === 'indirect') {
+          for (const target of this.#targetsOf(offset)) may(numberOf(frame, target));
         } else if (s.kind === 'return') {
-          block.likely = numberOf(frame.caller, frame.returnOffset);
+          may(numberOf(frame.caller, frame.returnOffset));
         }
         break;
       }
@@ -223,7 +251,7 @@ function successors(bits: number | undefined, offset: number): Successors {
     case 'relative':
       return { kind: isLink(rd) ? 'call' : 'jump', target, next };
     case 'indirect':
-      return { kind: rd === 0 && isLink(rs1) ? 'return' : 'indirect', target: OUTSIDE, next };
+      return { kind: isLink(rd) ? 'indirect call' : isLink(rs1) ? 'return' : 'indirect', target: OUTSIDE, next };
     case 'interpreter':
       return stop;
   }

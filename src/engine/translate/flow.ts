@@ -1,6 +1,16 @@
 import { OUTSIDE, type Region } from './region.ts';
 
 /**
+ * A loop: what leads back to a block without passing it. When the way back from one place lies within that from another, as
+ * in a region that begins in the inner one of two loops, these are two loops with one header.
+ */
+export interface Loop {
+  readonly header: number;
+  /** The header included. */
+  readonly blocks: ReadonlySet<number>;
+}
+
+/**
  * The shape of a region's control flow, as WebAssembly's structured control flow needs it (Ramsey, "Beyond Relooper:
  * Recursive Translation of Unstructured Control Flow to Structured Control Flow", ICFP 2022).
  */
@@ -10,21 +20,23 @@ export interface Flow {
   /** Blocks that a block dominates immediately and that several edges lead to, last in order first. */
   readonly merges: readonly (readonly number[])[];
   readonly isLoopHeader: readonly boolean[];
-  /** By start of a loop: the blocks in it. */
-  readonly loops: ReadonlyMap<number, ReadonlySet<number>>;
-  /** By block: the start of the smallest loop that it is in; OUTSIDE if it is in none. */
+  /** Of those with one header, outer ones come first. */
+  readonly loops: readonly Loop[];
+  /** By block: the smallest loop that it is in, as its place in `loops`; OUTSIDE if it is in none. */
   readonly innermostLoop: readonly number[];
   /** True if several edges, not counting those back to a loop's start, lead to the block. */
   readonly isMerge: readonly boolean[];
-  /** An edge that leads back to the start of a loop that the block is in. */
+  /** An edge that leads back to the header of a loop that the block is in. */
   isBackEdge(from: number, to: number): boolean;
+  /** The loop that such an edge is of: the smallest one that has both ends; its place in `loops`. */
+  loopOf(from: number, to: number): number;
   /** An edge into a loop other than through its start: it can't be expressed, and has to leave the region. */
   isIrreducible(from: number, to: number): boolean;
 }
 
 export function successorsOf(region: Region, block: number): number[] {
   const { taken, next, likely } = region.blocks[block]!;
-  return [taken, next, likely].filter((successor) => successor !== OUTSIDE);
+  return [taken, next, ...likely].filter((successor) => successor !== OUTSIDE);
 }
 
 export function analyseFlow(region: Region): Flow {
@@ -44,18 +56,19 @@ export function analyseFlow(region: Region): Flow {
     return block === above;
   };
 
-  const loops = new Map<number, Set<number>>();
+  const loops: Loop[] = [];
   const isLoopHeader = new Array<boolean>(count).fill(false);
   const forwardEdges = new Array<number>(count).fill(0);
+  const isBackEdge = (from: number, to: number): boolean => isRetreating(from, to) && dominates(to, from);
   for (const from of sequence) {
-    for (const to of successors[from]!) {
-      if (!isRetreating(from, to)) forwardEdges[to]!++;
-      else if (dominates(to, from)) {
-        isLoopHeader[to] = true;
-        const loop = loops.get(to) ?? new Set([to]);
-        loops.set(to, loop);
-        collectLoop(loop, from, predecessors);
-      }
+    for (const to of successors[from]!) if (!isRetreating(from, to)) forwardEdges[to]!++;
+  }
+  for (const header of sequence) {
+    const starts = new Set(predecessors[header]!.filter((from) => isBackEdge(from, header)));
+    if (starts.size === 0) continue;
+    isLoopHeader[header] = true;
+    for (const blocks of nested([...starts].map((from) => collectLoop(header, from, predecessors)))) {
+      loops.push({ header, blocks });
     }
   }
   const isMerge = forwardEdges.map((edges) => edges > 1);
@@ -71,25 +84,43 @@ export function analyseFlow(region: Region): Flow {
     loops,
     innermostLoop: region.blocks.map((_, block) => innermost(loops, block)),
     isMerge,
-    isBackEdge: (from, to) => isRetreating(from, to) && dominates(to, from),
+    isBackEdge,
+    loopOf: (from, to) => loops.findLastIndex(({ header, blocks }) => header === to && blocks.has(from)),
     isIrreducible: (from, to) => isRetreating(from, to) && !dominates(to, from),
   };
 }
 
-/** Adds the blocks from which an edge back to the loop's start can be reached without passing that. */
-function collectLoop(loop: Set<number>, from: number, predecessors: readonly (readonly number[])[]): void {
+/** The blocks from which an edge back to a loop's header can be reached without passing that. */
+function collectLoop(header: number, from: number, predecessors: readonly (readonly number[])[]): Set<number> {
+  const loop = new Set([header]);
   const queue = [from];
   for (let block = queue.pop(); block !== undefined; block = queue.pop()) {
     if (loop.has(block)) continue;
     loop.add(block);
     queue.push(...predecessors[block]!);
   }
+  return loop;
 }
 
-function innermost(loops: ReadonlyMap<number, ReadonlySet<number>>, block: number): number {
+/** The most loops with one header that are told apart. */
+const MOST_NESTED = 3;
+
+/** Sets of blocks of which each one is within the one before, from loops of one header: the smallest one is innermost. */
+function nested(loops: readonly Set<number>[]): Set<number>[] {
+  const levels: Set<number>[] = [];
+  for (const loop of loops.toSorted((a, b) => a.size - b.size)) {
+    const outer = levels[0] ?? new Set();
+    if (loop.isSubsetOf(outer)) continue;
+    if (levels.length === MOST_NESTED) levels.shift();
+    levels.unshift(outer.union(loop));
+  }
+  return levels;
+}
+
+function innermost(loops: readonly Loop[], block: number): number {
   let smallest = OUTSIDE;
-  for (const [header, loop] of loops) {
-    if (loop.has(block) && (smallest === OUTSIDE || loop.size < loops.get(smallest)!.size)) smallest = header;
+  for (const [place, { blocks }] of loops.entries()) {
+    if (blocks.has(block) && (smallest === OUTSIDE || blocks.size < loops[smallest]!.blocks.size)) smallest = place;
   }
   return smallest;
 }

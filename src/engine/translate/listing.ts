@@ -23,7 +23,11 @@ export function listRegion(region: Region, pc: bigint, text: AddressText = hex):
   return sequence.flatMap((number) => {
     const block = region.blocks[number]!;
     const loop = flow.innermostLoop[number]!;
-    const role = flow.isLoopHeader[number] ? ', begins a loop' : loop === OUTSIDE ? '' : `, in the loop of ${loop}`;
+    const role = flow.isLoopHeader[number]
+      ? ', begins a loop'
+      : loop === OUTSIDE
+        ? ''
+        : `, in the loop of ${flow.loops[loop]!.header}`;
     let offset = block.offset;
     const instructions = block.code.map((bits) => {
       const address = addressOf(offset);
@@ -36,7 +40,11 @@ export function listRegion(region: Region, pc: bigint, text: AddressText = hex):
       const back = flow.isBackEdge(number, to) ? ' (back)' : '';
       return [`${name} to ${to}${flow.isIrreducible(number, to) ? ' (leaves: into a loop)' : back}`];
     };
-    const edges = [...edge('taken', block.taken), ...edge('next', block.next), ...edge('likely', block.likely)];
+    const edges = [
+      ...edge('taken', block.taken),
+      ...edge('next', block.next),
+      ...block.likely.flatMap((to) => edge('likely', to)),
+    ];
     return [
       `block ${number} at ${text(addressOf(block.offset))}${role}`,
       ...instructions,

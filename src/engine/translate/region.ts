@@ -13,8 +13,8 @@ export interface RegionBlock {
   taken: number;
   /** Block that follows if there is no jump. */
   next: number;
-  /** Block that the indirect jump at the end most likely leads to: its offset is what the target is compared with. */
-  likely: number;
+  /** Blocks that the indirect jump at the end may lead to: their offsets are what the target is compared with, in turn. */
+  likely: readonly number[];
 }
 
 /**

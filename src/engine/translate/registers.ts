@@ -1,6 +1,6 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS } from './effects.ts';
-import { successorsOf } from './flow.ts';
+import { type Flow, successorsOf } from './flow.ts';
 import { decodeBits, type Region } from './region.ts';
 
 /** Sets of registers, bit n for register n: of the integer and of the floating-point file. */
@@ -13,7 +13,7 @@ const NONE: RegisterSet = { x: 0, f: 0 };
 const ALL: RegisterSet = { x: -1, f: -1 };
 export const union = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x | b.x, f: a.f | b.f });
 const intersection = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & b.x, f: a.f & b.f });
-const difference = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & ~b.x, f: a.f & ~b.f });
+export const difference = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & ~b.x, f: a.f & ~b.f });
 const same = (a: RegisterSet, b: RegisterSet): boolean => a.x === b.x && a.f === b.f;
 
 export function registersRead({ number, operands }: Decoded): RegisterSet {
@@ -39,26 +39,66 @@ export interface RegisterUse {
   readonly loaded: RegisterSet;
   /** Registers that the region writes anywhere. */
   readonly written: RegisterSet;
-  /** By block: registers that may have been written on the way to its start, so that an exit has to store them. */
+  /** By block: registers that may have been written on the way to its start and not stored, so that an exit has to. */
   readonly changed: readonly RegisterSet[];
+  /** By block: registers that may be read from its start on before they are written. */
+  readonly live: readonly RegisterSet[];
+  /** Registers that are stored on some edge. */
+  readonly retired: RegisterSet;
+}
+
+/** A flow backward over the blocks: registers that are read before they are written. */
+function liveRegisters(region: Region, decoded: readonly (readonly Decoded[])[]): RegisterSet[] {
+  const effects = decoded.map((instructions) => {
+    let read = NONE;
+    let written = NONE;
+    for (const instruction of instructions) {
+      read = union(read, difference(registersRead(instruction), written));
+      written = union(written, registersWritten(instruction));
+    }
+    return { read, written };
+  });
+  const live = effects.map(({ read }) => read);
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let block = live.length - 1; block >= 0; block--) {
+      const { read, written } = effects[block]!;
+      const behind = successorsOf(region, block).map((successor) => live[successor]!);
+      const next = union(read, difference(behind.reduce(union, NONE), written));
+      if (same(next, live[block]!)) continue;
+      live[block] = next;
+      changed = true;
+    }
+  }
+  return live;
 }
 
 /**
  * Two flows forward over the blocks: registers that some way to a block writes (exits have to store them), and that all
  * ways write. A register that is read, or would be stored, where not all ways have written it has to be loaded.
+ *
+ * What a loop writes and its next turn does not read is stored at the end of each turn: a store is cheaper than a value that
+ * is carried through the loop for exits only.
  */
-export function analyseRegisters(region: Region): RegisterUse {
+export function analyseRegisters(region: Region, flow: Flow): RegisterUse {
   const { blocks } = region;
   const decoded = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
   const written = decoded.map((instructions) => instructions.map(registersWritten).reduce(union, NONE));
   const may: RegisterSet[] = blocks.map(() => NONE);
   const must: RegisterSet[] = blocks.map((_, block) => (block === 0 ? NONE : ALL));
+  const live = liveRegisters(region, decoded);
+  let retired = NONE;
   const queue = blocks.map((_, block) => block);
   for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
     const mayOut = union(may[block]!, written[block]!);
     const mustOut = union(must[block]!, written[block]!);
     for (const successor of successorsOf(region, block)) {
-      const nextMay = union(may[successor]!, mayOut);
+      let carried = mayOut;
+      if (flow.isBackEdge(block, successor)) {
+        carried = intersection(mayOut, live[successor]!);
+        retired = union(retired, difference(mayOut, carried));
+      }
+      const nextMay = union(may[successor]!, carried);
       const nextMust = intersection(must[successor]!, mustOut);
       if (same(nextMay, may[successor]!) && same(nextMust, must[successor]!)) continue;
       may[successor] = nextMay;
@@ -75,5 +115,5 @@ export function analyseRegisters(region: Region): RegisterUse {
       known = union(known, registersWritten(instruction));
     }
   }
-  return { loaded, written: written.reduce(union, NONE), changed: may };
+  return { loaded, written: written.reduce(union, NONE), changed: may, live, retired };
 }

@@ -7,7 +7,7 @@ import { registersWritten } from './registers.ts';
 
 /**
  * Accesses of a loop by a base register that the loop leaves alone, or moves in small steps: one comes after the other on
- * the same page mostly. The page of the last one is kept in locals, so that there is no look at the TLB until it ends.
+ * the same page mostly. The page of the last one is kept in the hart area, so that there is no look at the TLB until it ends.
  */
 export interface Stream {
   readonly kind: MemoryAccess['kind'];
@@ -28,15 +28,15 @@ const MOST_STEP = 64;
  */
 export function findStreams(region: Region, flow: Flow): readonly ReadonlyMap<string, Stream>[] {
   const none = new Map<string, Stream>();
-  const byLoop = new Map([...flow.loops].map(([header, loop]) => [header, streamsOf(region, loop)]));
+  const byLoop = flow.loops.map(({ blocks }) => streamsOf(region, blocks));
   const spans = new Map<string, number>();
-  for (const [name, { span }] of [...byLoop.values()].flatMap((streams) => [...streams])) {
+  for (const [name, { span }] of byLoop.flatMap((streams) => [...streams])) {
     spans.set(name, Math.max(span, spans.get(name) ?? 0));
   }
-  for (const streams of byLoop.values()) {
+  for (const streams of byLoop) {
     for (const [name, stream] of streams) streams.set(name, { ...stream, span: spans.get(name)! });
   }
-  return region.blocks.map((_, block) => byLoop.get(flow.innermostLoop[block]!) ?? none);
+  return region.blocks.map((_, block) => byLoop[flow.innermostLoop[block]!] ?? none);
 }
 
 function streamsOf(region: Region, loop: ReadonlySet<number>): Map<string, Stream> {

@@ -115,7 +115,8 @@ class RegionWriter {
   /** Offset of the block in execution, if there are to be samples. */
   readonly #executed: Local<'i32'> | undefined;
   readonly #merges = new Map<number, Label>();
-  readonly #loops = new Map<number, Label>();
+  /** By loop. */
+  readonly #loops: Label[] = [];
   #context!: TranslatorContext;
   #link!: Label;
 
@@ -124,7 +125,7 @@ class RegionWriter {
     this.#region = region;
     this.#imports = imports;
     this.#flow = analyseFlow(region);
-    this.#use = analyseRegisters(region);
+    this.#use = analyseRegisters(region, this.#flow);
     this.#streams = findStreams(region, this.#flow);
     this.#h = new HartFields(code, code.parameter(0, 'i32').get);
     let all: RegisterSet = { x: 0, f: 0 };
@@ -167,7 +168,16 @@ class RegionWriter {
     code.block((link) => {
       this.#link = link;
       code.block((leave) => {
-        this.#context = new TranslatorContext(code, this.#h, this.#locals, this.#imports, leave, this.#streams);
+        const { retired } = this.#use;
+        this.#context = new TranslatorContext(
+          code,
+          this.#h,
+          this.#locals,
+          this.#imports,
+          leave,
+          this.#streams,
+          retired,
+        );
         if (f.size > 0) this.#context.readFloatState();
         this.#tree(0);
         code.unreachable();
@@ -222,13 +232,17 @@ class RegionWriter {
   /** A block and those that it dominates. */
   #tree(block: number): void {
     const merges = this.#flow.merges[block]!;
-    if (!this.#flow.isLoopHeader[block]) this.#within(block, merges);
-    else {
-      this.#code.loop((start) => {
-        this.#loops.set(block, start);
-        this.#within(block, merges);
-      });
-    }
+    const loops = [...this.#flow.loops.keys()].filter((loop) => this.#flow.loops[loop]!.header === block);
+    const within = ([outer, ...others]: readonly number[]): void => {
+      if (outer === undefined) this.#within(block, merges);
+      else {
+        this.#code.loop((start) => {
+          this.#loops[outer] = start;
+          within(others);
+        });
+      }
+    };
+    within(loops);
   }
 
   #within(block: number, [last, ...others]: readonly number[]): void {
@@ -282,8 +296,7 @@ class RegionWriter {
       }
       case 'indirect': {
         code.set(this.#target, terminator.target);
-        const { likely } = block;
-        if (likely !== OUTSIDE) {
+        for (const likely of block.likely) {
           const to = this.#region.blocks[likely]!.offset;
           code.if(i64.eq(this.#target.get, this.#context.address(to)), () => this.#edge(number, likely, to, false));
           this.#context.changed = changed;
@@ -305,7 +318,8 @@ class RegionWriter {
       this.#exit(offset);
     } else if (this.#flow.isBackEdge(from, to)) {
       code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
-      code.br(this.#loops.get(to)!);
+      this.#context.retire(this.#use.live[to]!);
+      code.br(this.#loops[this.#flow.loopOf(from, to)]!);
     } else if (this.#flow.isMerge[to]) {
       code.br(this.#merges.get(to)!);
     } else {

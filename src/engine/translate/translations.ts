@@ -1,6 +1,7 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HostCounter } from '../counters.ts';
+import { jumpSiteOffset } from '../jump-sites.ts';
 import { jumpSet } from '../jump-table.ts';
 import type { EngineObserver, PlaceDrop } from '../observer.ts';
 import { SLOT } from '../slots.ts';
@@ -13,6 +14,7 @@ import {
   JUMP_PAGES,
   JUMP_PAGES_OFFSET,
   JUMP_SET_BYTES,
+  JUMP_SITE_TARGETS,
   offset32,
 } from '../state.ts';
 import { fetchTlbOffset } from '../tlb-first.ts';
@@ -76,6 +78,9 @@ interface Place {
   readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
 }
 
+/** Targets of an indirect jump that a region compares with, and how far they may lie from its entry, bytes. */
+const MOST_TARGETS = 4;
+const MOST_DISTANCE = 2 ** 24;
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
 const TABLE_STEP = 1024;
@@ -154,7 +159,10 @@ export class Translations {
     }
     this.#postponed.delete(address);
     const pages = new Map<bigint, Page>();
-    const region = discover((offset) => this.#instruction(pages, address, pc, offset));
+    const region = discover(
+      (offset) => this.#instruction(pages, address, pc, offset),
+      (offset) => this.#targets(this.#locate(pages, address, pc, offset), pc),
+    );
     if (region === undefined) {
       this.#u16[counter] = Math.min(SELDOM * translator.threshold, MOST_JUMPS);
       return;
@@ -339,6 +347,22 @@ export class Translations {
     if ((low & 3) !== 3) return low;
     const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(pages, entry, pc, offset + 2) : first + 2;
     return second === undefined ? undefined : (low | (this.#u16[second >>> 1]! << 16)) >>> 0;
+  }
+
+  /** Where the indirect jump at a machine address has led to, as offsets from an entry at `pc`; the most frequent first. */
+  #targets(address: number | undefined, pc: bigint): number[] {
+    const slot = address === undefined ? undefined : this.#o.code.slotAt(address);
+    if (slot === undefined) return [];
+    const site = this.#o.area + jumpSiteOffset(slot);
+    if (this.#i32[site >>> 2]! >>> 0 !== slot) return [];
+    const count = Math.min(this.#i32[(site + 4) >>> 2]! >>> 0, JUMP_SITE_TARGETS);
+    const times = new Map<number, number>();
+    for (let n = 0; n < count; n++) {
+      const offset = Number(this.#i64[site / 8 + 1 + n]! - BigInt.asIntN(64, pc));
+      if (Math.abs(offset) < MOST_DISTANCE) times.set(offset, (times.get(offset) ?? 0) + 1);
+    }
+    const offsets = [...times.keys()].sort((a, b) => times.get(b)! - times.get(a)!);
+    return offsets.slice(0, MOST_TARGETS);
   }
 
   /** Whether a region is known at an address, as far as the fetch TLB knows the address. */

@@ -37,7 +37,7 @@ import { tlbIndex } from '../tlb-first.ts';
 import { ACCESS } from '../walk.ts';
 import { EFFECTS } from './effects.ts';
 import type { AccessGroup } from './groups.ts';
-import { type RegisterSet, union } from './registers.ts';
+import { difference, type RegisterSet, union } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
 import { type Stream, streamName } from './streams.ts';
 
@@ -113,6 +113,7 @@ export class TranslatorContext implements Context {
   readonly #l: RegionLocals;
   readonly #imports: RegionImports;
   readonly #leave: Label;
+  readonly #retired: RegisterSet;
   readonly #pools: { i32: Local<'i32'>[]; i64: Local<'i64'>[] } = { i32: [], i64: [] };
   #used = { i32: 0, i64: 0 };
   /** The instruction, its offset from the region's entry, its length, and instructions behind it in its block. */
@@ -132,7 +133,10 @@ export class TranslatorContext implements Context {
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
 
-  /** @param streams by block */
+  /**
+   * @param streams by block
+   * @param retired registers that are stored by `retire` somewhere
+   */
   constructor(
     code: FunctionBuilder,
     h: HartFields,
@@ -140,12 +144,14 @@ export class TranslatorContext implements Context {
     imports: RegionImports,
     leave: Label,
     streams: readonly ReadonlyMap<string, Stream>[],
+    retired: RegisterSet,
   ) {
     this.code = code;
     this.#h = h;
     this.#l = locals;
     this.#imports = imports;
     this.#leave = leave;
+    this.#retired = retired;
     for (const name of streams.flatMap((ofBlock) => [...ofBlock.keys()])) {
       const count = this.#places.size;
       if (this.#places.has(name) || count === MOST_STREAMS) continue;
@@ -426,6 +432,10 @@ export class TranslatorContext implements Context {
   leave(status: number, offset: number, unexecuted: number): void {
     this.code.set(this.#l.exit, i64.const((BigInt(offset) << 32n) | BigInt(status | (unexecuted << 8))));
     const { x, f } = this.changed;
+    // Where ways out come together nothing is to be kept for those that have nothing to store.
+    const unchanged = difference(this.#retired, this.changed);
+    for (const [n, local] of this.#l.x) if (unchanged.x & (1 << n)) this.code.set(local, i64.const(0));
+    for (const [n, local] of this.#l.f) if (unchanged.f & (1 << n)) this.code.set(local, f64.const(0));
     this.code.set(
       this.#l.exitRegisters,
       i64.const((BigInt.asUintN(32, BigInt(f)) << 32n) | BigInt.asUintN(32, BigInt(x))),
@@ -435,11 +445,20 @@ export class TranslatorContext implements Context {
 
   /** Stores the registers that may have changed. */
   spill(): void {
+    this.#put(this.changed);
+  }
+
+  /** Stores the registers that may have changed but for those that are live. */
+  retire(live: RegisterSet): void {
+    this.#put(difference(this.changed, live));
+  }
+
+  #put(registers: RegisterSet): void {
     for (const [n, local] of this.#l.x) {
-      if (this.changed.x & (1 << n)) this.code.store(8, this.#h.hart, local.get, X_OFFSET + n * 8);
+      if (registers.x & (1 << n)) this.code.store(8, this.#h.hart, local.get, X_OFFSET + n * 8);
     }
     for (const [n, local] of this.#l.f) {
-      if (this.changed.f & (1 << n)) this.code.store(8, this.#h.hart, i64.reinterpret(local.get), F_OFFSET + n * 8);
+      if (registers.f & (1 << n)) this.code.store(8, this.#h.hart, i64.reinterpret(local.get), F_OFFSET + n * 8);
     }
   }
 

@@ -93,33 +93,44 @@ property('a loop is what leads back to its start without passing it', (region) =
   for (const header of region.blocks.keys()) {
     const starts = edgesOf(region).filter(([from, to]) => to === header && dominates(region, header, from));
     assert.equal(flow.isLoopHeader[header], starts.length > 0);
-    if (starts.length === 0) {
-      assert.ok(!flow.loops.has(header));
-      continue;
-    }
+    const loops = flow.loops.filter((loop) => loop.header === header);
+    assert.equal(loops.length > 0, starts.length > 0);
+    const [outermost] = loops;
+    if (outermost === undefined) continue;
     const wanted = [...region.blocks.keys()].filter((block) => {
       if (block === header) return true;
       const from = reachable(region, [block], header);
       return starts.some(([start]) => from.has(start));
     });
     assert.deepEqual(
-      [...flow.loops.get(header)!].sort((a, b) => a - b),
+      [...outermost.blocks].sort((a, b) => a - b),
       wanted,
     );
+    for (const [outer, inner] of loops.slice(1).entries()) {
+      assert.ok(inner.blocks.has(header) && inner.blocks.isSubsetOf(loops[outer]!.blocks));
+      assert.ok(inner.blocks.size < loops[outer]!.blocks.size);
+      // It is a loop: all of it leads back to the header within it.
+      const back = starts.map(([start]) => start).filter((start) => inner.blocks.has(start));
+      assert.ok(back.length > 0);
+      for (const block of inner.blocks) {
+        const from = reachable(region, [block], header);
+        assert.ok(block === header || back.some((start) => from.has(start)));
+      }
+    }
   }
 });
 
 property('the innermost loop of a block is in all others around it', (region) => {
   const { loops, innermostLoop } = analyseFlow(region);
   for (const block of region.blocks.keys()) {
-    const around = [...loops].filter(([, loop]) => loop.has(block));
-    const header = innermostLoop[block]!;
+    const around = loops.filter(({ blocks }) => blocks.has(block));
+    const innermost = loops[innermostLoop[block]!];
     if (around.length === 0) {
-      assert.equal(header, OUTSIDE);
+      assert.equal(innermostLoop[block], OUTSIDE);
       continue;
     }
-    for (const [, loop] of around) for (const its of loops.get(header)!) assert.ok(loop.has(its));
-    assert.ok(loops.get(header)!.has(block));
+    assert.ok(innermost!.blocks.has(block));
+    for (const { blocks } of around) assert.ok(innermost!.blocks.isSubsetOf(blocks));
   }
 });
 

@@ -7,7 +7,7 @@ import { encode } from '../../../src/isa/encode.ts';
 import { type Assembler, R } from '../assembler.ts';
 import { BareMachine, WASM_PAGES } from '../bare-machine.ts';
 
-const { a0, a1, a2 } = R;
+const { a0, a1, a2, a3 } = R;
 const ROUNDS = 1000;
 
 for (const imm of [1, 0, -1]) {
@@ -51,4 +51,28 @@ test('while too many translations are waited for, what is hottest tries again so
   machine.run();
   const first = asked[8]!.region.blocks[0]!.code[0];
   assert.equal(first, encode('addi', { rd: a1, rs1: a1, imm: 10 }));
+});
+
+test('indirect jumps are noted by the interpreter, and stay within the region', () => {
+  const asked: Region[] = [];
+  const synchronous = (): Translator => ({
+    ...{ threshold: 64, capacity: 100 },
+    translate(_, region) {
+      asked.push(region);
+      return { module: new WebAssembly.Module(translate([region], WASM_PAGES)), name: regionName(0) };
+    },
+  });
+  const machine = new BareMachine({ translator: synchronous });
+  // Two cases of four instructions; what is added to a1 says which ones were executed.
+  machine.execute((a) => {
+    a.li(a0, ROUNDS).i('auipc', { rd: a3 }).label('loop').i('andi', { rd: a2, rs1: a0, imm: 1 });
+    a.i('slli', { rd: a2, rs1: a2, imm: 4 }).i('add', { rd: a2, rs1: a2, rs2: a3 }).i('jalr', { rs1: a2, imm: 20 });
+    a.label('first').i('addi', { rd: a1, rs1: a1, imm: 1 }).nops(2).jump('next');
+    a.label('second').i('addi', { rd: a1, rs1: a1, imm: 3 }).nops(2).jump('next');
+    a.label('next').i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', 'loop', { rs1: a0 });
+  });
+  machine.expectNoTrap();
+  assert.equal(machine.x(a1), BigInt((ROUNDS / 2) * 4));
+  assert.ok(asked.some(({ blocks }) => blocks.some(({ likely }) => likely.length === 2)));
+  assert.ok(machine.hart.field('regionEntries') < ROUNDS / 5, `${machine.hart.field('regionEntries')} entries`);
 });

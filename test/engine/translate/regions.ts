@@ -1,6 +1,6 @@
 /** Regions for tests, of code and of graphs. */
 
-import { discover } from '../../../src/engine/translate/discover.ts';
+import { discover, type TargetReader } from '../../../src/engine/translate/discover.ts';
 import { OUTSIDE, type Region, type RegionBlock } from '../../../src/engine/translate/region.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { type Assembler, assemble } from '../assembler.ts';
@@ -20,14 +20,18 @@ export function readerOf(
 }
 
 /** The region at the start of some code. */
-export function regionOf(write: (a: Assembler) => void, isExecuted?: (offset: number) => boolean): Region | undefined {
-  return discover(readerOf(assemble(write), isExecuted));
+export function regionOf(
+  write: (a: Assembler) => void,
+  isExecuted?: (offset: number) => boolean,
+  targetsOf?: TargetReader,
+): Region | undefined {
+  return discover(readerOf(assemble(write), isExecuted), targetsOf);
 }
 
 /** Blocks of a region as "offset: taken next likely", where each is the offset of a block, or nothing. */
 export function shapeOf({ blocks }: Region): string[] {
   const name = (block: number): string => (block === OUTSIDE ? '-' : `${blocks[block]!.offset}`);
-  return blocks.map((b) => `${b.offset}: ${name(b.taken)} ${name(b.next)} ${name(b.likely)}`);
+  return blocks.map((b) => `${b.offset}: ${name(b.taken)} ${name(b.next)} ${b.likely.map(name).join() || '-'}`);
 }
 
 const NOP = encode('addi');
@@ -58,7 +62,7 @@ export function regionOfGraph(
       code: codeOf(block),
       taken: number(taken),
       next: number(next),
-      likely: number(likely),
+      likely: likely.map(number),
     });
   }
   return { blocks };
