@@ -68,7 +68,10 @@ export interface AccessFunctions {
   readonly atomic: FunctionReference;
   /** (hart, gva) -> machine address of an instruction; 0: trap. How it was granted is in fetchGranted and fetchGlobal. */
   readonly fetchAddress: FunctionReference;
-  /** (hart, gva, `reachWord`) -> machine address of gva, if all of that is RAM; 0: not this way */
+  /**
+   * (hart, gva, `reachWord`) -> 1: the machine address of gva is in the field `reached`, and all of that is RAM; 0: not this way.
+   * V8 knows of what it loads that the upper half of the register is clear, and of results of calls it does not.
+   */
   readonly reach: FunctionReference;
   /** The same, after a look at the first level of the TLB. */
   readonly look: FunctionReference;
@@ -389,7 +392,8 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     h.set32('storing', none);
     code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));
     code.if(i32.or(h.get32('refetch'), h.get32('codeFrame')), () => code.return(none));
-    code.return(address);
+    h.set32('reached', address);
+    code.return(i32.const(1));
     code.unreachable();
   });
   module.define(f.look, (code) => {
@@ -400,11 +404,14 @@ function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     const last = i64.add(gva, i64.extend_i32_u(distance));
     const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
     const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
-    const address = (): I32 => i32.add(i32.load(entry, 8), i32.wrap(gva));
-    code.if(i64.eq(i64.load(entry), pageOf(last)), () => code.return(address()));
+    const found = (): void => {
+      h.set32('reached', i32.add(i32.load(entry, 8), i32.wrap(gva)));
+      code.return(i32.const(1));
+    };
+    code.if(i64.eq(i64.load(entry), pageOf(last)), found);
     // What the PMP grants only in part is in no TLB: the next access to the page has to be looked at, too.
     const isWhole = i64.eq(i64.load(entry), pageOf(last));
-    code.if(call('i32', f.reach, h.hart, gva, word), () => code.if(isWhole, () => code.return(address())));
+    code.if(call('i32', f.reach, h.hart, gva, word), () => code.if(isWhole, found));
     code.return(i32.const(0));
     code.unreachable();
   });

@@ -64,6 +64,8 @@ const ENGINE_FIELDS_32 = [
   'deviceFault',
   /** The last translation for a write: bit 0: of a frame that holds decoded code; bit 1: good for this store only. */
   'codeFrame',
+  /** Machine address that `reach` and `look` have given last. */
+  'reached',
   /** Bytes of the store that is being translated, ANNOUNCED_STORE before they are known; 0: it is not (only) a store. */
   'storing',
   /** 1: the last translation is good for one store only. */

@@ -526,9 +526,10 @@ export class TranslatorContext implements Context {
     // no address because of a flush, those of other groups mean nothing any more.
     const machine = this.temporary('i32', i32.add(first.get, i32.const(imm - group.low)));
     this.code.unlikely(i32.eqz(first.get), () => {
-      const word = reachWord(access, bytes - 1, true);
-      this.code.set(machine, call('i32', this.#imports.reach, this.#h.hart, address, i32.const(word)));
-      this.code.if(i32.eqz(machine.get), () => this.#interpret());
+      const word = i32.const(reachWord(access, bytes - 1, true));
+      const reached = call('i32', this.#imports.reach, this.#h.hart, address, word);
+      this.code.if(i32.eqz(reached), () => this.#interpret());
+      this.code.set(machine, this.#h.get32('reached'));
     });
     return machine.get;
   }
@@ -548,11 +549,16 @@ export class TranslatorContext implements Context {
     this.code.unlikely(
       i64.ne(i64.load(machine.get, tableOf(access)), lastPage),
       () => {
-        this.code.set(
-          machine,
-          call('i32', this.#imports.reach, this.#h.hart, gva, i32.const(reachWord(access, distance))),
+        const word = i32.const(reachWord(access, distance));
+        const reached = call('i32', this.#imports.reach, this.#h.hart, gva, word);
+        this.code.if(
+          reached,
+          () => this.code.set(machine, this.#h.get32('reached')),
+          () => {
+            this.code.set(machine, i32.const(0));
+            ifNone();
+          },
         );
-        this.code.if(i32.eqz(machine.get), ifNone);
       },
       () => this.code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
     );
@@ -587,13 +593,17 @@ export class TranslatorContext implements Context {
     const offset = this.temporary('i64', i64.sub(gva, i64.load(hart, place + STREAM.page))).get;
     const machine = this.temporary('i32', i32.add(i32.wrap(offset), i32.load(hart, place + STREAM.frame)));
     code.unlikely(i64.ge_u(offset, i64.load(hart, place + STREAM.limit)), () => {
-      code.set(machine, call('i32', this.#imports.look, hart, gva, i32.const(reachWord(access, distance))));
+      const word = i32.const(reachWord(access, distance));
       const note = (): void => {
+        code.set(machine, this.#h.get32('reached'));
         code.store(8, hart, i64.and(gva, i64.const(-4096)), place + STREAM.page);
         code.store(4, hart, i32.and(machine.get, i32.const(-4096)), place + STREAM.frame);
         code.store(8, hart, i64.const(4096 - span + 1), place + STREAM.limit);
       };
-      code.if(machine.get, note, ifNone);
+      code.if(call('i32', this.#imports.look, hart, gva, word), note, () => {
+        code.set(machine, i32.const(0));
+        ifNone();
+      });
     });
     return machine;
   }
