@@ -41,8 +41,26 @@ const REQUIRED_MAJOR = 26;
  * --no-wasm-stack-checks: no look at the limit of the stack at the start of each function and in each loop. Translated
  * code calls no other translated code (it goes on there by tail calls), and the engine's functions call each other to a
  * depth that is known. What V8 would interrupt a loop for waits until the hart's slice ends, some milliseconds.
+ *
+ * And what a thread takes, of which a host has one for each guest's hart:
+ *
+ * --no-short-builtin-calls: V8 would map its built-in functions once more for each thread, 2 MB of them resident.
+ *
+ * --expose-gc: a guest's thread gives its garbage back when the guest becomes idle, since it never comes to where V8 would look.
  */
-export const RUNTIME_FLAGS = ['--no-liftoff', '--no-wasm-bounds-checks', '--no-wasm-stack-checks'];
+export const RUNTIME_FLAGS = [
+  '--no-liftoff',
+  '--no-wasm-bounds-checks',
+  '--no-wasm-stack-checks',
+  '--no-short-builtin-calls',
+  '--expose-gc',
+];
+
+/**
+ * How glibc's malloc uses memory (mallopt(3)): it would have an arena for each thread, which keeps what compiling needed for a
+ * moment, and raise the size from which memory is given back at once. Others' malloc does not know these.
+ */
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 
 /** The folder that holds package.json: the clone, or the installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -219,7 +237,8 @@ export function runtimePath(root = packageRoot) {
  */
 async function become(runtime, args) {
   // Stripping the types of some hundred files takes longer than the rest of the start, and each guest's thread does it again.
-  const env = { NODE_COMPILE_CACHE: join(packageRoot, 'node_modules', '.cache', 'compiled'), ...process.env };
+  const cache = join(packageRoot, 'node_modules', '.cache', 'compiled');
+  const env = { NODE_COMPILE_CACHE: cache, ...MALLOC, ...process.env };
   const child = spawn(runtime, [...RUNTIME_FLAGS, ...args], { stdio: 'inherit', env });
   const forwarded = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH'];
   // The terminal sends its signals to the child as well; a second copy would look like a second key press.

@@ -41,6 +41,8 @@ export interface Surroundings {
   readonly host: (options: HostOptions) => Promise<Host>;
   /** Checks a host that was made by `host`, and closes it, before the experiment ends. */
   readonly done: (host: Host) => Promise<void>;
+  /** Guests that `density` is to start. */
+  readonly guests: number;
 }
 
 /** An experiment of `npm run bench -- memory`. */
@@ -49,10 +51,12 @@ export interface Experiment {
   /** What it shows, half a sentence. */
   readonly shows: string;
   readonly published: readonly Published[];
+  /** Longest time that it may take, milliseconds. Default: LIMIT_MS. */
+  readonly limitMs?: number;
   run(surroundings: Surroundings): Promise<Outcome>;
 }
 
-/** Longest time that an experiment may take, milliseconds. */
+/** Longest time that an experiment may take if it does not say otherwise, milliseconds. */
 export const LIMIT_MS = 300_000;
 
 export const MIB = 2 ** 20;

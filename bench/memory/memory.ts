@@ -6,12 +6,15 @@ import { Argument, Command, Option } from 'commander';
 import * as option from '../../src/cli/options.ts';
 import { renderTable } from '../../src/cli/table.ts';
 import { Host } from '../../src/host/host.ts';
+import { GUEST_SLOTS } from '../../src/memory/layout.ts';
+import { LEAST_GUESTS } from './density.ts';
 import { type Experiment, type Finding, LIMIT_MS, type Outcome, type Surroundings } from './experiment.ts';
 import { experiments } from './registry.ts';
 
 interface MemoryOptions {
   readonly json?: boolean;
   readonly check?: boolean;
+  readonly guests: number;
 }
 
 /** What is printed of one experiment; `error` in place of an outcome. */
@@ -33,8 +36,9 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 /**
  * Runs an experiment in this process.
  * @param check whether the memory of its hosts is checked before they are closed
+ * @param guests how many it is to have, where it lets one choose
  */
-export async function runExperiment(experiment: Experiment, check: boolean): Promise<Result> {
+export async function runExperiment(experiment: Experiment, check: boolean, guests = LEAST_GUESTS): Promise<Result> {
   const start = performance.now();
   const hosts = new Set<Host>();
   let checks = 0;
@@ -58,10 +62,12 @@ export async function runExperiment(experiment: Experiment, check: boolean): Pro
       return host;
     },
     done,
+    guests,
   };
+  const { limitMs = LIMIT_MS } = experiment;
   const limit = new AbortController();
-  const tooLong = sleep(LIMIT_MS, undefined, { signal: limit.signal }).then(() => {
-    throw new Error(`has not ended after ${LIMIT_MS / 1000} s`);
+  const tooLong = sleep(limitMs, undefined, { signal: limit.signal }).then(() => {
+    throw new Error(`has not ended after ${limitMs / 1000} s`);
   });
   const result = (rest: { outcome: Outcome } | { error: string }): Result => ({
     experiment: experiment.name,
@@ -83,11 +89,19 @@ export async function runExperiment(experiment: Experiment, check: boolean): Pro
 }
 
 /** Runs an experiment in a process of its own, so that none finds what another one has left in memory. */
-async function runApart(name: string, check: boolean): Promise<Result> {
+async function runApart({ name, limitMs = LIMIT_MS }: Experiment, check: boolean, guests: number): Promise<Result> {
   const start = performance.now();
-  const args = [...process.execArgv, fileURLToPath(new URL('../main.ts', import.meta.url)), 'memory', name, '--json'];
+  const args = [
+    ...process.execArgv,
+    fileURLToPath(new URL('../main.ts', import.meta.url)),
+    'memory',
+    name,
+    '--json',
+    '--guests',
+    String(guests),
+  ];
   const child = spawn(process.execPath, check ? [...args, '--check'] : args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS + GRACE_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), limitMs + GRACE_MS);
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     text += chunk;
@@ -143,11 +157,12 @@ export function memoryCommand(): Command {
     )
     .addOption(option.json())
     .addOption(new Option('--check', 'checks every frame, entry and slot of the hosts after each experiment'))
-    .action(async (name: string | undefined, { json = false, check = false }: MemoryOptions) => {
+    .addOption(option.guests(LEAST_GUESTS, GUEST_SLOTS, 'guests that density is to start'))
+    .action(async (name: string | undefined, { json = false, check = false, guests }: MemoryOptions) => {
       const results: Result[] = [];
       for (const experiment of experiments) {
-        if (name === undefined) results.push(await runApart(experiment.name, check));
-        else if (name === experiment.name) results.push(await runExperiment(experiment, check));
+        if (name === undefined) results.push(await runApart(experiment, check, guests));
+        else if (name === experiment.name) results.push(await runExperiment(experiment, check, guests));
       }
       if (json) process.stdout.write(`${JSON.stringify({ bench: 'memory', results })}\n`);
       else process.stdout.write(`${render(results).join('\n')}\n`);

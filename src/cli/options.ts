@@ -97,7 +97,8 @@ export const compressed = (): Option =>
     'part of the machine memory for compressed pages before they go to the swap file, 0 for none; default: 20',
     (text) => whole(0, 50)(text.replace(/%$/, '')) / 100,
   );
-export const guests = (value: number): Option => option('--guests <number>', 'number of guests', whole(1, 64), value);
+export const guests = (value: number, most = 64, what = 'number of guests'): Option =>
+  option('--guests <number>', what, whole(1, most), value);
 export const rounds = (value: number): Option =>
   option('--rounds <number>', 'times that each guest does its work', whole(1, 1000), value);
 export const lines = (value: number): Option =>

@@ -28,6 +28,7 @@ import {
   TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
+import { forgetDecoded } from './translate/region.ts';
 import { type Translation, Translations, type Translator } from './translate/translations.ts';
 import { Watch } from './watch.ts';
 
@@ -451,6 +452,7 @@ export class Hart {
   /** Gives room for decoded code back, as the hart has become idle. Not inside of `run`. */
   shrink(): void {
     this.#code.shrink();
+    forgetDecoded();
   }
 
   /** A translation that the translator had put off. */

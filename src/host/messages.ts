@@ -170,5 +170,7 @@ export interface ToTranslator {
 /** Translations for a hart: a module and the names of its functions by key. */
 export interface Translated {
   readonly module: WebAssembly.Module;
+  /** The module's own. */
+  readonly number: number;
   readonly names: readonly (readonly [key: string, name: string])[];
 }

@@ -28,8 +28,8 @@ export class RemoteTranslator implements Translator {
     for (;;) {
       const received = receiveMessageOnPort(this.#port) as { message: Translated } | undefined;
       if (received === undefined) return;
-      const { module, names } = received.message;
-      for (const [key, name] of names) install(key, { module, name });
+      const { module, number, names } = received.message;
+      for (const [key, name] of names) install(key, { module, number, name });
     }
   }
 }

@@ -25,11 +25,12 @@ interface Job {
 
 const known = new Map<string, Translation>();
 const jobs = new Map<string, Job>();
+let modules = 0;
 
 function request(port: MessagePort, { key, region }: ToTranslator): void {
   const translation = known.get(key);
   if (translation !== undefined) {
-    answer(port, translation.module, [[key, translation.name]]);
+    answer(port, translation, [[key, translation.name]]);
     return;
   }
   const job = jobs.get(key);
@@ -40,8 +41,12 @@ function request(port: MessagePort, { key, region }: ToTranslator): void {
   }
 }
 
-function answer(port: MessagePort, module: WebAssembly.Module, names: [key: string, name: string][]): void {
-  const message: Translated = { module, names };
+function answer(
+  port: MessagePort,
+  { module, number }: Omit<Translation, 'name'>,
+  names: [key: string, name: string][],
+): void {
+  const message: Translated = { module, number, names };
   port.postMessage(message);
 }
 
@@ -53,12 +58,12 @@ function work(): void {
     memory.buffer.byteLength / WASM_PAGE,
     instruments,
   );
-  const module = compileRegions(bytes, memory);
+  const compiled = { module: compileRegions(bytes, memory), number: modules++ };
   if (known.size > MOST_KNOWN) known.clear();
   const answers = new Map<MessagePort, [string, string][]>();
   for (const [index, { key, ports }] of batch.entries()) {
     const name = regionName(index);
-    known.set(key, { module, name });
+    known.set(key, { ...compiled, name });
     jobs.delete(key);
     for (const port of ports) {
       const names = answers.get(port) ?? [];
@@ -66,7 +71,7 @@ function work(): void {
       names.push([key, name]);
     }
   }
-  for (const [port, names] of answers) answer(port, module, names);
+  for (const [port, names] of answers) answer(port, compiled, names);
   if (jobs.size > 0) setImmediate(work);
 }
 

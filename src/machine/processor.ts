@@ -42,6 +42,8 @@ export interface ThreadOptions {
   readonly processorTime?: () => number;
   /** Whether the processor keeps all orders of accesses but that of a store before a load, as x86-64 does. Default: no. */
   readonly totalStoreOrder?: boolean;
+  /** Is told when the hart has become idle after work. */
+  readonly rested?: () => void;
   /** Is told what the hart's engine does, as far as that is built for it. */
   readonly observer?: EngineObserver | undefined;
 }
@@ -214,7 +216,10 @@ export class Processor {
   #rest(): void {
     const busy = this.hart.retired - this.#coolRetired >= BUSY_INSTRUCTIONS;
     this.#coolRetired = this.hart.retired;
-    if (this.#busy && !busy) this.hart.shrink();
+    if (this.#busy && !busy) {
+      this.hart.shrink();
+      this.#options.rested?.();
+    }
     this.#busy = busy;
   }
 

@@ -44,3 +44,8 @@ export function decodeBits(bits: number): Decoded | undefined {
   DECODED.set(bits, decoded);
   return decoded;
 }
+
+/** For a hart that has become idle: what it has decoded is a megabyte. */
+export function forgetDecoded(): void {
+  DECODED.clear();
+}

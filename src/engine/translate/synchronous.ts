@@ -13,6 +13,7 @@ export class SynchronousTranslator implements Translator {
   readonly #memoryPages: number;
   readonly #instruments: Instruments;
   readonly #known = new Map<string, Translation>();
+  #modules = 0;
 
   /**
    * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
@@ -35,7 +36,7 @@ export class SynchronousTranslator implements Translator {
     let translation = this.#known.get(key);
     if (translation === undefined) {
       const module = new WebAssembly.Module(translate([region], this.#memoryPages, this.#instruments));
-      translation = { module, name: regionName(0) };
+      translation = { module, number: this.#modules++, name: regionName(0) };
       if (this.#known.size >= this.capacity) this.#known.clear();
       this.#known.set(key, translation);
     }

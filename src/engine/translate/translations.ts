@@ -24,6 +24,8 @@ import { type Region, regionKey } from './region.ts';
 /** A region's function in a compiled module. */
 export interface Translation {
   readonly module: WebAssembly.Module;
+  /** The module's own: what comes from another thread twice is two objects. */
+  readonly number: number;
   /** Name of the function that the module exports. */
   readonly name: string;
 }
@@ -114,7 +116,8 @@ export class Translations {
   readonly #translated = new Map<string, number>();
   /** How often places were hot while too many translations were waited for, by machine address. */
   readonly #postponed = new Map<number, number>();
-  readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
+  /** By the modules' numbers. */
+  readonly #instances = new Map<number, WebAssembly.Exports>();
   #next = 1;
 
   constructor(options: TranslationsOptions) {
@@ -266,12 +269,12 @@ export class Translations {
     else this.#translate(place, this.#enterTable(key, translation));
   }
 
-  #enterTable(key: string, { module, name }: Translation): number {
-    let exports = this.#instances.get(module);
+  #enterTable(key: string, { module, number, name }: Translation): number {
+    let exports = this.#instances.get(number);
     if (exports === undefined) {
       const env = { ...this.#o.engine(), memory: this.#o.memory };
       exports = new WebAssembly.Instance(module, { env }).exports;
-      this.#instances.set(module, exports);
+      this.#instances.set(number, exports);
       this.#o.count('loadedModules');
     }
     if (this.#next === this.table.length) this.table.grow(TABLE_STEP);

@@ -47,7 +47,7 @@ test('while too many translations are waited for, what is hottest tries again so
   assert.equal(asked.length, 8);
   const { key, region } = asked[0]!;
   const module = new WebAssembly.Module(translate([region], WASM_PAGES));
-  machine.hart.install(key, { module, name: regionName(0) });
+  machine.hart.install(key, { module, number: 0, name: regionName(0) });
   machine.run();
   const first = asked[8]!.region.blocks[0]!.code[0];
   assert.equal(first, encode('addi', { rd: a1, rs1: a1, imm: 10 }));
