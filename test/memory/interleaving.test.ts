@@ -22,6 +22,8 @@ const PAGES = 8;
 const GUESTS = 3;
 /** Interleavings that are tried for each kind of guest. */
 const RUNS = Number(process.env.BALLONET_TEST_RUNS ?? 250);
+/** What they are made from, to have the same ones again. */
+const { BALLONET_TEST_SEED: SEED } = process.env;
 
 const OFTEN = ['share', 'pageOut', 'force', 'write', 'read', 'pattern', 'pattern', 'noise', 'noise'] as const;
 
@@ -36,6 +38,7 @@ const EVENTS = [
   'merges',
   'zeroMerges',
   'balloonFrames',
+  'reportedFrames',
   'swapFailures',
   'poolOuts',
   'poolIns',
@@ -63,11 +66,24 @@ const HART_STEPS = [
   'dmaRead',
   'dmaWrite',
   'discard',
+  'inflate',
+  'report',
   'diskRead',
   'diskWrite',
   'stores',
 ] as const;
-const STEPS = [...HART_STEPS, 'share', 'pageOut', 'force', 'sample', 'exit', 'failWrite', 'failRead', 'check'] as const;
+const STEPS = [
+  ...HART_STEPS,
+  'share',
+  'pageOut',
+  'force',
+  'sample',
+  'freeze',
+  'exit',
+  'failWrite',
+  'failRead',
+  'check',
+] as const;
 
 const step: fc.Arbitrary<Step> = fc.record({
   what: fc.constantFrom(...STEPS, ...HART_STEPS, ...HART_STEPS, ...HART_STEPS, ...OFTEN, ...OFTEN, ...OFTEN),
@@ -164,6 +180,12 @@ class Machine {
       case 'sample':
         this.#manage(next.what, next.guest);
         break;
+      case 'freeze': {
+        const guest = this.#guests[next.guest]!;
+        if (guest.frozen) this.#again(() => guest.thaw());
+        else guest.freeze();
+        break;
+      }
       case 'exit': {
         const guest = this.#guests[next.guest]!;
         guest.end();
@@ -207,59 +229,77 @@ class Machine {
     this.#inManager = false;
   }
 
-  #hartStep(next: Step): void {
-    const { what, guest: index, hart, page, value } = next;
-    const guest = this.#guests[index]!;
+  /** Does something until no page fails to come back from swap. */
+  #again(action: () => void): void {
     try {
-      switch (what) {
-        case 'read':
-          guest.read(hart, page, value % 2);
-          break;
-        case 'write':
-          guest.write(hart, page, (value * 16) % PAGE_SIZE, value, value % 2);
-          break;
-        case 'pattern':
-          guest.dmaWrite(hart, page * PAGE_SIZE, new Uint8Array(PAGE_SIZE).fill(1 + (value % 2)));
-          break;
-        case 'noise':
-          guest.dmaWrite(hart, page * PAGE_SIZE, noise(value % 8));
-          break;
-        case 'zeros':
-          guest.dmaWrite(hart, page * PAGE_SIZE, new Uint8Array(PAGE_SIZE));
-          break;
-        case 'dmaRead':
-          guest.dmaRead(hart, page);
-          break;
-        case 'dmaWrite': {
-          const start = page * PAGE_SIZE + value * 8;
-          guest.dmaWrite(hart, start, new Uint8Array(Math.min(5000, PAGES * PAGE_SIZE - start)).fill(value));
-          break;
-        }
-        case 'stores': {
-          // All of a page, or a part of it, in an order of its own.
-          const length = value % 3 === 0 ? PAGE_SIZE : 1 + value * 8;
-          const start = value % 3 === 0 ? 0 : (value * 5) % (PAGE_SIZE - length);
-          guest.stores(hart, page, start, new Uint8Array(length).fill(value));
-          break;
-        }
-        case 'diskRead':
-          guest.diskRead(page, value % (DISK_BLOCKS - 3), Math.min(1 + (value % 3), PAGES - page));
-          break;
-        case 'diskWrite': {
-          const length = Math.min(value % 4 === 0 ? 1000 : PAGE_SIZE * (1 + (value % 2)), (PAGES - page) * PAGE_SIZE);
-          guest.diskWrite(page, (value % (DISK_BLOCKS - 3)) * PAGE_SIZE + (value % 3 === 0 ? 512 : 0), length);
-          break;
-        }
-        case 'discard':
-          guest.discard(hart, page, Math.min(1 + (value % 5), PAGES - page));
-          break;
-      }
+      action();
     } catch (error) {
       // The page is still in swap, and the access can be tried again.
       if (!(error instanceof SwapReadError)) {
         throw error;
       }
-      this.#hartStep(next);
+      this.#again(action);
+    }
+  }
+
+  #hartStep(next: Step): void {
+    const guest = this.#guests[next.guest]!;
+    this.#again(() => {
+      if (guest.frozen) guest.snapshot();
+      else this.#guestStep(guest, next);
+    });
+  }
+
+  #guestStep(guest: TestGuest, { what, hart, page, value }: Step): void {
+    switch (what) {
+      case 'read':
+        guest.read(hart, page, value % 2);
+        break;
+      case 'write':
+        guest.write(hart, page, (value * 16) % PAGE_SIZE, value, value % 2);
+        break;
+      case 'pattern':
+        guest.dmaWrite(hart, page * PAGE_SIZE, new Uint8Array(PAGE_SIZE).fill(1 + (value % 2)));
+        break;
+      case 'noise':
+        guest.dmaWrite(hart, page * PAGE_SIZE, noise(value % 8));
+        break;
+      case 'zeros':
+        guest.dmaWrite(hart, page * PAGE_SIZE, new Uint8Array(PAGE_SIZE));
+        break;
+      case 'dmaRead':
+        guest.dmaRead(hart, page);
+        break;
+      case 'dmaWrite': {
+        const start = page * PAGE_SIZE + value * 8;
+        guest.dmaWrite(hart, start, new Uint8Array(Math.min(5000, PAGES * PAGE_SIZE - start)).fill(value));
+        break;
+      }
+      case 'stores': {
+        // All of a page, or a part of it, in an order of its own.
+        const length = value % 3 === 0 ? PAGE_SIZE : 1 + value * 8;
+        const start = value % 3 === 0 ? 0 : (value * 5) % (PAGE_SIZE - length);
+        guest.stores(hart, page, start, new Uint8Array(length).fill(value));
+        break;
+      }
+      case 'diskRead':
+        guest.diskRead(page, value % (DISK_BLOCKS - 3), Math.min(1 + (value % 3), PAGES - page));
+        break;
+      case 'diskWrite': {
+        const length = Math.min(value % 4 === 0 ? 1000 : PAGE_SIZE * (1 + (value % 2)), (PAGES - page) * PAGE_SIZE);
+        guest.diskWrite(page, (value % (DISK_BLOCKS - 3)) * PAGE_SIZE + (value % 3 === 0 ? 512 : 0), length);
+        break;
+      }
+      case 'discard':
+        guest.discard(hart, page, Math.min(1 + (value % 5), PAGES - page));
+        break;
+      case 'inflate':
+        // Some of them adjacent, the last one first.
+        guest.inflate(Array.from({ length: PAGES }, (_, i) => PAGES - 1 - i).filter((i) => (value & (1 << i)) !== 0));
+        break;
+      case 'report':
+        guest.report(page, Math.min(1 + (value % 5), PAGES - page));
+        break;
     }
   }
 
@@ -277,6 +317,7 @@ class Machine {
     for (const { disk } of this.#guests) disk.failReads.length = 0;
     checkMemory(this.#host);
     for (const guest of this.#guests) {
+      if (guest.frozen) guest.thaw();
       guest.verify();
     }
     checkMemory(this.#host);
@@ -307,7 +348,7 @@ for (const harts of [1, 2]) {
           machine.finish();
         },
       ),
-      { numRuns: RUNS, endOnFailure: true },
+      { numRuns: RUNS, endOnFailure: true, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
     );
     // The property means nothing if the machines have hardly done anything.
     for (const event of EVENTS) {

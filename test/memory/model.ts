@@ -1,6 +1,7 @@
 /** A small machine for tests: harts with a software TLB each, over the real memory, and what their pages must hold. */
 
 import assert from 'node:assert/strict';
+import { GuestBalloon } from '../../src/machine/balloon.ts';
 import { DiskMap } from '../../src/memory/disk-map.ts';
 import { FaultHandler } from '../../src/memory/fault.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
@@ -157,6 +158,9 @@ export class TestGuest {
   readonly disk = new TestDisk(DISK_BLOCKS);
   readonly map: DiskMap;
   readonly #memory: MachineMemory;
+  readonly #balloon: GuestBalloon;
+  /** What has been read of the guest since it was frozen, page by page. */
+  #snapshot: Uint8Array[] | undefined;
 
   constructor(memory: MachineMemory, name: string, pages: number, harts: number, store: SlotStore, domain = 0) {
     const guest = createGuest(memory, { name, memoryBytes: pages * PAGE_SIZE, harts, minimumBytes: 0, domain });
@@ -168,6 +172,33 @@ export class TestGuest {
       this.harts.push(new TestHart(this.#memory, this.slot, hart, store));
     }
     this.map = new DiskMap(this.harts[0]!.faults, [this.disk]);
+    this.#balloon = new GuestBalloon(this.harts[0]!.guest, this.harts[0]!.memory);
+  }
+
+  /** While it is frozen, no hart may do anything but `snapshot`. */
+  get frozen(): boolean {
+    return this.#snapshot !== undefined;
+  }
+
+  /** Stops all harts; what the guest has now is to be read, page by page, while the memory manager goes on. */
+  freeze(): void {
+    this.#snapshot = [];
+  }
+
+  /** Reads the next page of what the guest had when it was frozen. */
+  snapshot(): void {
+    const gfn = this.#snapshot!.length;
+    if (gfn === this.pages) return;
+    const page = new Uint8Array(PAGE_SIZE);
+    this.run(0, ({ memory }) => memory.read(GUEST_RAM_BASE + gfn * PAGE_SIZE, page));
+    this.#snapshot!.push(page);
+  }
+
+  /** Reads what is left, compares all with what the guest has to have, and lets the harts go on. */
+  thaw(): void {
+    while (this.#snapshot!.length < this.pages) this.snapshot();
+    for (const [gfn, page] of this.#snapshot!.entries()) this.#compare(gfn, page);
+    this.#snapshot = undefined;
   }
 
   /** Lets a hart run for a moment; the others sleep. */
@@ -248,7 +279,19 @@ export class TestGuest {
     });
   }
 
-  /** Discards pages, which then read as zeros. */
+  /** The balloon takes pages, in any order. */
+  inflate(gfns: readonly number[]): void {
+    this.run(0, () => this.#balloon.inflate(Uint32Array.from(gfns)));
+    for (const gfn of gfns) this.contents.fill(0, gfn * PAGE_SIZE, (gfn + 1) * PAGE_SIZE);
+  }
+
+  /** The guest reports that pages are free. It says nothing before it uses them again. */
+  report(gfn: number, count: number): void {
+    this.run(0, () => this.#balloon.report(gfn, count));
+    this.contents.fill(0, gfn * PAGE_SIZE, (gfn + count) * PAGE_SIZE);
+  }
+
+  /** Discards pages by any hart, which then read as zeros. */
   discard(hart: number, gfn: number, count: number): void {
     this.run(hart, ({ memory }) => {
       memory.discard(gfn, count, true);
