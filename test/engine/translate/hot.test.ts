@@ -58,8 +58,8 @@ test('indirect jumps are noted by the interpreter, and stay within the region', 
   const synchronous = (): Translator => ({
     ...{ threshold: 64, capacity: 100 },
     translate(_, region) {
-      asked.push(region);
-      return { module: new WebAssembly.Module(translate([region], WASM_PAGES)), name: regionName(0) };
+      const number = asked.push(region);
+      return { module: new WebAssembly.Module(translate([region], WASM_PAGES)), number, name: regionName(0) };
     },
   });
   const machine = new BareMachine({ translator: synchronous });
