@@ -15,6 +15,8 @@ import {
 
 export { Expr, type F32, type F64, type I32, type I64, memoryOperand, select, type ValType } from './operators.ts';
 
+const lowHalf = unaries<'wrap', 'i64', 'i32'>('i32', { wrap: [0xa7] });
+
 /** WebAssembly's operators by type, named as in the core specification. */
 
 export const i32 = {
@@ -90,7 +92,7 @@ export const i32 = {
     extend8_s: [0xc0],
     extend16_s: [0xc1],
   }),
-  ...unaries<'wrap', 'i64', 'i32'>('i32', { wrap: [0xa7] }),
+  wrap: (value: I64): I32 => (value.operator === 'extend_i32_s' ? (value.operands![0] as I32) : lowHalf.wrap(value)),
   ...unaries<'reinterpret', 'f32', 'i32'>('i32', { reinterpret: [0xbc] }),
   ...unaries<'trunc_sat_f64_s' | 'trunc_sat_f64_u', 'f64', 'i32'>('i32', {
     trunc_sat_f64_s: [0xfc, 2],

@@ -12,7 +12,7 @@ export class Expr<T extends ValType> {
   readonly emit: (sink: ByteSink) => void;
   /** The value, when it is known while the code is built. */
   readonly constant: bigint | undefined;
-  /** Of a binary operation: its name, and what it is applied to. */
+  /** Of an operation on values: its name, and what it is applied to. */
   readonly operator: string | undefined;
   readonly operands: readonly Expr<ValType>[] | undefined;
 
@@ -71,10 +71,16 @@ export function unaries<N extends string, T extends ValType, R extends ValType>(
   for (const name of Object.keys(opcodes) as N[]) {
     const opcode = opcodes[name];
     table[name] = (a) =>
-      new Expr(result, (sink) => {
-        a.emit(sink);
-        for (const byte of opcode) sink.byte(byte);
-      });
+      new Expr(
+        result,
+        (sink) => {
+          a.emit(sink);
+          for (const byte of opcode) sink.byte(byte);
+        },
+        undefined,
+        name,
+        [a],
+      );
   }
   return table;
 }

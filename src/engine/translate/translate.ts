@@ -274,6 +274,7 @@ class RegionWriter {
       terminator = this.#context.write(decoded, offset, count - index - 1, groups[index]);
       offset += decoded.length;
     }
+    this.#context.endBlock();
     const target = last + instructions.at(-1)!.operands.imm;
     const changed = this.#context.changed;
     switch (terminator?.kind) {

@@ -40,6 +40,7 @@ import type { AccessGroup } from './groups.ts';
 import { difference, type RegisterSet, union } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
 import { type Stream, streamName } from './streams.ts';
+import { asWord } from './words.ts';
 
 /** Functions of the engine that translated code calls. */
 export interface RegionImports {
@@ -132,6 +133,12 @@ export class TranslatorContext implements Context {
   #terminator: Terminator | undefined;
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
+  /**
+   * Registers that are the sign extensions of 32-bit values, by number: within a block their own locals are not set, as most
+   * are never asked for all of their bits.
+   */
+  readonly #words = new Map<number, Local<'i32'>>();
+  readonly #wordLocals = new Map<number, Local<'i32'>>();
 
   /**
    * @param streams by block
@@ -236,7 +243,7 @@ export class TranslatorContext implements Context {
   setRd(value: I64): void {
     const { rd } = this.#decoded.operands;
     if (rd !== 0) {
-      this.code.set(this.#l.x.get(rd)!, value);
+      this.#setX(rd, value);
       this.changed = union(this.changed, { x: 1 << rd, f: 0 });
     } else if (!INSTRUCTIONS[this.#decoded.number]!.pure) this.code.drop(value);
   }
@@ -432,6 +439,7 @@ export class TranslatorContext implements Context {
   leave(status: number, offset: number, unexecuted: number): void {
     this.code.set(this.#l.exit, i64.const((BigInt(offset) << 32n) | BigInt(status | (unexecuted << 8))));
     const { x, f } = this.changed;
+    this.#widen(x);
     // Where ways out come together nothing is to be kept for those that have nothing to store.
     const unchanged = difference(this.#retired, this.changed);
     for (const [n, local] of this.#l.x) if (unchanged.x & (1 << n)) this.code.set(local, i64.const(0));
@@ -454,8 +462,8 @@ export class TranslatorContext implements Context {
   }
 
   #put(registers: RegisterSet): void {
-    for (const [n, local] of this.#l.x) {
-      if (registers.x & (1 << n)) this.code.store(8, this.#h.hart, local.get, X_OFFSET + n * 8);
+    for (const n of this.#l.x.keys()) {
+      if (registers.x & (1 << n)) this.code.store(8, this.#h.hart, this.#x(n), X_OFFSET + n * 8);
     }
     for (const [n, local] of this.#l.f) {
       if (registers.f & (1 << n)) this.code.store(8, this.#h.hart, i64.reinterpret(local.get), F_OFFSET + n * 8);
@@ -467,7 +475,38 @@ export class TranslatorContext implements Context {
   }
 
   #x(n: number): I64 {
-    return n === 0 ? i64.const(0) : this.#l.x.get(n)!.get;
+    if (n === 0) return i64.const(0);
+    const word = this.#words.get(n);
+    return word === undefined ? this.#l.x.get(n)!.get : i64.extend_i32_s(word.get);
+  }
+
+  #setX(n: number, value: I64): void {
+    const word = asWord(value);
+    if (word === undefined) {
+      this.code.set(this.#l.x.get(n)!, value);
+      this.#words.delete(n);
+      return;
+    }
+    let local = this.#wordLocals.get(n);
+    if (local === undefined) {
+      local = this.code.local('i32');
+      this.#wordLocals.set(n, local);
+    }
+    this.code.set(local, word);
+    this.#words.set(n, local);
+  }
+
+  /** Sets the locals of some registers, which a block behind or the place where ways out come together takes. */
+  #widen(registers: number): void {
+    for (const n of this.#words.keys()) {
+      if (registers & (1 << n)) this.code.set(this.#l.x.get(n)!, this.#x(n));
+    }
+  }
+
+  /** Has each register in its own local again, as blocks expect it. */
+  endBlock(): void {
+    this.#widen(-1);
+    this.#words.clear();
   }
 
   /** Leaves the instruction that is being written to the interpreter. */
