@@ -76,6 +76,7 @@ export class Machine {
   readonly #input: InputQueue;
   readonly #around: Around;
   readonly #statistics: StatisticsClock;
+  readonly #balloon: GuestBalloon;
 
   /** @throws ImageError and what the memory manager throws when the images don't fit. */
   constructor(options: MachineOptions) {
@@ -90,13 +91,14 @@ export class Machine {
       this.#processor.faults,
       options.disks.map(({ backend }) => backend),
     );
+    this.#balloon = new GuestBalloon(guest, this.#memory, now);
     this.#platform = new Platform({
       aclint: this.#processor.aclint,
       harts: this.#processor.lines,
       ram: this.#memory,
       wallClockNs: options.wallClockNs,
       random: options.random,
-      balloon: new GuestBalloon(guest, this.#memory),
+      balloon: this.#balloon,
       disks: options.disks.map((disk, number) => ({ ...disk, watch: map.watch(number) })),
       virtio: options.devices,
       output,
@@ -140,10 +142,11 @@ export class Machine {
   get waitMs(): number {
     const { balloon, rtc } = this.#platform;
     const untilStatistics = balloon?.attached ? this.#statistics.msUntil : Infinity;
+    const untilBalloon = this.#balloon.msUntil;
     // A sibling that ends the machine by a word in its memory tells nobody.
     const untilLook = this.#hostTarget !== undefined && this.#siblings.length > 0 ? HOST_TARGET_MS : Infinity;
     const untilTimer = this.#clock.msUntil(this.#processor.nextTimer);
-    return Math.max(0, Math.min(untilTimer, rtc.msToAlarm(), untilStatistics, untilLook));
+    return Math.max(0, Math.min(untilTimer, rtc.msToAlarm(), untilStatistics, untilBalloon, untilLook));
   }
 
   /**
@@ -193,6 +196,7 @@ export class Machine {
   run(deadlineMs: number): 'slice' | 'wait' | 'stopped' {
     const result = this.#processor.run(deadlineMs, this.#around);
     this.#platform.uart.flush();
+    if (result === 'wait' && this.#balloon.rest()) this.#unparked(() => this.#platform.balloon?.targetChanged());
     return result;
   }
 
@@ -263,7 +267,8 @@ export class Machine {
         has(VIRTIO_BALLOON_F.DEFLATE_ON_OOM, BALLOON_DEFLATE_ON_OOM)
       : 0;
     guest.set(GUEST_BALLOON_FLAGS, flags);
-    guest.set(GUEST_BALLOON_ACTUAL, balloon.pages);
+    guest.set(GUEST_BALLOON_ACTUAL, this.#balloon.pages);
+    if (this.#balloon.look()) balloon.targetChanged();
     if (balloon.attached && this.#statistics.take()) balloon.requestStatistics();
   }
 

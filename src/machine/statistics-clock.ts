@@ -28,17 +28,23 @@ export class StatisticsClock {
 
   /** Milliseconds until it is time, if the guest does nothing meanwhile and memory does not become short. */
   get msUntil(): number {
-    return this.#asked + this.#idlePeriod - this.#now();
+    return this.#asked + this.#period - this.#now();
   }
 
   /** True if it is time; the next time is then counted from now. */
   take(): boolean {
-    const instructions = this.#harts.reduce((sum, { counts }) => sum + counts.instructions, 0);
-    const busy = instructions - this.#instructions >= BUSY_INSTRUCTIONS;
-    if (this.#now() - this.#asked < (busy ? PERIOD_MS : this.#idlePeriod)) return false;
+    if (this.#now() - this.#asked < this.#period) return false;
     this.#asked = this.#now();
-    this.#instructions = instructions;
+    this.#instructions = this.#executed;
     return true;
+  }
+
+  get #executed(): number {
+    return this.#harts.reduce((sum, { counts }) => sum + counts.instructions, 0);
+  }
+
+  get #period(): number {
+    return this.#executed - this.#instructions >= BUSY_INSTRUCTIONS ? PERIOD_MS : this.#idlePeriod;
   }
 
   /** The memory manager wakes the guest when memory becomes short. */

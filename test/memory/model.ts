@@ -172,7 +172,7 @@ export class TestGuest {
       this.harts.push(new TestHart(this.#memory, this.slot, hart, store));
     }
     this.map = new DiskMap(this.harts[0]!.faults, [this.disk]);
-    this.#balloon = new GuestBalloon(this.harts[0]!.guest, this.harts[0]!.memory);
+    this.#balloon = new GuestBalloon(this.harts[0]!.guest, this.harts[0]!.memory, () => 0);
   }
 
   /** While it is frozen, no hart may do anything but `snapshot`. */
