@@ -12,7 +12,7 @@ export class Expr<T extends ValType> {
   readonly emit: (sink: ByteSink) => void;
   /** The value, when it is known while the code is built. */
   readonly constant: bigint | undefined;
-  /** Of an operation on values: its name, and what it is applied to. */
+  /** Of an operation on values, and of a load without an offset: its name, and what it is applied to. */
   readonly operator: string | undefined;
   readonly operands: readonly Expr<ValType>[] | undefined;
 
@@ -99,11 +99,17 @@ export function loads<N extends string, R extends ValType>(
   for (const name of Object.keys(opcodes) as N[]) {
     const [opcode] = opcodes[name];
     table[name] = (address, offset = 0) =>
-      new Expr(result, (sink) => {
-        address.emit(sink);
-        sink.byte(opcode);
-        memoryOperand(sink, 0, offset);
-      });
+      new Expr(
+        result,
+        (sink) => {
+          address.emit(sink);
+          sink.byte(opcode);
+          memoryOperand(sink, 0, offset);
+        },
+        undefined,
+        offset === 0 ? name : undefined,
+        offset === 0 ? [address] : undefined,
+      );
   }
   return table;
 }

@@ -1,8 +1,8 @@
 import { OUTSIDE, type Region } from './region.ts';
 
 /**
- * A loop: what leads back to a block without passing it. When the way back from one place lies within that from another, as
- * in a region that begins in the inner one of two loops, these are two loops with one header.
+ * A loop: what leads back to a block without passing it. The shortest of several ways back is a loop of its own within that of all:
+ * in a region that begins in the inner one of two loops, both have the same header.
  */
 export interface Loop {
   readonly header: number;

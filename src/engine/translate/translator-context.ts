@@ -40,7 +40,7 @@ import type { AccessGroup } from './groups.ts';
 import { difference, type RegisterSet, union } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
 import { type Stream, streamName } from './streams.ts';
-import { asWord } from './words.ts';
+import { asWord, compareWords } from './words.ts';
 
 /** Functions of the engine that translated code calls. */
 export interface RegionImports {
@@ -286,7 +286,7 @@ export class TranslatorContext implements Context {
   }
 
   branch(condition: I32): void {
-    this.#terminator = { kind: 'branch', condition };
+    this.#terminator = { kind: 'branch', condition: compareWords(condition) };
   }
 
   floatBits(source: 1 | 2 | 3): I64 {

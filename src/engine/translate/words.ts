@@ -1,14 +1,16 @@
 import { type I32, type I64, i32 } from '../../wasm/index.ts';
 
 /**
- * The 32-bit value that an expression is the sign extension of, if it is made as one: of results of `addw` and the like, and
- * what AND, OR and XOR make of them. Undefined for others, constants included.
+ * The 32-bit value that an expression is the sign extension of, if it is made as one: of what `lw`, `addw` and the like give, and
+ * what AND, OR and XOR make of that. Undefined for others, constants included.
  */
 export function asWord(value: I64): I32 | undefined {
   const [a, b] = (value.operands ?? []) as [I64, I64];
   switch (value.operator) {
     case 'extend_i32_s':
       return a as unknown as I32;
+    case 'load32_s':
+      return i32.load(a as unknown as I32);
     case 'and':
     case 'or':
     case 'xor': {
@@ -19,6 +21,26 @@ export function asWord(value: I64): I32 | undefined {
       return b.constant === 0n ? asWord(a) : undefined;
     default:
       return undefined;
+  }
+}
+
+/** A comparison of 64-bit values as one of 32-bit values, if both are sign extensions: that keeps either order. */
+export function compareWords(condition: I32): I32 {
+  const [a, b] = (condition.operands ?? []) as unknown as [I64, I64];
+  const { operator } = condition;
+  switch (operator) {
+    case 'eq':
+    case 'ne':
+    case 'lt_s':
+    case 'lt_u':
+    case 'ge_s':
+    case 'ge_u': {
+      const left = asWord(a) ?? constantWord(a);
+      const right = asWord(b) ?? constantWord(b);
+      return left !== undefined && right !== undefined ? i32[operator](left, right) : condition;
+    }
+    default:
+      return condition;
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asWord } from '../../../src/engine/translate/words.ts';
+import { asWord, compareWords } from '../../../src/engine/translate/words.ts';
 import { FunctionBuilder, type I64, i32, i64 } from '../../../src/wasm/index.ts';
 
 const code = new FunctionBuilder({ parameters: ['i64', 'i32'], result: undefined });
@@ -18,11 +18,26 @@ test('what is the sign extension of 32 bits', () => {
   ]) {
     assert.equal(asWord(value)?.type, 'i32');
   }
+  assert.equal(asWord(i64.load32_s(word))?.operator, 'load');
+});
+
+test('comparisons of sign extensions are those of 32 bits', () => {
+  for (const compare of [i64.eq, i64.ne, i64.lt_s, i64.lt_u, i64.ge_s, i64.ge_u]) {
+    for (const other of [extended, i64.const(0), i64.const(-5)]) {
+      const narrow = compareWords(compare(extended, other));
+      assert.equal(narrow.operands?.[0]?.type, 'i32');
+      assert.equal(narrow.operator, compare(extended, other).operator);
+    }
+    const condition = compare(extended, wide);
+    assert.equal(compareWords(condition), condition);
+  }
 });
 
 test('what is not, or is not known to be', () => {
   const values: I64[] = [
     wide,
+    i64.load32_s(word, 8),
+    i64.load32_u(word),
     i64.const(1),
     i64.extend_i32_u(word),
     i64.or(extended, wide),
