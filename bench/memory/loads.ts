@@ -1,6 +1,7 @@
 /** Guests whose use of memory is known: they run `programs/load.c`, and take orders at the console. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { BootFiles } from '../../src/cli/images.ts';
 import { prepareGuestImage, prepareInitramfs } from '../../src/guest/index.ts';
@@ -14,6 +15,8 @@ import { MIB, type Surroundings } from './experiment.ts';
 /** Longest time until a guest has filled its memory, milliseconds. */
 const READY_MS = 240_000;
 const ORDER_MS = 60_000;
+/** Longest time until guests have given back what they are to. */
+const LIMIT_MS = 60_000;
 
 /** Memory of a load, MiB. */
 export interface LoadSize {
@@ -51,11 +54,23 @@ export function randomDisk(sizeMiB: number): string {
   return path;
 }
 
+/** What a guest has said: pages used so far, and what that had taken, milliseconds of its harts' processor time and waiting. */
+interface Told {
+  readonly at: number;
+  readonly used: number;
+  readonly spent: number;
+}
+
+/** Pages used in a time, and what they took, milliseconds. */
+export interface Done {
+  readonly pages: number;
+  readonly spent: number;
+}
+
 /** A guest with a load. */
 export class LoadGuest {
   readonly guest: Guest;
-  /** Pages used so far, and when the guest said so. */
-  readonly #told: { readonly at: number; readonly used: number }[] = [];
+  readonly #told: Told[] = [];
   #rest = '';
 
   private constructor(guest: Guest) {
@@ -65,8 +80,8 @@ export class LoadGuest {
       const lines = (this.#rest + decoder.decode(bytes, { stream: true })).split('\n');
       this.#rest = lines.pop()!;
       for (const line of lines) {
-        const match = /used (\d+) /.exec(line);
-        if (match !== null) this.#told.push({ at: performance.now(), used: Number(match[1]) });
+        const match = /used (\d+)/.exec(line);
+        if (match !== null) this.#told.push({ at: performance.now(), used: Number(match[1]), spent: this.spent });
       }
     });
   }
@@ -99,50 +114,89 @@ export class LoadGuest {
     await this.guest.console.until(new RegExp(`((works|rests)[\\s\\S]*){${before + 1}}`), ORDER_MS);
   }
 
-  /** Pages used in a second between two times (of performance.now). */
-  rate(from: number, to: number): number {
-    return ((this.#usedAt(to) - this.#usedAt(from)) * 1000) / (to - from);
+  /** Processor time of its harts and time that they waited for memory, since the start, milliseconds. */
+  get spent(): number {
+    const { engine, memory } = this.guest.statistics();
+    return engine.processorMs + memory.counts.stalledMs;
   }
 
-  #usedAt(time: number): number {
-    const next = this.#told.findIndex(({ at }) => at >= time);
-    if (next < 0) return this.#told.at(-1)?.used ?? 0;
-    const [a, b] = [this.#told[next - 1], this.#told[next]!];
-    if (a === undefined) return 0;
-    // While it rests it tells nothing: what comes after a long silence was done in its last second.
-    const start = Math.max(a.at, b.at - 1500);
-    return time <= start ? a.used : a.used + ((b.used - a.used) * (time - start)) / (b.at - start);
+  /** What was done between two times (of performance.now): between the last reports before each of them. */
+  done(from: number, to: number): Done {
+    const [a, b] = [this.#lastBefore(from), this.#lastBefore(to)];
+    return a === undefined || b === undefined
+      ? { pages: 0, spent: 0 }
+      : { pages: b.used - a.used, spent: b.spent - a.spent };
+  }
+
+  #lastBefore(time: number): Told | undefined {
+    return this.#told.findLast(({ at }) => at <= time) ?? this.#told[0];
   }
 }
 
-/** A moment of a run: what was used of the processor until then, and how long harts have waited for memory, milliseconds. */
+/** Pages that came back from swap, the compressed pool, or a disk below the guest, and such that the guest read itself. */
+export function swapInsOf(loads: readonly LoadGuest[]): number {
+  return loads.reduce((sum, { guest }) => {
+    const { counts } = guest.statistics().memory;
+    return sum + counts.swapIns + counts.decompressed + counts.diskReads;
+  }, 0);
+}
+
+/** A moment of a run: when it was, and the memory manager's processor time until then, milliseconds. */
 export interface Moment {
   readonly at: number;
-  readonly spent: number;
-  readonly swapIns: number;
+  readonly managerMs: number;
 }
 
-/** Takes a moment of guests. */
-export function moment(loads: readonly LoadGuest[]): Moment {
-  const { user, system } = process.cpuUsage();
-  let spent = (user + system) / 1000;
-  let swapIns = 0;
-  for (const { guest } of loads) {
-    const { counts } = guest.statistics().memory;
-    spent += counts.stalledMs;
-    swapIns += counts.swapIns + counts.decompressed;
-  }
-  return { at: performance.now(), spent, swapIns };
+/** Takes a moment of a host. */
+export async function moment(host: Host): Promise<Moment> {
+  const { processorMs } = await host.managerWork();
+  return { at: performance.now(), managerMs: processorMs };
 }
 
 /**
- * Pages that guests use for each second of processor time of the whole process (the memory manager's and the translator's
- * included) or of waiting for memory: other work on the machine does not count as a loss. To be asked a second and a half behind
- * the last moment, as guests tell what they have used once a second.
+ * Pages that guests use for each second of processor time of their harts and of their host's memory manager, or of waiting for
+ * memory: other work on the machine takes time from them, and counts little.
  */
 export function speedOf(loads: readonly LoadGuest[], from: Moment, to: Moment): number {
-  const used = loads.reduce((sum, load) => sum + load.rate(from.at, to.at), 0) * (to.at - from.at);
-  return used / (to.spent - from.spent);
+  let [pages, spent] = [0, to.managerMs - from.managerMs];
+  for (const load of loads) {
+    const done = load.done(from.at, to.at);
+    pages += done.pages;
+    spent += done.spent;
+  }
+  return (1000 * pages) / spent;
+}
+
+/**
+ * A guest that works on a host of its own that has memory enough, at the same time as those that are measured: how fast a guest
+ * is at that moment.
+ */
+export class Control {
+  readonly #host: Host;
+  readonly #load: LoadGuest;
+
+  private constructor(host: Host, load: LoadGuest) {
+    this.#host = host;
+    this.#load = load;
+  }
+
+  static async start(surroundings: Surroundings, size: LoadSize, files: BootFiles): Promise<Control> {
+    const host = await surroundings.host({ machineMemory: (size.memory + 128) * MIB });
+    return new Control(host, await LoadGuest.start(host, 'control', size, files));
+  }
+
+  /** Has it use the same part of its memory as the others, percent. */
+  work(percent: number): Promise<void> {
+    return this.#load.work(percent);
+  }
+
+  moment(): Promise<Moment> {
+    return moment(this.#host);
+  }
+
+  speed(from: Moment, to: Moment): number {
+    return speedOf([this.#load], from, to);
+  }
 }
 
 /** Starts guests, some at a time. */
@@ -165,19 +219,26 @@ export async function startLoads(
   return loads;
 }
 
-/** Makes a host that has so much memory for guests, MiB, beside what it needs for itself. */
-export async function hostWithFrames(
-  { host: make, done }: Pick<Surroundings, 'host' | 'done'>,
+/** Makes a host, and gives the memory for guests that it has, MiB. */
+export async function hostFor(
+  { host: make }: Pick<Surroundings, 'host'>,
   framesMiB: number,
   options: Omit<HostOptions, 'machineMemory'> = {},
 ): Promise<Host> {
-  let machine = Math.ceil(framesMiB * 1.1 + 64) * MIB;
+  return make({ machineMemory: Math.ceil(framesMiB * 1.1 + 96) * MIB, ...options });
+}
+
+/** Limits the memory of a host's guests, MiB, and waits until they have given back what is more. */
+export async function limit(host: Host, framesMiB: number): Promise<void> {
+  await host.limitMemory(framesMiB * MIB);
+  const start = performance.now();
   for (;;) {
-    const host = await make({ machineMemory: machine, ...options });
-    const { machineMemory, overhead } = host.statistics().memory;
-    const missing = framesMiB * MIB - (machineMemory - overhead);
-    if (Math.abs(missing) < 2 * MIB) return host;
-    await done(host);
-    machine += Math.ceil(missing / MIB) * MIB;
+    const { machineMemory, overhead, withheld } = host.statistics().memory;
+    const left = machineMemory - overhead - withheld - framesMiB * MIB;
+    if (left <= 0) return;
+    if (performance.now() - start > LIMIT_MS) {
+      throw new Error(`${(left / MIB).toFixed(0)} MiB are missing ${LIMIT_MS / 1000} s after the memory was limited`);
+    }
+    await sleep(50);
   }
 }

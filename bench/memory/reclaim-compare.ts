@@ -1,10 +1,9 @@
 /** The same pressure served by one technique alone, and by all of them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BootFiles } from '../../src/cli/images.ts';
 import type { Host } from '../../src/host/host.ts';
-import type { HostOptions } from '../../src/host/options.ts';
+import type { PolicyChoice } from '../../src/host/options.ts';
 import { type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
-import { hostWithFrames, LoadGuest, type LoadSize, loadFiles, moment, speedOf } from './loads.ts';
+import { Control, hostFor, type LoadGuest, type LoadSize, loadFiles, moment, speedOf, startLoads } from './loads.ts';
 
 const GUESTS = 4;
 /** Memory of a guest, MiB; the load uses this part of what it has filled, percent. */
@@ -12,23 +11,40 @@ const SIZE: LoadSize = { memory: 192, anonymous: 40, file: 40 };
 const ACTIVE = 50;
 /** Memory for guests, MiB, and where there is no pressure. */
 const FRAMES = 390;
-const PLENTY = GUESTS * SIZE.memory * 1.3;
-const SETTLE_S = 10;
+const PLENTY = GUESTS * SIZE.memory * 1.2;
+/** Time that the technique has to bring the memory in while the guests work, and over which is measured, seconds. */
+const SETTLE_S = 15;
 const MEASURE_S = 10;
-/** Longest time until all guests have filled their memory: with a technique that can't serve the pressure they never have. */
-const FILL_MS = 60_000;
+/** Time without pressure between two techniques. */
+const REST_S = 6;
 
-const WAYS: readonly { readonly name: string; readonly options: Omit<HostOptions, 'machineMemory'> }[] = [
-  { name: 'balloon only', options: { sharing: false, policy: { paging: false } } },
-  { name: 'sharing only', options: { policy: { paging: false, balloonCap: 0 } } },
-  { name: 'swap only', options: { sharing: false, policy: { balloonCap: 0 } } },
-  { name: 'all', options: {} },
+/** Hosts with and without page sharing, and by what else memory is reclaimed on them. */
+const HOSTS: readonly {
+  readonly sharing: boolean;
+  readonly ways: readonly { readonly name: string; readonly policy: PolicyChoice }[];
+}[] = [
+  {
+    sharing: false,
+    ways: [
+      { name: 'balloon only', policy: { paging: false } },
+      { name: 'swap only', policy: { balloonCap: 0 } },
+    ],
+  },
+  {
+    sharing: true,
+    ways: [
+      { name: 'sharing only', policy: { paging: false, balloonCap: 0 } },
+      { name: 'all', policy: {} },
+    ],
+  },
 ];
 
 interface Measured {
-  /** Pages used for each second of processor time or of waiting for memory; 0 if they never came to it. */
+  /** Speed of the guests by that of the control guest. */
   readonly rate: number;
-  /** Pages to and from swap or the compressed pool in a second. */
+  /** Memory that was to be brought in and has not come, bytes. */
+  readonly missing: number;
+  /** Pages to and from swap or the compressed pool, and from disks below the guests, in a second. */
   readonly swapOuts: number;
   readonly swapIns: number;
   /** Bytes. */
@@ -39,49 +55,31 @@ interface Measured {
   readonly starved: number;
 }
 
-async function start(host: Host, files: BootFiles): Promise<LoadGuest[] | undefined> {
-  const starting: Promise<LoadGuest>[] = [];
-  const late = sleep(FILL_MS, undefined, { ref: false });
-  for (let i = 0; i < GUESTS; i++) {
-    const load = LoadGuest.start(host, `compare-${i + 1}`, SIZE, files);
-    load.catch(() => {});
-    starting.push(load);
-    // Two at a time, as the processor has room for.
-    if (i % 2 === 1) await Promise.race([Promise.all(starting), late]);
-  }
-  return await Promise.race([Promise.all(starting), late]);
-}
-
+/** What a host with working guests comes to. */
 async function measure(
-  surroundings: Surroundings,
-  files: BootFiles,
+  host: Host,
+  loads: readonly LoadGuest[],
+  control: Control,
   framesMiB: number,
-  options: Omit<HostOptions, 'machineMemory'>,
 ): Promise<Measured> {
-  const host = await hostWithFrames(surroundings, framesMiB, options);
-  const loads = await start(host, files);
   const counts = () => {
-    const guests = host.guests.map((guest) => guest.statistics().memory.counts);
+    const guests = loads.map(({ guest }) => guest.statistics().memory.counts);
     const sum = (pick: (each: (typeof guests)[number]) => number) => guests.reduce((all, each) => all + pick(each), 0);
     return {
       swapOuts: sum((each) => each.swapOuts + each.compressed),
-      swapIns: sum((each) => each.swapIns + each.decompressed),
+      swapIns: sum((each) => each.swapIns + each.decompressed + each.diskReads),
       starved: sum((each) => each.starvedMs),
     };
   };
-  if (loads !== undefined) {
-    for (const load of loads) void load.work(ACTIVE).catch(() => {});
-    await sleep(SETTLE_S * 1000);
-  }
-  const [from, before] = [moment(loads ?? []), counts()];
+  const before = counts();
+  const [from, controlFrom] = await Promise.all([moment(host), control.moment()]);
   await sleep(MEASURE_S * 1000);
-  const [to, after] = [moment(loads ?? []), counts()];
-  const { savings } = host.statistics().memory;
-  await sleep(1500);
-  const rate = loads === undefined ? 0 : speedOf(loads, from, to);
-  await surroundings.done(host);
+  const [to, controlTo] = await Promise.all([moment(host), control.moment()]);
+  const after = counts();
+  const { savings, machineMemory, overhead, withheld } = host.statistics().memory;
   return {
-    rate,
+    rate: speedOf(loads, from, to) / control.speed(controlFrom, controlTo),
+    missing: Math.max(0, machineMemory - overhead - withheld - framesMiB * MIB),
     swapOuts: (after.swapOuts - before.swapOuts) / MEASURE_S,
     swapIns: (after.swapIns - before.swapIns) / MEASURE_S,
     starved: (after.starved - before.starved) / MEASURE_S / 1000,
@@ -95,37 +93,57 @@ export const reclaimCompare: Experiment = {
   published: [
     { figure: 'a balloon costs 1.4% to 4.4%', source: 'ESX, Waldspurger, OSDI 2002, figure 2, as quoted from memory' },
   ],
-  async run(surroundings) {
+  async run(surroundings: Surroundings) {
+    const { progress } = surroundings;
     const files = await loadFiles(SIZE);
-    surroundings.progress('without pressure');
-    const plenty = await measure(surroundings, files, PLENTY, {});
+    const control = await Control.start(surroundings, SIZE, files);
+    await control.work(ACTIVE);
     const findings: Finding[] = [];
-    const data: Record<string, unknown> = { 'without pressure': plenty };
-    for (const { name, options } of WAYS) {
-      surroundings.progress(name);
-      const measured = await measure(surroundings, files, FRAMES, options);
-      data[name] = measured;
-      const speed =
-        measured.rate === 0 ? 'the guests never have their memory' : ((100 * measured.rate) / plenty.rate).toFixed(1);
-      const mib = (bytes: number): string => (bytes / MIB).toFixed(0);
-      findings.push(
-        { what: `${name}: throughput, % of that without pressure`, measured: speed },
-        {
-          what: '  pages to and from swap or pool in a second; waits for frames, harts',
-          measured: `${measured.swapOuts.toFixed(0)}, ${measured.swapIns.toFixed(0)}; ${measured.starved.toFixed(2)}`,
-        },
-        {
-          what: '  MiB in balloons, saved by sharing, in swap',
-          measured: `${mib(measured.balloon)}, ${mib(measured.sharing)}, ${mib(measured.swap)}`,
-        },
-      );
+    const data: Record<string, unknown> = {};
+    for (const { sharing, ways } of HOSTS) {
+      progress(`a host ${sharing ? 'with' : 'without'} page sharing`);
+      const host = await hostFor(surroundings, PLENTY, { sharing });
+      const names = Array.from({ length: GUESTS }, (_, i) => `compare-${i + 1}`);
+      const loads = await startLoads(host, names, SIZE, files);
+      await Promise.all(loads.map((load) => load.work(ACTIVE)));
+      await sleep(REST_S * 1000);
+      const plenty = await measure(host, loads, control, PLENTY);
+      data[`without pressure, ${sharing ? 'with' : 'without'} page sharing`] = plenty;
+      for (const { name, policy } of ways) {
+        progress(name);
+        await host.setPolicy(policy);
+        await host.limitMemory(FRAMES * MIB);
+        await sleep(SETTLE_S * 1000);
+        const measured = await measure(host, loads, control, FRAMES);
+        data[name] = measured;
+        const mib = (bytes: number): string => (bytes / MIB).toFixed(0);
+        findings.push(
+          {
+            what: `${name}: throughput, % of that without pressure`,
+            measured: ((100 * measured.rate) / plenty.rate).toFixed(1),
+          },
+          { what: '  of the memory that was to be brought in, missing, MiB', measured: mib(measured.missing) },
+          {
+            what: '  pages to and from swap or pool in a second; waits for frames, harts',
+            measured: `${measured.swapOuts.toFixed(0)}, ${measured.swapIns.toFixed(0)}; ${measured.starved.toFixed(2)}`,
+          },
+          {
+            what: '  MiB in balloons, saved by sharing, in swap',
+            measured: `${mib(measured.balloon)}, ${mib(measured.sharing)}, ${mib(measured.swap)}`,
+          },
+        );
+        await host.setPolicy({});
+        await host.limitMemory('all');
+        await sleep(REST_S * 1000);
+      }
+      await surroundings.done(host);
     }
     return {
       findings,
       notes: [
-        `${GUESTS} guests of ${SIZE.memory} MiB have ${SIZE.anonymous} MiB of their own and ${SIZE.file} MiB of a disk filled, and use ${ACTIVE}% of both at random,`,
-        `on ${FRAMES} MiB for guests. What the balloon takes from a guest's page cache it reads again from its disk.`,
-        'Throughput: pages used for each second of processor time of the whole process or of waiting for memory.',
+        `${GUESTS} guests of ${SIZE.memory} MiB have ${SIZE.anonymous} MiB of their own and ${SIZE.file} MiB of a disk filled, and use ${ACTIVE}% of both at random`,
+        `while the memory for guests is limited to ${FRAMES} MiB. What the balloon takes from a guest's page cache it reads again from its disk.`,
+        'Throughput: pages used for each second of processor time or of waiting for memory, by that of a guest on a host with memory enough.',
       ],
       data,
     };

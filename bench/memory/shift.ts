@@ -1,17 +1,21 @@
 /** Two halves of the guests swap their roles between idle and busy: how long until memory has followed. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BootFiles } from '../../src/cli/images.ts';
+import type { Host } from '../../src/host/host.ts';
 import type { PolicyChoice } from '../../src/host/options.ts';
-import { atMost, type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
+import type { GuestMemoryStatistics } from '../../src/host/statistics.ts';
+import { atMost, type Experiment, type Finding, MIB } from './experiment.ts';
 import {
-  hostWithFrames,
+  Control,
+  hostFor,
   type LoadGuest,
   type LoadSize,
+  limit,
   loadFiles,
   type Moment,
   moment,
   speedOf,
   startLoads,
+  swapInsOf,
 } from './loads.ts';
 
 /** Guests of each half. */
@@ -20,12 +24,14 @@ const HALF = 2;
 const SIZE: LoadSize = { memory: 192, anonymous: 80, file: 40 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
 const FRAMES = 520;
-/** Time in each role, seconds. */
-const BEFORE_S = 8;
-const AFTER_S = 24;
+const PLENTY = 2 * HALF * SIZE.memory * 1.2;
+/** Time in each role, seconds, and time with memory for all, the first of which is not counted. */
+const BEFORE_S = 10;
+const AFTER_S = 26;
 const FREE_S = 12;
+const WARM_S = 4;
 /** Seconds at the end of which the mean is taken. */
-const LAST_S = 6;
+const LAST_S = 8;
 /** Seconds over which a rate is taken. */
 const WINDOW_S = 3;
 /** The goal: part of the unconstrained speed, percent, and when it has to be reached, seconds. */
@@ -45,43 +51,51 @@ const POLICIES: readonly { readonly name: string; readonly policy: PolicyChoice 
 ];
 
 interface Shift {
-  /** Speed of the busy half, second by second from the shift. */
+  /** Speed of the busy half by that of the control guest, second by second from the shift. */
   readonly rates: readonly number[];
-  /** Targets of all guests, MiB, second by second. */
+  /** Of all guests, MiB, second by second. */
   readonly targets: readonly (readonly number[])[];
-  readonly swapIns: number;
+  readonly resident: readonly (readonly number[])[];
+  readonly balloons: readonly (readonly number[])[];
+  readonly workingSets: readonly (readonly number[])[];
+  /** Pages that came back from below the guests, second by second. */
+  readonly swapIns: readonly number[];
 }
 
-async function shiftOn(
-  surroundings: Surroundings,
-  files: BootFiles,
-  framesMiB: number,
-  policy: PolicyChoice,
-  seconds: number,
-): Promise<Shift> {
-  const host = await hostWithFrames(surroundings, framesMiB, { policy });
-  const names = Array.from({ length: 2 * HALF }, (_, i) => `shift-${i + 1}`);
-  const loads = await startLoads(host, names, SIZE, files);
-  const [first, second] = [loads.slice(0, HALF), loads.slice(HALF)] as [LoadGuest[], LoadGuest[]];
-  await Promise.all(first.map((load) => load.work(100)));
-  await sleep(BEFORE_S * 1000);
-  await Promise.all([...first.map((load) => load.work(0)), ...second.map((load) => load.work(100))]);
-  const start = performance.now();
-  const targets: number[][] = [];
-  const moments: Moment[] = [moment(loads)];
-  for (let second = 1; second <= seconds; second++) {
-    await sleep(start + second * 1000 - performance.now());
-    moments.push(moment(loads));
-    targets.push(loads.map(({ guest }) => guest.statistics().memory.target / MIB));
-  }
-  // What was done until now is told within a second and a half.
-  await sleep(1500);
-  const rates = Array.from({ length: seconds }, (_, i) =>
-    speedOf(second, moments[Math.max(0, i + 1 - WINDOW_S)]!, moments[i + 1]!),
-  );
-  await surroundings.done(host);
-  return { rates, targets, swapIns: moments.at(-1)!.swapIns - moments[0]!.swapIns };
+/** All that take part. */
+interface Scene {
+  readonly host: Host;
+  readonly loads: readonly LoadGuest[];
+  readonly control: Control;
 }
+
+/** Follows guests for some seconds. `busy`: those whose speed counts. */
+async function follow({ host, loads, control }: Scene, busy: readonly LoadGuest[], seconds: number): Promise<Shift> {
+  const start = performance.now();
+  const take = () => Promise.all([moment(host), control.moment()]);
+  const moments: (readonly [Moment, Moment])[] = [await take()];
+  const swapped = [swapInsOf(loads)];
+  const each = (pick: (memory: GuestMemoryStatistics) => number): number[] =>
+    loads.map(({ guest }) => Math.round(pick(guest.statistics().memory) / MIB));
+  const [targets, resident, balloons, workingSets]: number[][][] = [[], [], [], []];
+  for (let second = 1; second <= seconds; second++) {
+    await sleep(Math.max(0, start + second * 1000 - performance.now()));
+    moments.push(await take());
+    swapped.push(swapInsOf(loads));
+    targets!.push(each(({ target }) => target));
+    resident!.push(each(({ resident }) => resident));
+    balloons!.push(each(({ balloon }) => balloon));
+    workingSets!.push(each(({ workingSet }) => workingSet));
+  }
+  const rates = Array.from({ length: seconds }, (_, i) => {
+    const [[from, controlFrom], [to, controlTo]] = [moments[Math.max(0, i + 1 - WINDOW_S)]!, moments[i + 1]!];
+    return speedOf(busy, from, to) / control.speed(controlFrom, controlTo);
+  });
+  const swapIns = swapped.slice(1).map((count, i) => count - swapped[i]!);
+  return { rates, targets: targets!, resident: resident!, balloons: balloons!, workingSets: workingSets!, swapIns };
+}
+
+const mean = (rates: readonly number[]): number => rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
 
 /** Seconds until the rate reaches a part of another one and stays there on average; infinite if it does not. */
 export function secondsUntil(rates: readonly number[], wanted: number): number {
@@ -114,20 +128,33 @@ export const shift: Experiment = {
   async run(surroundings) {
     const { progress } = surroundings;
     const files = await loadFiles(SIZE);
+    const host = await hostFor(surroundings, PLENTY);
+    const names = Array.from({ length: 2 * HALF }, (_, i) => `shift-${i + 1}`);
+    const [loads, control] = await Promise.all([
+      startLoads(host, names, SIZE, files),
+      Control.start(surroundings, SIZE, files),
+    ]);
+    const scene: Scene = { host, loads, control };
+    let [busy, idle] = [loads.slice(0, HALF), loads.slice(HALF)];
     progress('with memory for all');
-    const free = await shiftOn(surroundings, files, 2 * HALF * SIZE.memory * 1.3, {}, FREE_S);
-    const last = free.rates.slice(-LAST_S);
-    const unconstrained = last.reduce((sum, rate) => sum + rate, 0) / last.length;
+    await Promise.all([...busy, control].map((load) => load.work(100)));
+    const free = await follow(scene, busy, FREE_S);
+    const unconstrained = mean(free.rates.slice(WARM_S));
     const findings: Finding[] = [];
-    const data: Record<string, unknown> = { unconstrained };
+    const data: Record<string, unknown> = { unconstrained, free };
     for (const { name, policy } of POLICIES) {
       progress(name);
-      const run = await shiftOn(surroundings, files, FRAMES, policy, AFTER_S);
+      await host.setPolicy(policy);
+      await limit(host, FRAMES);
+      await sleep(BEFORE_S * 1000);
+      await Promise.all([...busy.map((load) => load.work(0)), ...idle.map((load) => load.work(100))]);
+      [busy, idle] = [idle, busy];
+      const run = await follow(scene, busy, AFTER_S);
       const soon = secondsUntil(run.rates, (unconstrained * PART) / 100);
-      const late = run.rates.slice(-LAST_S);
-      const end = (100 * late.reduce((sum, rate) => sum + rate, 0)) / late.length / unconstrained;
+      const end = (100 * mean(run.rates.slice(-LAST_S))) / unconstrained;
       const change = unrest(run.targets, SETTLED_S, 2 * HALF * SIZE.memory);
-      progress(`${name}: ${soon} s, ${end.toFixed(0)}% at the end, ${run.swapIns} pages from swap`);
+      const swapIns = run.swapIns.reduce((sum, count) => sum + count, 0);
+      progress(`${name}: ${soon} s, ${end.toFixed(0)}% at the end, ${swapIns} pages from swap`);
       const isDefault = policy.targets === DEFAULT.targets && (policy.tax ?? DEFAULT.tax) === DEFAULT.tax;
       findings.push(
         {
@@ -135,13 +162,13 @@ export const shift: Experiment = {
           measured: Number.isFinite(soon) ? String(soon) : `not in ${AFTER_S}`,
           ...(isDefault ? atMost(soon, SOON_S, '') : {}),
         },
-        { what: '  speed in the last 10 s, % of unconstrained', measured: end.toFixed(0) },
+        { what: `  speed in the last ${LAST_S} s, % of unconstrained`, measured: end.toFixed(1) },
         {
           what: `  changes of targets from second ${SETTLED_S} on, by the guests' memory`,
           measured: change.toFixed(3),
           ...(isDefault ? atMost(change, MOST_CHANGE, '') : {}),
         },
-        { what: '  pages read from swap or the compressed pool', measured: String(run.swapIns) },
+        { what: '  pages read from swap, the compressed pool, or disks below the guests', measured: String(swapIns) },
       );
       data[name] = { seconds: Number.isFinite(soon) ? soon : null, endPercent: end, unrest: change, ...run };
     }
@@ -149,7 +176,8 @@ export const shift: Experiment = {
       findings,
       notes: [
         `${2 * HALF} guests of ${SIZE.memory} MiB on ${FRAMES} MiB; each load has ${SIZE.anonymous} MiB of its own and ${SIZE.file} MiB of its disk. One half uses`,
-        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used for each second of processor time or of waiting for memory, over ${WINDOW_S} s.`,
+        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used for each second of processor time or of waiting`,
+        `for memory, over ${WINDOW_S} s, by that of a guest that works at the same time on a host with memory enough.`,
       ],
       data,
     };

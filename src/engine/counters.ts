@@ -93,6 +93,8 @@ export interface EngineTotals {
   readonly instructions: number;
   /** Time in which instructions were executed, milliseconds. */
   readonly busyMs: number;
+  /** Processor time of that, milliseconds; 0 where nobody measures it. */
+  readonly processorMs: number;
   readonly counters: EngineCounters;
 }
 

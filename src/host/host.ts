@@ -25,9 +25,12 @@ import {
   type HostConfig,
   type HostOptions,
   hostConfig,
+  type PolicyChoice,
+  policyChoice,
   SWAP_HABITS,
 } from './options.ts';
 import { ShareDomains } from './share-domain.ts';
+import { parseSize, type Size } from './size.ts';
 import { type HostMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { openSwapFile } from './swap-file.ts';
 import { workerUrl } from './worker-url.ts';
@@ -250,6 +253,33 @@ export class Host {
   async check(): Promise<void> {
     if (this.#closed) throw new Error('the host is closed; check it earlier');
     await this.#manager.ask({ kind: 'check' });
+  }
+
+  /**
+   * Divides the memory in another way from now on.
+   * @throws OptionError
+   */
+  async setPolicy(choice: PolicyChoice): Promise<void> {
+    if (this.#closed) throw new Error('the host is closed; set its policy earlier');
+    await this.#manager.ask({ kind: 'policy', policy: policyChoice(choice) });
+  }
+
+  /**
+   * Keeps memory from guests: in all they have at most so much, as soon as they have given back what is more, by the policy's
+   * means. `'all'` for all there is. What is kept from them now, `statistics().memory.withheld` says.
+   * @throws OptionError when there is less
+   */
+  async limitMemory(size: Size | 'all'): Promise<void> {
+    if (this.#closed) throw new Error('the host is closed; limit its memory earlier');
+    const { guestFrames } = this.#memory;
+    const frames = size === 'all' ? guestFrames : Math.ceil(parseSize(size, 'limit') / PAGE_SIZE);
+    if (frames < 1 || frames > guestFrames) {
+      throw new OptionError(
+        'limit',
+        `${size} is not more than 0 and at most the ${guestFrames * PAGE_SIZE} bytes for guests`,
+      );
+    }
+    await this.#manager.ask({ kind: 'withhold', frames: guestFrames - frames });
   }
 
   /** What the memory manager has done so far, and what it took. */

@@ -60,6 +60,12 @@ function answer(question: ManagerQuestion): ManagerAnswers[keyof ManagerAnswers]
       const explanation = manager.explain(question.slot);
       return explanation && guestExplanation(explanation);
     }
+    case 'policy':
+      manager.policy = createPolicy(question.policy);
+      return undefined;
+    case 'withhold':
+      manager.withhold(question.frames);
+      return undefined;
     case 'work': {
       const { user, system } = process.threadCpuUsage();
       return { processorMs: (user + system) / 1000, scanned: manager.work.scanned };

@@ -126,12 +126,18 @@ export type ManagerQuestion =
   | { readonly kind: 'check' }
   /** Why the guest in a slot of the guest table has what it has. */
   | { readonly kind: 'explain'; readonly slot: number }
+  /** To decide in another way from now on. */
+  | { readonly kind: 'policy'; readonly policy: PolicyChoice }
+  /** To keep frames from guests. */
+  | { readonly kind: 'withhold'; readonly frames: number }
   /** What it has done so far. */
   | { readonly kind: 'work' };
 
 /** Its answers, by what was asked. */
 export interface ManagerAnswers {
   readonly check: undefined;
+  readonly policy: undefined;
+  readonly withhold: undefined;
   /** Undefined when there is no guest in the slot. */
   readonly explain: GuestExplanation | undefined;
   /** Frames that became free. */

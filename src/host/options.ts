@@ -186,7 +186,7 @@ export function hostConfig(options: HostOptions): HostConfig {
 }
 
 /** @throws OptionError */
-function policyChoice(choice: PolicyChoice): PolicyChoice {
+export function policyChoice(choice: PolicyChoice): PolicyChoice {
   const { targets = 'shares' } = choice;
   if (!DIVISORS.includes(targets)) {
     throw new OptionError('policy', `targets by ${targets}; give one of ${DIVISORS.join(', ')}`);

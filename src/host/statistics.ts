@@ -70,6 +70,8 @@ export interface HostMemoryStatistics {
   readonly machineMemory: number;
   /** What the VMM itself takes of it. */
   readonly overhead: number;
+  /** What is kept from guests ({@link Host.limitMemory}). */
+  readonly withheld: number;
   /** What of that no guest needs now: guests that are started later take their tables and harts from there. */
   readonly overheadFree: number;
   readonly free: number;
@@ -121,7 +123,8 @@ export function memoryStatistics(memory: MachineMemory): MemoryStatistics {
     guests,
     host: {
       machineMemory,
-      overhead: (account.machine - account.frames) * PAGE_SIZE,
+      overhead: (account.machine - account.frames - account.withheld) * PAGE_SIZE,
+      withheld: account.withheld * PAGE_SIZE,
       overheadFree: account.heapFree * PAGE_SIZE,
       free: account.free * PAGE_SIZE,
       state: account.state,

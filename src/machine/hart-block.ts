@@ -31,6 +31,8 @@ export interface HartCounts {
   readonly instructions: number;
   /** Time that it executed instructions, milliseconds. */
   readonly busyMs: number;
+  /** Processor time of that, milliseconds; 0 where nobody measures it. */
+  readonly processorMs: number;
 }
 
 /**
@@ -115,13 +117,14 @@ export class HartBlock {
 
   get counts(): HartCounts {
     const at = (this.#area + COUNTS) / 8;
-    return { instructions: this.#f64[at]!, busyMs: this.#f64[at + 1]! };
+    return { instructions: this.#f64[at]!, busyMs: this.#f64[at + 1]!, processorMs: this.#f64[at + 2]! };
   }
 
-  set counts({ instructions, busyMs }: HartCounts) {
+  set counts({ instructions, busyMs, processorMs }: HartCounts) {
     const at = (this.#area + COUNTS) / 8;
     this.#f64[at] = instructions;
     this.#f64[at + 1] = busyMs;
+    this.#f64[at + 2] = processorMs;
   }
 
   /** MTIMECMP: position in words. */
@@ -140,6 +143,7 @@ export function hartCounts(guest: Guest): EngineTotals {
   return {
     instructions: all.reduce((sum, { instructions }) => sum + instructions, 0),
     busyMs: all.reduce((sum, { busyMs }) => sum + busyMs, 0),
+    processorMs: all.reduce((sum, { processorMs }) => sum + processorMs, 0),
     counters: sumCounters(guest.allHarts.map((hart) => readCounters(guest.memory.buffer, guest.hartArea(hart)))),
   };
 }

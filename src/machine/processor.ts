@@ -195,20 +195,26 @@ export class Processor {
       this.#rest();
     }
     this.#dozedMs = 0;
+    let processorMs = 0;
     this.control.unpark();
     try {
       around.begin();
       const before = processorTime?.() ?? 0;
       const result = this.#loop(deadlineMs, around);
       if (processorTime !== undefined) {
-        const stolen = now() - start - this.#dozedMs - (processorTime() - before);
+        processorMs = processorTime() - before;
+        const stolen = now() - start - this.#dozedMs - processorMs;
         if (stolen > 0) this.#stealTime.add(this.hart.id, BigInt(Math.round(stolen * 1e6)));
       }
       return result;
     } finally {
       this.control.park();
-      const busyMs = this.#block.counts.busyMs + now() - start - this.#dozedMs;
-      this.#block.counts = { instructions: this.hart.retired, busyMs };
+      const { counts } = this.#block;
+      this.#block.counts = {
+        instructions: this.hart.retired,
+        busyMs: counts.busyMs + now() - start - this.#dozedMs,
+        processorMs: counts.processorMs + processorMs,
+      };
     }
   }
 

@@ -17,6 +17,7 @@ import {
   HEADER_SWAP_SLOTS,
   HEADER_SWAP_WRITE_PAGES,
   HEADER_SWAP_WRITES,
+  HEADER_WITHHELD,
 } from './layout.ts';
 import * as words from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
@@ -121,8 +122,9 @@ export interface GuestAccount {
 export interface HostAccount {
   /** Size of the machine memory. */
   machine: number;
-  /** Frames that guests can have. */
+  /** Frames that guests can have, without those that are kept from them. */
   frames: number;
+  withheld: number;
   free: number;
   /** Frames in use. */
   used: number;
@@ -189,7 +191,8 @@ export function takeAccount(memory: MachineMemory, handle = (slot: number) => Gu
   memory.lock();
   try {
     const { i32 } = memory;
-    const frames = memory.guestFrames;
+    const withheld = i32[HEADER_WITHHELD]!;
+    const frames = memory.guestFrames - withheld;
     const free = memory.freeFrames;
     const mapped = i32[HEADER_MAPPED]!;
     const pool = poolAccount(memory);
@@ -208,6 +211,7 @@ export function takeAccount(memory: MachineMemory, handle = (slot: number) => Gu
     return {
       machine: memory.machineFrames,
       frames,
+      withheld,
       free,
       used: frames - free,
       mapped,

@@ -113,6 +113,8 @@ export const HEADER_DISK_USED = 36;
 /** Operations on guests' disks that brought dropped pages back, and the pages that they read, modulo 2^32. */
 export const HEADER_DISK_READS = 37;
 export const HEADER_DISK_READ_PAGES = 38;
+/** Frames that are kept from guests (withheld.ts). */
+export const HEADER_WITHHELD = 39;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */

@@ -63,6 +63,7 @@ import { type SharingLoad, SharingPace } from './sharing-pace.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { SlotStore } from './swap.ts';
 import { Transit } from './transit.ts';
+import { Withheld } from './withheld.ts';
 import { type WorkingSetOptions, WorkingSetSampler } from './working-set.ts';
 
 /** What a memory manager is made with. */
@@ -129,6 +130,8 @@ export class MemoryManager {
   readonly #sharing: Sharing;
   readonly #pace: SharingPace;
   readonly #reclaimer: Reclaimer;
+  readonly #withheld: Withheld;
+  #policy: Policy;
   readonly #guests = new Map<number, Managed>();
   /** Events of guests that are gone. */
   readonly #departed = noEvents();
@@ -155,7 +158,21 @@ export class MemoryManager {
     this.#sharing = new Sharing(memory, transit, random, options.now, options.contents);
     this.#pace = new SharingPace(options.sharingLoad);
     this.#reclaimer = new Reclaimer(memory, transit, this.#sharing, options.store);
+    this.#withheld = new Withheld(memory);
+    this.#policy = options.policy;
     this.#lastTick = options.now();
+  }
+
+  /** Has another policy decide from now on. */
+  set policy(policy: Policy) {
+    this.#policy = policy;
+    this.#quiet = false;
+  }
+
+  /** Keeps frames from guests, as many as are free now, and the rest as guests give them. */
+  withhold(frames: number): void {
+    this.#withheld.want(frames);
+    this.#quiet = false;
   }
 
   /**
@@ -170,11 +187,12 @@ export class MemoryManager {
     this.#lastTick = start;
     this.#ticks++;
     if (Atomics.load(this.#memory.i32, HEADER_REPAIR) !== 0) {
-      repairMemory(this.#memory, this.#sharing.merger.held);
+      repairMemory(this.#memory, this.#held);
     }
     this.#meetGuests(start);
+    this.#withheld.step();
     const observation = this.#observe(start, elapsedMs);
-    const decision = this.#options.policy(observation);
+    const decision = this.#policy(observation);
     [this.#observation, this.#decision] = [observation, decision];
     this.#apply(decision);
     this.#share(decision.state, elapsedMs);
@@ -248,7 +266,12 @@ export class MemoryManager {
 
   /** Throws InvariantError if the account of the memory is wrong. Takes milliseconds; not while a tick runs. */
   check(): void {
-    checkMemory(this.#memory, this.#sharing.merger.held);
+    checkMemory(this.#memory, this.#held);
+  }
+
+  /** Frames that the manager has a reference to. */
+  get #held(): readonly number[] {
+    return [...this.#sharing.merger.held, ...this.#withheld.frames];
   }
 
   /**
@@ -417,7 +440,7 @@ export class MemoryManager {
   /** True if all balloons are where they stay and sharing finds little: the next step would decide the same. */
   #isQuiet({ state, guests }: Decision): boolean {
     const { sharing = true } = this.#options;
-    if (state !== STATE_HIGH || (sharing && guests.length > 0 && this.#pace.finding)) {
+    if (state !== STATE_HIGH || !this.#withheld.settled || (sharing && guests.length > 0 && this.#pace.finding)) {
       return false;
     }
     return guests.every(({ slot, page, balloonTarget, why }) => {

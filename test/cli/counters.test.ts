@@ -10,7 +10,7 @@ const counters = Object.fromEntries(
 ) as unknown as EngineCounters;
 
 test('the table has each counter with its value and rate, and each figure', () => {
-  const lines = counterLines({ instructions: 1_000_000, busyMs: 20, counters });
+  const lines = counterLines({ instructions: 1_000_000, busyMs: 20, processorMs: 0, counters });
   assert.equal(lines.length, 3 + Object.keys(COUNTER_DEFINITIONS).length + Object.keys(FIGURES).length);
   for (const [name, count] of Object.entries(counters)) {
     const pattern = new RegExp(`^${inWords(name)} +${count} +${count}\\.0 `);
@@ -21,7 +21,7 @@ test('the table has each counter with its value and rate, and each figure', () =
 
 test('a guest that executed nothing has no rates', () => {
   const none = Object.fromEntries(Object.keys(counters).map((name) => [name, 0])) as unknown as EngineCounters;
-  const lines = counterLines({ instructions: 0, busyMs: 0, counters: none });
+  const lines = counterLines({ instructions: 0, busyMs: 0, processorMs: 0, counters: none });
   assert.doesNotMatch(lines.join('\n'), /NaN|Infinity/);
 });
 

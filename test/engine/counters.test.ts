@@ -100,7 +100,7 @@ describe('counters of a hart', () => {
     assert.equal(more('hotPlaces'), 1);
     assert.equal(more('droppedPlaces'), 0);
     assert.equal(more('interpretExits'), 0);
-    const totals = { instructions: machine.hart.retired, busyMs: 1, counters: machine.counters };
+    const totals = { instructions: machine.hart.retired, busyMs: 1, processorMs: 0, counters: machine.counters };
     // The way out at the end of the loop.
     assert.equal(FIGURES.unknownExits.of(totals), 1);
     assert.equal(FIGURES.waitingTranslations.of(totals), 0);

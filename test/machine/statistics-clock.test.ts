@@ -18,7 +18,7 @@ test('an idle guest is seldom asked for statistics, a busy one every second, and
     let count = 0;
     for (let i = 0; i < seconds * 10; i++) {
       now += 100;
-      block.counts = { instructions: block.counts.instructions + executed, busyMs: 0 };
+      block.counts = { instructions: block.counts.instructions + executed, busyMs: 0, processorMs: 0 };
       if (clock.take()) count++;
     }
     return count;

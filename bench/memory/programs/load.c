@@ -1,7 +1,7 @@
 /*
  * A load whose memory is known: load ANONYMOUS [DEVICE FILE], amounts in MiB. It fills its anonymous memory, half of each
  * page with what does not compress, and maps the first part of a disk. Then it takes lines: "work PERCENT" has it use that part
- * of its memory, page by page at random with some arithmetic between, "rest" has it wait. While it works it says once a second
+ * of its memory, page by page at random with some arithmetic between, "rest" has it wait. While it works it says now and then
  * how many pages it has used so far.
  */
 #include <fcntl.h>
@@ -16,8 +16,9 @@
 
 #define PAGE 4096
 #define MIB (1 << 20)
-/* Uses between two looks at the clock and at the input. */
+/* Uses between two looks at the input, and between two reports. */
 #define BATCH 32
+#define REPORT 4096
 /* Rounds of arithmetic for each page that is used. */
 #define ROUNDS 600
 
@@ -29,12 +30,6 @@ static uint64_t next(void) {
   state ^= state >> 7;
   state ^= state << 17;
   return state;
-}
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static void *map(size_t bytes, int protection, int flags, int file) {
@@ -79,7 +74,6 @@ int main(int count, char **words) {
   size_t filled = 0;
   unsigned percent = 0;
   uint64_t done = 0;
-  double told = 0;
   for (;;) {
     struct pollfd input = {.fd = 0, .events = POLLIN};
     if (poll(&input, 1, percent == 0 ? -1 : 0) > 0) {
@@ -91,8 +85,7 @@ int main(int count, char **words) {
       line[filled] = 0;
       filled = 0;
       if (sscanf(line, "work %u", &percent) != 1) percent = 0;
-      printf("%s\n", percent > 0 ? "works" : "rests");
-      told = seconds();
+      printf("%s, used %llu\n", percent > 0 ? "works" : "rests", (unsigned long long)done);
     }
     if (percent == 0) continue;
     size_t usable = (anonymous + mapped) * percent / 100;
@@ -111,10 +104,6 @@ int main(int count, char **words) {
       for (int round = 0; round < ROUNDS; round++) sum = (sum ^ next()) * 0x100000001b3ull;
     }
     done += BATCH;
-    double moment = seconds();
-    if (moment - told >= 1) {
-      told += 1;
-      printf("used %llu %x\n", (unsigned long long)done, (unsigned)(sum & 1));
-    }
+    if (done % REPORT == 0) printf("used %llu %x\n", (unsigned long long)done, (unsigned)(sum & 1));
   }
 }
