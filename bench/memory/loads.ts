@@ -54,18 +54,16 @@ export function randomDisk(sizeMiB: number): string {
   return path;
 }
 
-/** What a guest has said: pages used so far, and what that had taken, milliseconds of its harts' processor time and waiting. */
+/** What a guest has said so far: pages used, microseconds that went into this, and those of them that went into the arithmetic. */
 interface Told {
   readonly at: number;
-  readonly used: number;
-  readonly spent: number;
+  readonly pages: number;
+  readonly worked: number;
+  readonly arithmetic: number;
 }
 
-/** Pages used in a time, and what they took, milliseconds. */
-export interface Done {
-  readonly pages: number;
-  readonly spent: number;
-}
+/** What a guest has done in a time. */
+export type Done = Omit<Told, 'at'>;
 
 /** A guest with a load. */
 export class LoadGuest {
@@ -80,8 +78,10 @@ export class LoadGuest {
       const lines = (this.#rest + decoder.decode(bytes, { stream: true })).split('\n');
       this.#rest = lines.pop()!;
       for (const line of lines) {
-        const match = /used (\d+)/.exec(line);
-        if (match !== null) this.#told.push({ at: performance.now(), used: Number(match[1]), spent: this.spent });
+        const match = /used (\d+) in (\d+), (\d+) /.exec(line);
+        if (match === null) continue;
+        const [pages, worked, arithmetic] = match.slice(1).map(Number) as [number, number, number];
+        this.#told.push({ at: performance.now(), pages, worked, arithmetic });
       }
     });
   }
@@ -114,26 +114,19 @@ export class LoadGuest {
     await this.guest.console.until(new RegExp(`((works|rests)[\\s\\S]*){${before + 1}}`), ORDER_MS);
   }
 
-  /** Processor time of its harts and time that they waited for memory, since the start, milliseconds. */
-  get spent(): number {
-    const { engine, memory } = this.guest.statistics();
-    return engine.processorMs + memory.counts.stalledMs;
-  }
-
   /** What was done between two times (of performance.now): between the last reports before each of them. */
   done(from: number, to: number): Done {
-    const [a, b] = [this.#lastBefore(from), this.#lastBefore(to)];
-    return a === undefined || b === undefined
-      ? { pages: 0, spent: 0 }
-      : { pages: b.used - a.used, spent: b.spent - a.spent };
+    const none = { pages: 0, worked: 0, arithmetic: 0 };
+    const [a, b] = [this.#lastBefore(from) ?? none, this.#lastBefore(to) ?? none];
+    return { pages: b.pages - a.pages, worked: b.worked - a.worked, arithmetic: b.arithmetic - a.arithmetic };
   }
 
   #lastBefore(time: number): Told | undefined {
-    return this.#told.findLast(({ at }) => at <= time) ?? this.#told[0];
+    return this.#told.findLast(({ at }) => at <= time);
   }
 }
 
-/** Pages that came back from swap, the compressed pool, or a disk below the guest, and such that the guest read itself. */
+/** Pages that came back from swap, the compressed pool, or a disk below the guests, so far. */
 export function swapInsOf(loads: readonly LoadGuest[]): number {
   return loads.reduce((sum, { guest }) => {
     const { counts } = guest.statistics().memory;
@@ -141,62 +134,34 @@ export function swapInsOf(loads: readonly LoadGuest[]): number {
   }, 0);
 }
 
-/** A moment of a run: when it was, and the memory manager's processor time until then, milliseconds. */
+/** A moment of a run: when it was, and processor time until then, milliseconds. */
 export interface Moment {
   readonly at: number;
   readonly managerMs: number;
+  readonly guestsMs: number;
 }
 
 /** Takes a moment of a host. */
 export async function moment(host: Host): Promise<Moment> {
-  const { processorMs } = await host.managerWork();
-  return { at: performance.now(), managerMs: processorMs };
+  const { processorMs: managerMs } = await host.managerWork();
+  const guestsMs = host.guests.reduce((sum, guest) => sum + guest.statistics().engine.processorMs, 0);
+  return { at: performance.now(), managerMs, guestsMs };
 }
 
 /**
- * Pages that guests use for each second of processor time of their harts and of their host's memory manager, or of waiting for
- * memory: other work on the machine takes time from them, and counts little.
+ * How fast guests work: pages used, in the time that their arithmetic takes. It is the part of the guests' time that goes into
+ * arithmetic, of which there is the same amount for each page; the rest is what memory costs. Whatever else the machine does
+ * takes time from both alike. The memory manager's processor time counts as cost of all guests. NaN if nothing was done.
  */
 export function speedOf(loads: readonly LoadGuest[], from: Moment, to: Moment): number {
-  let [pages, spent] = [0, to.managerMs - from.managerMs];
+  let [worked, arithmetic] = [0, 0];
   for (const load of loads) {
     const done = load.done(from.at, to.at);
-    pages += done.pages;
-    spent += done.spent;
+    worked += done.worked;
+    arithmetic += done.arithmetic;
   }
-  return (1000 * pages) / spent;
-}
-
-/**
- * A guest that works on a host of its own that has memory enough, at the same time as those that are measured: how fast a guest
- * is at that moment.
- */
-export class Control {
-  readonly #host: Host;
-  readonly #load: LoadGuest;
-
-  private constructor(host: Host, load: LoadGuest) {
-    this.#host = host;
-    this.#load = load;
-  }
-
-  static async start(surroundings: Surroundings, size: LoadSize, files: BootFiles): Promise<Control> {
-    const host = await surroundings.host({ machineMemory: (size.memory + 128) * MIB });
-    return new Control(host, await LoadGuest.start(host, 'control', size, files));
-  }
-
-  /** Has it use the same part of its memory as the others, percent. */
-  work(percent: number): Promise<void> {
-    return this.#load.work(percent);
-  }
-
-  moment(): Promise<Moment> {
-    return moment(this.#host);
-  }
-
-  speed(from: Moment, to: Moment): number {
-    return speedOf([this.#load], from, to);
-  }
+  const [guests, manager] = [to.guestsMs - from.guestsMs, to.managerMs - from.managerMs];
+  return ((arithmetic / worked) * guests) / (guests + manager);
 }
 
 /** Starts guests, some at a time. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../../src/host/host.ts';
 import type { PolicyChoice } from '../../src/host/options.ts';
 import { type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
-import { Control, hostFor, type LoadGuest, type LoadSize, loadFiles, moment, speedOf, startLoads } from './loads.ts';
+import { hostFor, type LoadGuest, type LoadSize, loadFiles, moment, speedOf, startLoads } from './loads.ts';
 
 const GUESTS = 4;
 /** Memory of a guest, MiB; the load uses this part of what it has filled, percent. */
@@ -40,7 +40,7 @@ const HOSTS: readonly {
 ];
 
 interface Measured {
-  /** Speed of the guests by that of the control guest. */
+  /** See speedOf. */
   readonly rate: number;
   /** Memory that was to be brought in and has not come, bytes. */
   readonly missing: number;
@@ -59,7 +59,6 @@ interface Measured {
 async function measure(
   host: Host,
   loads: readonly LoadGuest[],
-  control: Control,
   framesMiB: number,
 ): Promise<Measured> {
   const counts = () => {
@@ -72,13 +71,13 @@ async function measure(
     };
   };
   const before = counts();
-  const [from, controlFrom] = await Promise.all([moment(host), control.moment()]);
+  const from = await moment(host);
   await sleep(MEASURE_S * 1000);
-  const [to, controlTo] = await Promise.all([moment(host), control.moment()]);
+  const to = await moment(host);
   const after = counts();
   const { savings, machineMemory, overhead, withheld } = host.statistics().memory;
   return {
-    rate: speedOf(loads, from, to) / control.speed(controlFrom, controlTo),
+    rate: speedOf(loads, from, to),
     missing: Math.max(0, machineMemory - overhead - withheld - framesMiB * MIB),
     swapOuts: (after.swapOuts - before.swapOuts) / MEASURE_S,
     swapIns: (after.swapIns - before.swapIns) / MEASURE_S,
@@ -96,8 +95,6 @@ export const reclaimCompare: Experiment = {
   async run(surroundings: Surroundings) {
     const { progress } = surroundings;
     const files = await loadFiles(SIZE);
-    const control = await Control.start(surroundings, SIZE, files);
-    await control.work(ACTIVE);
     const findings: Finding[] = [];
     const data: Record<string, unknown> = {};
     for (const { sharing, ways } of HOSTS) {
@@ -107,14 +104,14 @@ export const reclaimCompare: Experiment = {
       const loads = await startLoads(host, names, SIZE, files);
       await Promise.all(loads.map((load) => load.work(ACTIVE)));
       await sleep(REST_S * 1000);
-      const plenty = await measure(host, loads, control, PLENTY);
+      const plenty = await measure(host, loads, PLENTY);
       data[`without pressure, ${sharing ? 'with' : 'without'} page sharing`] = plenty;
       for (const { name, policy } of ways) {
         progress(name);
         await host.setPolicy(policy);
         await host.limitMemory(FRAMES * MIB);
         await sleep(SETTLE_S * 1000);
-        const measured = await measure(host, loads, control, FRAMES);
+        const measured = await measure(host, loads, FRAMES);
         data[name] = measured;
         const mib = (bytes: number): string => (bytes / MIB).toFixed(0);
         findings.push(
@@ -143,7 +140,7 @@ export const reclaimCompare: Experiment = {
       notes: [
         `${GUESTS} guests of ${SIZE.memory} MiB have ${SIZE.anonymous} MiB of their own and ${SIZE.file} MiB of a disk filled, and use ${ACTIVE}% of both at random`,
         `while the memory for guests is limited to ${FRAMES} MiB. What the balloon takes from a guest's page cache it reads again from its disk.`,
-        'Throughput: pages used for each second of processor time or of waiting for memory, by that of a guest on a host with memory enough.',
+        'Throughput: pages used in the time that the arithmetic between them takes, less the part that the memory manager takes.',
       ],
       data,
     };

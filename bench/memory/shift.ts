@@ -5,7 +5,6 @@ import type { PolicyChoice } from '../../src/host/options.ts';
 import type { GuestMemoryStatistics } from '../../src/host/statistics.ts';
 import { atMost, type Experiment, type Finding, MIB } from './experiment.ts';
 import {
-  Control,
   hostFor,
   type LoadGuest,
   type LoadSize,
@@ -21,9 +20,9 @@ import {
 /** Guests of each half. */
 const HALF = 2;
 /** Memory of a guest, MiB: what its load has is used whole while it is busy, and not at all while it is idle. */
-const SIZE: LoadSize = { memory: 192, anonymous: 80, file: 40 };
+const SIZE: LoadSize = { memory: 192, anonymous: 64, file: 32 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
-const FRAMES = 520;
+const FRAMES = 400;
 const PLENTY = 2 * HALF * SIZE.memory * 1.2;
 /** Time in each role, seconds, and time with memory for all, the first of which is not counted. */
 const BEFORE_S = 10;
@@ -51,13 +50,17 @@ const POLICIES: readonly { readonly name: string; readonly policy: PolicyChoice 
 ];
 
 interface Shift {
-  /** Speed of the busy half by that of the control guest, second by second from the shift. */
+  /** Speed of the busy half, second by second from the shift. */
   readonly rates: readonly number[];
   /** Of all guests, MiB, second by second. */
   readonly targets: readonly (readonly number[])[];
   readonly resident: readonly (readonly number[])[];
   readonly balloons: readonly (readonly number[])[];
   readonly workingSets: readonly (readonly number[])[];
+  /** Free memory of the host, MiB, and time that the busy half has waited for memory, and for frames, milliseconds. */
+  readonly free: readonly number[];
+  readonly stalledMs: readonly number[];
+  readonly starvedMs: readonly number[];
   /** Pages that came back from below the guests, second by second. */
   readonly swapIns: readonly number[];
 }
@@ -66,33 +69,47 @@ interface Shift {
 interface Scene {
   readonly host: Host;
   readonly loads: readonly LoadGuest[];
-  readonly control: Control;
 }
 
 /** Follows guests for some seconds. `busy`: those whose speed counts. */
-async function follow({ host, loads, control }: Scene, busy: readonly LoadGuest[], seconds: number): Promise<Shift> {
+async function follow({ host, loads }: Scene, busy: readonly LoadGuest[], seconds: number): Promise<Shift> {
   const start = performance.now();
-  const take = () => Promise.all([moment(host), control.moment()]);
-  const moments: (readonly [Moment, Moment])[] = [await take()];
+  const moments: Moment[] = [await moment(host)];
   const swapped = [swapInsOf(loads)];
   const each = (pick: (memory: GuestMemoryStatistics) => number): number[] =>
     loads.map(({ guest }) => Math.round(pick(guest.statistics().memory) / MIB));
   const [targets, resident, balloons, workingSets]: number[][][] = [[], [], [], []];
+  const [free, stalledMs, starvedMs]: number[][] = [[], [], []];
+  const waited = (pick: (counts: GuestMemoryStatistics['counts']) => number): number =>
+    busy.reduce((sum, { guest }) => sum + pick(guest.statistics().memory.counts), 0);
   for (let second = 1; second <= seconds; second++) {
     await sleep(Math.max(0, start + second * 1000 - performance.now()));
-    moments.push(await take());
+    moments.push(await moment(host));
     swapped.push(swapInsOf(loads));
+    free!.push(Math.round(host.statistics().memory.free / MIB));
+    stalledMs!.push(Math.round(waited(({ stalledMs }) => stalledMs)));
+    starvedMs!.push(Math.round(waited(({ starvedMs }) => starvedMs)));
     targets!.push(each(({ target }) => target));
     resident!.push(each(({ resident }) => resident));
     balloons!.push(each(({ balloon }) => balloon));
     workingSets!.push(each(({ workingSet }) => workingSet));
   }
   const rates = Array.from({ length: seconds }, (_, i) => {
-    const [[from, controlFrom], [to, controlTo]] = [moments[Math.max(0, i + 1 - WINDOW_S)]!, moments[i + 1]!];
-    return speedOf(busy, from, to) / control.speed(controlFrom, controlTo);
+    const speed = speedOf(busy, moments[Math.max(0, i + 1 - WINDOW_S)]!, moments[i + 1]!);
+    return Number.isNaN(speed) ? 0 : speed;
   });
   const swapIns = swapped.slice(1).map((count, i) => count - swapped[i]!);
-  return { rates, targets: targets!, resident: resident!, balloons: balloons!, workingSets: workingSets!, swapIns };
+  return {
+    rates,
+    targets: targets!,
+    resident: resident!,
+    balloons: balloons!,
+    workingSets: workingSets!,
+    free: free!,
+    stalledMs: stalledMs!,
+    starvedMs: starvedMs!,
+    swapIns,
+  };
 }
 
 const mean = (rates: readonly number[]): number => rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
@@ -130,14 +147,11 @@ export const shift: Experiment = {
     const files = await loadFiles(SIZE);
     const host = await hostFor(surroundings, PLENTY);
     const names = Array.from({ length: 2 * HALF }, (_, i) => `shift-${i + 1}`);
-    const [loads, control] = await Promise.all([
-      startLoads(host, names, SIZE, files),
-      Control.start(surroundings, SIZE, files),
-    ]);
-    const scene: Scene = { host, loads, control };
+    const loads = await startLoads(host, names, SIZE, files);
+    const scene: Scene = { host, loads };
     let [busy, idle] = [loads.slice(0, HALF), loads.slice(HALF)];
     progress('with memory for all');
-    await Promise.all([...busy, control].map((load) => load.work(100)));
+    await Promise.all(busy.map((load) => load.work(100)));
     const free = await follow(scene, busy, FREE_S);
     const unconstrained = mean(free.rates.slice(WARM_S));
     const findings: Finding[] = [];
@@ -176,8 +190,8 @@ export const shift: Experiment = {
       findings,
       notes: [
         `${2 * HALF} guests of ${SIZE.memory} MiB on ${FRAMES} MiB; each load has ${SIZE.anonymous} MiB of its own and ${SIZE.file} MiB of its disk. One half uses`,
-        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used for each second of processor time or of waiting`,
-        `for memory, over ${WINDOW_S} s, by that of a guest that works at the same time on a host with memory enough.`,
+        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used in the`,
+        `time that the arithmetic between them takes, over ${WINDOW_S} s, less the part that the memory manager takes.`,
       ],
       data,
     };

@@ -21,7 +21,7 @@ export const DEFAULT_SAMPLES = 2048;
 export interface UsageOptions {
   /** Milliseconds within which a page has been used to be in the working set; 5000 by default. */
   windowMs?: number;
-  /** Milliseconds in which the working set falls to 37% of the way when a guest uses less; 15000 by default. */
+  /** Milliseconds in which the working set falls to 37% of the way when a guest uses less; 5000 by default. */
   fallMs?: number;
   /** Milliseconds over which the miss-ratio curve is averaged; 5000 by default. */
   curveMs?: number;
@@ -65,7 +65,7 @@ export class UsageModel {
   constructor(sampled: number, pages: number, options: UsageOptions = {}) {
     this.#pages = pages;
     this.#windowMs = options.windowMs ?? 5000;
-    this.#fallMs = options.fallMs ?? 15_000;
+    this.#fallMs = options.fallMs ?? 5000;
     this.#used = new Float64Array(sampled).fill(Number.NEGATIVE_INFINITY);
     this.#curve = new MissCurve(sampled, pages, options.curveMs ?? 5000);
   }

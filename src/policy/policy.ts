@@ -61,8 +61,16 @@ const GIVE_BACK = 0.25;
 const BELOW_TARGET = 1 / 32;
 /** A guest that waits for memory as long as it may gets the weight of its shares, one that waits longer up to this times. */
 const MOST_URGENT = 4;
+/** Part of its working set by which a guest's memory has to be larger for the rest to count as idle. */
+const IDLE_BEYOND = 1 / 8;
 /** Memory by which a guest that reads its disks again and again is taken to be too small at least, as a part of the configured. */
 const HIDDEN_PART = 1 / 16;
+/**
+ * Major faults in a second, and part of its time that a guest waits for pages from swap, at which all that its balloon and the swap
+ * have of it counts as being used.
+ */
+const LACKING_FAULTS = 100;
+const LACKING_STALLED = 0.05;
 /** Time that one step can stand for, milliseconds: after a long sleep nothing is made up for. */
 const LONGEST_STEP_MS = 1000;
 
@@ -166,8 +174,20 @@ function urgentPart({ soft, hard }: Thresholds): number {
   return hard + (soft - hard) / 4;
 }
 
+/**
+ * What a guest would use if it had it. One that reads pages again and again that it has no memory for does little else, and so uses
+ * few of those that it has.
+ */
+function wanted({ workingSet, swapped, stalled, balloon }: GuestObservation): number {
+  return (
+    workingSet +
+    balloon.actual * Math.min(1, balloon.majorFaults / LACKING_FAULTS) +
+    swapped * Math.min(1, stalled / LACKING_STALLED)
+  );
+}
+
 function claimOf(guest: GuestObservation): MissClaim {
-  const { shares, configured, minimum, maximum, workingSet, misses, charged, balloon } = guest;
+  const { shares, configured, minimum, maximum, misses, charged, balloon } = guest;
   // What its balloon took is what it could keep.
   const hidden = { hidden: balloon.majorFaults, hiddenPages: Math.max(balloon.actual, configured * HIDDEN_PART) };
   const limit = Math.min(configured, maximum);
@@ -176,7 +196,7 @@ function claimOf(guest: GuestObservation): MissClaim {
     configured,
     minimum,
     limit,
-    workingSet,
+    workingSet: wanted(guest),
     misses,
     charged,
     free: balloon.free,
@@ -203,10 +223,13 @@ function decideGuest(
   // What is above the maximum is taken however much is free.
   const above = Math.max(0, guest.charged - guest.maximum);
   const need = Math.max(above, Math.min(excess, Math.ceil(step.shortage * part)));
-  const { size, reach, answers, reason } = decideBalloon(guest, target, need, step);
-  // What no balloon can bring in, and what can't wait for one. A guest whose balloon could be larger, if only it had memory
-  // to spare, is using what it has: paging it would bring in what is needed again at once.
-  const beyondBalloon = answers ? need - Math.max(0, reach - guest.balloon.actual) : need;
+  const { size, reach, room, answers, reason } = decideBalloon(guest, target, need, step);
+  // What no balloon can bring in, and what can't wait for one. A guest that has nothing to spare may still not be using all that
+  // it has, such as memory of programs that sleep; what it is using would be needed again at once.
+  const idle = guest.charged - guest.workingSet * (1 + IDLE_BEYOND);
+  const beyondBalloon = answers
+    ? Math.max(need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, idle))
+    : need;
   const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
   let page = settings.paging && step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
@@ -239,6 +262,8 @@ interface BalloonDecision {
   size: number;
   /** The largest that it could become if the guest had the memory to spare. */
   reach: number;
+  /** What it can take now. */
+  room: number;
   /** Whether it can be counted on. */
   answers: boolean;
   reason: BalloonReason;
@@ -248,23 +273,24 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
   const { settings, state, seconds } = step;
   const { balloon, configured, minimum } = guest;
   if (balloon.manual >= 0) {
-    return { size: balloon.manual, reach: 0, answers: false, reason: 'manual' };
+    return { size: balloon.manual, reach: 0, room: 0, answers: false, reason: 'manual' };
   }
   if (!balloon.driver) {
-    return { size: 0, reach: 0, answers: false, reason: 'no-driver' };
+    return { size: 0, reach: 0, room: 0, answers: false, reason: 'no-driver' };
   }
   const answers = balloon.stuckMs < settings.driverTimeoutMs;
   const guard = Math.max(SMALLEST_GUARD, Math.floor(configured * settings.guard));
   const cap = Math.max(0, Math.min(Math.floor(configured * settings.balloonCap), configured - minimum));
   const spare = balloon.available < 0 ? cap : balloon.actual + Math.max(0, balloon.available - guard);
   const limit = Math.min(cap, spare);
+  const room = Math.max(0, limit - balloon.actual);
   const rate = state >= STATE_HARD ? 2 * settings.balloonRate : settings.balloonRate;
   const change = Math.max(SMALLEST_STEP, Math.floor(configured * rate * seconds));
   // A guest that is about to run out of memory is let out, whoever else has to pay for it.
   const floor = state >= STATE_HARD ? guard / 4 : guard / 2;
   if (balloon.available >= 0 && balloon.available < floor && balloon.actual > 0) {
     const size = Math.max(0, balloon.actual - Math.max(change, guard - balloon.available));
-    return { size, reach: cap, answers, reason: 'let-out' };
+    return { size, reach: cap, room: 0, answers, reason: 'let-out' };
   }
   if (need > 0) {
     // Asked for as long as it does not move: a driver may come back. Paging does not wait for it.
@@ -272,13 +298,14 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
     const wanted = Math.min(need, change) + Math.max(0, balloon.free);
     const size = Math.min(limit, balloon.actual + wanted);
     const reason = answers ? 'takes' : 'no-answer';
-    return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, answers, reason };
+    return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, room, answers, reason };
   }
-  const room = target - guest.charged;
-  if (state !== STATE_HIGH && balloon.actual > 0 && room > configured * BELOW_TARGET) {
-    // Others give what it may have: it is let grow before it has nothing left.
-    const size = Math.max(0, balloon.actual - Math.min(change, Math.floor(room)));
-    return { size, reach: cap, answers, reason: 'below-target' };
+  const missing = target - guest.charged;
+  if (balloon.actual > 0 && missing > configured * BELOW_TARGET) {
+    // Others give what it may have: it is let grow before it has nothing left, and however much is free, as what it takes makes
+    // others give.
+    const size = Math.max(0, balloon.actual - Math.min(change, Math.floor(missing)));
+    return { size, reach: cap, room, answers, reason: 'below-target' };
   }
   const below = guest.maximum - guest.charged - Math.floor(configured * BELOW_TARGET);
   if (step.giveBack > 0 && balloon.target > 0 && (guest.maximum >= configured || below > 0)) {
@@ -286,12 +313,13 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
     return {
       size: Math.max(0, balloon.target - giveBack),
       reach: cap,
+      room,
       answers,
       reason: 'gives-back',
     };
   }
   // Where it is: what was asked for and not needed any more is taken back.
-  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach: cap, answers, reason: 'stays' };
+  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach: cap, room, answers, reason: 'stays' };
 }
 
 function sum(numbers: readonly number[]): number {

@@ -2,7 +2,7 @@
  * A load whose memory is known: load ANONYMOUS [DEVICE FILE], amounts in MiB. It fills its anonymous memory, half of each
  * page with what does not compress, and maps the first part of a disk. Then it takes lines: "work PERCENT" has it use that part
  * of its memory, page by page at random with some arithmetic between, "rest" has it wait. While it works it says now and then
- * how many pages it has used so far.
+ * how many pages it has used so far, and how many microseconds have gone, of them into the arithmetic.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -18,9 +18,9 @@
 #define MIB (1 << 20)
 /* Uses between two looks at the input, and between two reports. */
 #define BATCH 32
-#define REPORT 4096
+#define REPORT 2048
 /* Rounds of arithmetic for each page that is used. */
-#define ROUNDS 600
+#define ROUNDS 3000
 
 static uint64_t state = 88172645463325252ull;
 
@@ -30,6 +30,12 @@ static uint64_t next(void) {
   state ^= state >> 7;
   state ^= state << 17;
   return state;
+}
+
+static uint64_t nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static void *map(size_t bytes, int protection, int flags, int file) {
@@ -73,7 +79,7 @@ int main(int count, char **words) {
   char line[64];
   size_t filled = 0;
   unsigned percent = 0;
-  uint64_t done = 0;
+  uint64_t done = 0, arithmetic = 0, worked = 0, last = 0;
   for (;;) {
     struct pollfd input = {.fd = 0, .events = POLLIN};
     if (poll(&input, 1, percent == 0 ? -1 : 0) > 0) {
@@ -85,7 +91,8 @@ int main(int count, char **words) {
       line[filled] = 0;
       filled = 0;
       if (sscanf(line, "work %u", &percent) != 1) percent = 0;
-      printf("%s, used %llu\n", percent > 0 ? "works" : "rests", (unsigned long long)done);
+      printf("%s\n", percent > 0 ? "works" : "rests");
+      last = nanoseconds();
     }
     if (percent == 0) continue;
     size_t usable = (anonymous + mapped) * percent / 100;
@@ -98,12 +105,19 @@ int main(int count, char **words) {
         sum += place[next() % (PAGE / 8)];
         place[PAGE / 8 - 1] += sum;
       } else if (mapped > 0) {
-        size_t last = mapped * percent / 100;
-        sum += file[(page - owned) % (last > 0 ? last : 1) * (PAGE / 8) + next() % (PAGE / 8)];
+        size_t end = mapped * percent / 100;
+        sum += file[(page - owned) % (end > 0 ? end : 1) * (PAGE / 8) + next() % (PAGE / 8)];
       }
-      for (int round = 0; round < ROUNDS; round++) sum = (sum ^ next()) * 0x100000001b3ull;
     }
+    uint64_t used = nanoseconds();
+    for (int round = 0; round < BATCH * ROUNDS; round++) sum = (sum ^ next()) * 0x100000001b3ull;
+    uint64_t end = nanoseconds();
+    arithmetic += end - used;
+    worked += end - last;
+    last = end;
     done += BATCH;
-    if (done % REPORT == 0) printf("used %llu %x\n", (unsigned long long)done, (unsigned)(sum & 1));
+    if (done % REPORT == 0)
+      printf("used %llu in %llu, %llu %x\n", (unsigned long long)done, (unsigned long long)(worked / 1000),
+             (unsigned long long)(arithmetic / 1000), (unsigned)(sum & 1));
   }
 }
