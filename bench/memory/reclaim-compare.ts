@@ -56,11 +56,7 @@ interface Measured {
 }
 
 /** What a host with working guests comes to. */
-async function measure(
-  host: Host,
-  loads: readonly LoadGuest[],
-  framesMiB: number,
-): Promise<Measured> {
+async function measure(host: Host, loads: readonly LoadGuest[], framesMiB: number): Promise<Measured> {
   const counts = () => {
     const guests = loads.map(({ guest }) => guest.statistics().memory.counts);
     const sum = (pick: (each: (typeof guests)[number]) => number) => guests.reduce((all, each) => all + pick(each), 0);

@@ -20,8 +20,9 @@ import {
 /** A balloon this near to its target, in pages, is there: drivers work in arrays of pages. */
 const NEAR = 64;
 
-/** Weight of new statistics in the rate of major faults. */
+/** Weight of new statistics in the rate of major faults as it rises, and milliseconds in which it falls to 37%. */
 const FAULT_WEIGHT = 1 / 2;
+const FAULT_FALL_MS = 10_000;
 
 /** The memory manager's view of one balloon. */
 export class BalloonWatch {
@@ -91,7 +92,8 @@ export class BalloonWatch {
     const elapsed = now - this.#statisticsAt;
     if (faults >= 0 && this.#faultsThen >= 0 && elapsed > 0) {
       const rate = (((faults - this.#faultsThen) & 0x7fff_ffff) * 1000) / elapsed;
-      this.#faultRate += FAULT_WEIGHT * (rate - this.#faultRate);
+      const weight = rate > this.#faultRate ? FAULT_WEIGHT : 1 - Math.exp(-elapsed / FAULT_FALL_MS);
+      this.#faultRate += weight * (rate - this.#faultRate);
     }
     this.#faultsThen = faults;
     this.#statisticsAt = now;

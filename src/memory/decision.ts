@@ -84,6 +84,7 @@ export type BalloonReason =
   | 'no-answer'
   /** The guest has hardly any memory available. */
   | 'let-out'
+  | 'thrashing'
   /** The guest has less than its target. */
   | 'below-target'
   /** Memory is free. */

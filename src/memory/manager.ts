@@ -111,6 +111,13 @@ export interface HostSnapshot extends HostAccount {
 
 /** Part of the machine memory that is looked at when it has been taken, though there was nothing to do. */
 const NOTICEABLE = 1 / 64;
+/**
+ * Time in which the clock of the paging may go round a guest's memory, when the guest uses nothing and when it uses all that it has;
+ * and how much faster it may be in state hard. In state low nothing holds it.
+ */
+const IDLE_REVOLUTION_MS = 1000;
+const BUSY_REVOLUTION_MS = 30_000;
+const HARD_HURRY = 4;
 /** Milliseconds without paging after the swap has failed. */
 const PAGING_PAUSE_MS = 1000;
 interface Managed {
@@ -196,7 +203,7 @@ export class MemoryManager {
     [this.#observation, this.#decision] = [observation, decision];
     this.#apply(decision);
     this.#share(decision.state, elapsedMs);
-    this.#page(decision);
+    this.#page(decision, elapsedMs);
     this.#quiet = this.#isQuiet(decision);
     this.#busyMs += now() - start;
   }
@@ -419,7 +426,7 @@ export class MemoryManager {
     }
   }
 
-  #page(decision: Decision): void {
+  #page(decision: Decision, elapsedMs: number): void {
     const { now, pagingMs = 40 } = this.#options;
     const start = now();
     const limit = start + (decision.state > STATE_HARD ? pagingMs * 4 : pagingMs);
@@ -428,7 +435,9 @@ export class MemoryManager {
       if (page <= 0 || managed === undefined || now() < this.#pagingPausedUntil) {
         continue;
       }
-      const { taken, error } = this.#reclaimer.take(managed.guest, page, force, () => now() >= limit);
+      const { guest } = managed;
+      const most = force ? guest.pages : stepsOf(guest, elapsedMs * (decision.state >= STATE_HARD ? HARD_HURRY : 1));
+      const { taken, error } = this.#reclaimer.take(guest, page, force, () => now() >= limit, most);
       managed.paged[why.paging ?? 'urgent'] += taken;
       if (error !== undefined) {
         this.#pagingPausedUntil = now() + PAGING_PAUSE_MS;
@@ -471,6 +480,13 @@ export class MemoryManager {
   #report(error: Error): void {
     this.#options.onError?.(error);
   }
+}
+
+/** Entries that the clock may pass in a time: where much is in use, it looks the same as what is not if there is too little time between. */
+function stepsOf(guest: Guest, ms: number): number {
+  const used = Math.min(1, guest.get(GUEST_WORKING_SET) / Math.max(1, guest.get(COUNT_RESIDENT)));
+  const revolutionMs = IDLE_REVOLUTION_MS + used * (BUSY_REVOLUTION_MS - IDLE_REVOLUTION_MS);
+  return Math.max(1, Math.ceil((guest.pages * ms) / revolutionMs));
 }
 
 function takenPages({ guest, paged }: Managed): TakenPages {

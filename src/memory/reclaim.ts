@@ -63,7 +63,7 @@ const STEPS = 2048;
 /** Calls of `take` without a round for pages of disks, when the last one has found none. */
 const DISK_REST = 16;
 /** The front hand is this part of the guest's memory ahead. */
-const LEAD = 4;
+const LEAD = 2;
 
 const NO_SLOT = -1;
 
@@ -101,19 +101,21 @@ export class Reclaimer {
   }
 
   /**
-   * Takes pages from a guest until `wanted` frames are free or `expired` says so. With `force`, pages that are in use or
+   * Takes pages from a guest until `wanted` frames are free or `expired` says so, or the clock's hands have passed `most` entries:
+   * a page is only cold when its guest had time to use it. With `force`, pages that are in use or
    * shared are taken too when there are no others. No page is lost if writing fails: it stays where it was.
    */
-  take(guest: Guest, wanted: number, force: boolean, expired: () => boolean): TakeResult {
+  take(guest: Guest, wanted: number, force: boolean, expired: () => boolean, most = guest.pages): TakeResult {
     const result: TakeResult = { freed: this.#dropKept(), taken: 0, error: undefined };
     // A round of the clock each: cold pages that a disk has, which cost no write; cold pages; (forced) whatever there is.
-    const rounds: Round[] = this.#hasDiskPages(guest) ? ['disk', 'cold'] : ['cold'];
+    // Hands that have to go slowly take what they find.
+    const rounds: Round[] = most >= guest.pages && this.#hasDiskPages(guest) ? ['disk', 'cold'] : ['cold'];
     if (force) rounds.push('any');
     for (const round of rounds) {
       const before = result.freed;
-      let steps = guest.pages;
+      let steps = Math.min(guest.pages, most);
       while (steps > 0 && result.freed < wanted && result.error === undefined && !expired()) {
-        steps -= this.#collect(guest, Math.min(BATCH, wanted - result.freed), round);
+        steps -= this.#collect(guest, Math.min(BATCH, wanted - result.freed), round, steps);
         if (this.#transit.length > 0) {
           this.#evict(guest, result);
         }
@@ -161,7 +163,7 @@ export class Reclaimer {
   }
 
   /** Makes up to `count` pages leave and shoots them down. Returns the entries passed. */
-  #collect(guest: Guest, count: number, round: Round): number {
+  #collect(guest: Guest, count: number, round: Round, most: number): number {
     const memory = this.#memory;
     const transit = this.#transit;
     const hands = this.#handsOf(guest);
@@ -173,7 +175,7 @@ export class Reclaimer {
       while (hands.lead < lead) {
         cleared = this.#clearAccessed(guest, (hands.back + hands.lead++) % guest.pages) || cleared;
       }
-      for (; passed < STEPS && transit.length < count; passed++) {
+      for (; passed < Math.min(STEPS, most) && transit.length < count; passed++) {
         const gfn = hands.back;
         const entry = loadEntry(guest, gfn);
         if ((entry & NPT_PRESENT) !== 0) {

@@ -7,8 +7,8 @@ import { allocateFrame, releaseFrame } from './frames.ts';
 import { HEADER_WITHHELD } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
 
-/** Part of the frames that stays free while more are taken: balloons are at work then, and nobody has to wait. */
-const LEFT_FREE = 1 / 24;
+/** Part of the frames that stays free while more are taken: nobody has to wait, and what balloons can't do, paging does. */
+const LEFT_FREE = 1 / 64;
 
 /** The frames that are kept from guests; belongs to the memory manager's thread. */
 export class Withheld {

@@ -10,6 +10,7 @@ const BALLOONS: Record<BalloonReason, string> = {
   takes: 'its balloon takes what it can spare',
   'no-answer': 'its balloon driver does not answer',
   'let-out': 'its balloon shrinks, as it has hardly any memory available',
+  thrashing: 'its balloon shrinks, as it reads what it has no memory for again and again',
   'below-target': 'its balloon shrinks, as it has less than its target',
   'gives-back': 'its balloon shrinks, as memory is free',
   stays: 'its balloon stays as it is',

@@ -63,6 +63,8 @@ const BELOW_TARGET = 1 / 32;
 const MOST_URGENT = 4;
 /** Part of its working set by which a guest's memory has to be larger for the rest to count as idle. */
 const IDLE_BEYOND = 1 / 8;
+/** Part of a guest's configured memory that is paged in a second when there is time. */
+const UNHURRIED = 0.1;
 /** Memory by which a guest that reads its disks again and again is taken to be too small at least, as a part of the configured. */
 const HIDDEN_PART = 1 / 16;
 /**
@@ -71,6 +73,12 @@ const HIDDEN_PART = 1 / 16;
  */
 const LACKING_FAULTS = 100;
 const LACKING_STALLED = 0.05;
+/**
+ * Major faults in a second from which on a balloon is not enlarged, and from which on it shrinks: the guest throws out what it needs,
+ * as a guest without swap of its own can't do without anything else. What it does not need is found by paging.
+ */
+const UNEASY_FAULTS = 10;
+const THRASHING_FAULTS = 50;
 /** Time that one step can stand for, milliseconds: after a long sleep nothing is made up for. */
 const LONGEST_STEP_MS = 1000;
 
@@ -233,11 +241,14 @@ function decideGuest(
   const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
   let page = settings.paging && step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
+    // Where there is time, pages have some to show that they are in use.
+    const rate = page > now && answers ? guest.configured * UNHURRIED : settings.pagingRate;
+    page = Math.min(page, Math.max(SMALLEST_PAGING, now, Math.ceil(rate * step.seconds)));
     page = Math.min(page, Math.max(SMALLEST_PAGING, Math.ceil(settings.pagingRate * step.seconds)));
   }
   page = Math.ceil(page);
   const block = state === STATE_LOW && guest.charged > target;
-  const force = state === STATE_LOW || (state === STATE_HARD && page > 0);
+  const force = state === STATE_LOW;
   const paging = page > 0 ? pagingReason(reason, now >= beyondBalloon) : undefined;
   const spared = sparedPart(guest, state);
   return {
@@ -281,7 +292,9 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
   const answers = balloon.stuckMs < settings.driverTimeoutMs;
   const guard = Math.max(SMALLEST_GUARD, Math.floor(configured * settings.guard));
   const cap = Math.max(0, Math.min(Math.floor(configured * settings.balloonCap), configured - minimum));
-  const spare = balloon.available < 0 ? cap : balloon.actual + Math.max(0, balloon.available - guard);
+  const pages = settings.paging && step.observation.swapReady;
+  const uneasy = pages && balloon.majorFaults > UNEASY_FAULTS;
+  const spare = balloon.available < 0 ? cap : balloon.actual + (uneasy ? 0 : Math.max(0, balloon.available - guard));
   const limit = Math.min(cap, spare);
   const room = Math.max(0, limit - balloon.actual);
   const rate = state >= STATE_HARD ? 2 * settings.balloonRate : settings.balloonRate;
@@ -291,6 +304,9 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
   if (balloon.available >= 0 && balloon.available < floor && balloon.actual > 0) {
     const size = Math.max(0, balloon.actual - Math.max(change, guard - balloon.available));
     return { size, reach: cap, room: 0, answers, reason: 'let-out' };
+  }
+  if (pages && balloon.majorFaults > THRASHING_FAULTS && balloon.actual > 0) {
+    return { size: Math.max(0, balloon.actual - change), reach: cap, room: 0, answers, reason: 'thrashing' };
   }
   if (need > 0) {
     // Asked for as long as it does not move: a driver may come back. Paging does not wait for it.

@@ -347,7 +347,7 @@ test('sampling does not make a page in use look cold to the paging', () => {
       a.read(0, gfn);
     }
     // The sampler looks, and has all bits cleared, before the clock comes by.
-    run(1, 2);
+    run(1, 1000);
     wanted[a.slot] = round > 8 ? 4 : 0;
   }
   assert.ok(manager.snapshot().guests[0]!.swapped >= 60, `${manager.snapshot().guests[0]!.swapped} are swapped`);
