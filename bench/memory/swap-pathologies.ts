@@ -7,7 +7,7 @@ import { debianFiles } from '../../src/cli/images.ts';
 import type { Guest } from '../../src/host/guest.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { SwapHabit } from '../../src/host/options.ts';
-import { type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
+import { atMost, type Experiment, type Finding, MIB, type Surroundings } from './experiment.ts';
 import { idleGuests } from './guests.ts';
 
 /** Configured memory of the guest, size of its disk, MiB; the host has enough for all. */
@@ -26,6 +26,8 @@ interface Work {
   readonly pagesRead: number;
   readonly pagesWritten: number;
   readonly reads: number;
+  /** Pages read because the guest stored to them. */
+  readonly storeReads: number;
 }
 
 /** A guest at its shell, and the host that it is alone on. */
@@ -53,7 +55,8 @@ class Bench {
 
   work(): Work {
     const { reads, pagesRead, pagesWritten, diskReads, diskPagesRead } = this.host.statistics().memory.swapIo;
-    return { reads: reads + diskReads, pagesRead: pagesRead + diskPagesRead, pagesWritten };
+    const { storeReads } = this.#guest.statistics().memory.counts;
+    return { reads: reads + diskReads, pagesRead: pagesRead + diskPagesRead, pagesWritten, storeReads };
   }
 }
 
@@ -68,6 +71,8 @@ interface Pathology {
   /** Has the guest do its work; what is counted begins with a call of `begin`. */
   run(bench: Bench, begin: () => void): Promise<void>;
   count(before: Work, after: Work): number;
+  /** What our answer may come to; a tenth of naive by default. */
+  readonly most?: number;
 }
 
 const read = (megabytes: number, skip = 0): string => `dd if=/dev/vda bs=64k count=${megabytes * 16} skip=${skip * 16}`;
@@ -110,7 +115,8 @@ const PATHOLOGIES: readonly Pathology[] = [
   },
   {
     name: 'false reads',
-    counted: 'pages read that the guest then overwrites itself',
+    // A page of which something is loaded first has to be read.
+    counted: 'pages read because the guest stores to them, most of which it overwrites whole',
     answer: ['stores'],
     async run(bench, begin) {
       await bench.run(read(DISK));
@@ -119,7 +125,8 @@ const PATHOLOGIES: readonly Pathology[] = [
       begin();
       await bench.run(`dd if=/dev/zero of=/dev/shm/data bs=64k count=${WORK * 16}`);
     },
-    count: readBy,
+    count: (before, after) => after.storeReads - before.storeReads,
+    most: 0,
   },
   {
     name: 'decayed sequentiality',
@@ -201,8 +208,9 @@ export const swapPathologies: Experiment = {
           what: `${pathology.name}: ${pathology.counted}`,
           measured: String(ours),
           beside: `naive: ${naive}`,
-          goal: `naive / ${FACTOR}`,
-          reached: ours * FACTOR <= naive,
+          ...(pathology.most === undefined
+            ? { goal: `naive / ${FACTOR}`, reached: ours * FACTOR <= naive }
+            : atMost(ours, pathology.most, '')),
         });
       }
       return {

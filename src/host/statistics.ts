@@ -27,6 +27,8 @@ export interface GuestCounts {
   readonly diskDrops: number;
   readonly diskReads: number;
   readonly overwritten: number;
+  /** Pages read from swap because of a store, and not of a load. */
+  readonly storeReads: number;
   /** Pages put into the compressed pool, and taken from it. */
   readonly compressed: number;
   readonly decompressed: number;
@@ -184,6 +186,7 @@ function guestStatistics(account: GuestAccount): GuestMemoryStatistics {
       diskDrops: events.diskDrops,
       diskReads: events.diskIns,
       overwritten: events.overwrites,
+      storeReads: events.storeReads,
       compressed: events.poolOuts,
       decompressed: events.poolIns,
       swapFailures: events.swapFailures,

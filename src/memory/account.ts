@@ -52,6 +52,7 @@ export interface EventCounts {
   diskDrops: number;
   diskIns: number;
   overwrites: number;
+  storeReads: number;
 }
 
 /** Where the words of EventCounts are in the guest block. */
@@ -79,6 +80,7 @@ const EVENT_WORDS: Record<keyof EventCounts, number> = {
   diskDrops: words.COUNT_DISK_DROPS,
   diskIns: words.COUNT_DISK_INS,
   overwrites: words.COUNT_OVERWRITES,
+  storeReads: words.COUNT_STORE_READS,
 };
 const EVENT_NAMES = Object.keys(EVENT_WORDS) as (keyof EventCounts)[];
 

@@ -42,6 +42,7 @@ import {
   COUNT_STALLED_US,
   COUNT_STARVATIONS,
   COUNT_STARVED_MS,
+  COUNT_STORE_READS,
   COUNT_ZERO_FILLS,
   GUEST_BLOCKED,
   GUEST_LEFT_OVER,
@@ -125,7 +126,10 @@ export class FaultHandler {
       throw new GuestAddressError(guest.name, base + gfn * PAGE_SIZE, 1, base, size);
     }
     guest.add(COUNT_FAULTS, 1);
-    while (this.#overwrites.holds(gfn)) this.#readFromSwap(() => this.#overwrites.complete(gfn));
+    while (this.#overwrites.holds(gfn)) {
+      if (write) guest.add(COUNT_STORE_READS, 1);
+      this.#readFromSwap(() => this.#overwrites.complete(gfn));
+    }
     for (;;) {
       switch (this.#attempt(gfn, write)) {
         case DONE:
@@ -140,6 +144,7 @@ export class FaultHandler {
           this.#settle(gfn);
           return;
         case FILL:
+          if (write) guest.add(COUNT_STORE_READS, 1);
           this.#readFromSwap(() => this.#reader.read());
           break;
       }
@@ -157,7 +162,7 @@ export class FaultHandler {
     }
     const { surplus } = this.#overwrites;
     if (surplus !== undefined && !this.#overwrites.holds(gfn)) {
-      this.fault(surplus, false);
+      this.fault(surplus, true);
       return 0;
     }
     return this.#overwrites.store(gfn, offset, bytes);
