@@ -357,6 +357,34 @@ test('sampling does not make a page in use look cold to the paging', () => {
   assert.ok(store.reads <= 4, `${store.reads} pages in use were taken`);
 });
 
+test('memory can be kept from guests and given back, and another policy be set', () => {
+  const policy: Policy = (observation) => ({
+    state: 0,
+    guests: observation.guests.map(({ slot, charged }) =>
+      decided(slot, { target: 0, page: observation.free < 40 ? charged : 0, force: true }),
+    ),
+  });
+  const { memory, manager, guest, run } = host(100, { sharing: false }, 100);
+  const a = guest('a', 80);
+  for (let gfn = 0; gfn < 80; gfn++) fill(a, gfn, gfn + 1);
+  manager.withhold(60);
+  run(3);
+  // What is free goes at once, but for a little; nobody takes anything from the guest yet.
+  assert.deepEqual([manager.snapshot().frames, manager.snapshot().withheld], [82, 18]);
+  manager.check();
+  manager.policy = policy;
+  run(30);
+  const account = manager.snapshot();
+  assert.deepEqual([account.frames, account.withheld], [40, 60]);
+  assert.equal(account.used, account.mapped);
+  manager.check();
+  manager.withhold(0);
+  run(1);
+  assert.deepEqual([manager.snapshot().withheld, memory.freeFrames > 60 - 1], [0, true]);
+  manager.check();
+  a.verify();
+});
+
 test('what a thread that was killed with the mutex has left is counted again', () => {
   const { memory, manager, guest, run } = host(64, {}, 16);
   const a = guest('a', 8);

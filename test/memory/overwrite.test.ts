@@ -35,26 +35,27 @@ test('a page that is stored to whole, in any order, is not read', () => {
   g.stores(0, 0, 0, noise(10));
   for (let at = PAGE_SIZE - 512; at >= 0; at -= 512) g.stores(0, 1, at, noise(11).subarray(at, at + 512));
   checkMemory(memory);
-  assert.deepEqual([store.reads, events().overwrites, events().swapIns], [0, 2, 0]);
+  assert.deepEqual([store.reads, events().overwrites, events().swapIns, events().storeReads], [0, 2, 0, 0]);
   g.verify();
 });
 
 test('a load of what was not stored reads the page, and takes only that from it', () => {
-  const { g, memory, store } = swapped(4);
+  const { g, memory, store, events } = swapped(4);
   g.stores(0, 2, 100, noise(12).subarray(0, 3000));
   checkMemory(memory);
   assert.equal(store.reads, 0);
   g.read(0, 2);
-  assert.equal(store.readTurns, 1);
+  assert.deepEqual([store.readTurns, events().storeReads], [1, 0]);
   g.verify();
   checkMemory(memory);
 });
 
 test('a second store to a byte ends it, so that no page stays slow', () => {
-  const { g, store, memory } = swapped(4);
+  const { g, store, memory, events } = swapped(4);
   g.stores(0, 1, 8, noise(13).subarray(0, 64));
   g.stores(0, 1, 16, noise(14).subarray(0, 64));
   assert.ok(store.reads > 0);
+  assert.equal(events().storeReads, 1);
   g.verify();
   checkMemory(memory);
 });

@@ -330,6 +330,52 @@ test('balloons shrink again while memory is free, slowly', () => {
   assert.ok(balloonTarget < 100 * MIB && balloonTarget >= 100 * MIB - 256 * MIB * 0.015 - 1);
 });
 
+/** A guest with a balloon of 100 MiB that has 120 MiB. */
+function squeezed(
+  name: string,
+  changes: Partial<GuestObservation>,
+  balloon: Partial<GuestObservation['balloon']> = {},
+) {
+  const inflated = { target: 100 * MIB, actual: 100 * MIB, available: 60 * MIB, free: 0, majorFaults: 0, ...balloon };
+  return observed(name, {
+    charged: 120 * MIB,
+    balloon: { driver: true, stuckMs: 0, manual: -1, ...inflated },
+    ...changes,
+  });
+}
+
+test('a balloon follows its target however much is free', () => {
+  const busy = squeezed('busy', { workingSet: 120 * MIB });
+  const idle = squeezed('idle', { workingSet: 5 * MIB, charged: 120 * MIB });
+  // A little above the threshold: neither is anything taken, nor is there much to give.
+  const { state, guests } = createPolicy()(host([busy, idle], { frames: 300 * MIB, free: 31 * MIB }));
+  assert.equal(state, STATE_HIGH);
+  assert.equal(guests[0]!.why.balloon, 'below-target');
+  assert.ok(guests[0]!.balloonTarget < 100 * MIB);
+  assert.ok(guests[1]!.balloonTarget >= 100 * MIB);
+});
+
+test('a guest that reads again and again what it lacks counts that as being used, and its balloon shrinks', () => {
+  const calm = squeezed('calm', { workingSet: 40 * MIB });
+  const thrashing = squeezed('thrashing', { workingSet: 40 * MIB }, { majorFaults: 500 });
+  const { guests } = createPolicy()(host([calm, thrashing], { frames: 260 * MIB, free: 15 * MIB }));
+  assert.ok(guests[1]!.target > guests[0]!.target + 20 * MIB);
+  assert.equal(guests[1]!.why.balloon, 'thrashing');
+  assert.ok(guests[1]!.balloonTarget < 100 * MIB);
+  // Without paging nobody else could give what the balloon does.
+  const kept = createPolicy({ paging: false })(host([calm, thrashing], { frames: 260 * MIB, free: 15 * MIB }));
+  assert.notEqual(kept.guests[1]!.why.balloon, 'thrashing');
+});
+
+test('what no balloon reaches is paged, unless it is in use', () => {
+  const full = { available: 2 * MIB };
+  const [idle, busy] = [squeezed('a', { workingSet: 10 * MIB }, full), squeezed('b', { workingSet: 118 * MIB }, full)];
+  const { state, guests } = createPolicy()(host([idle, busy], { frames: 200 * MIB, free: 10 * MIB }));
+  assert.equal(state, STATE_SOFT);
+  assert.ok(guests[0]!.page > 0);
+  assert.equal(guests[1]!.page, 0);
+});
+
 test('options that make no sense are refused', () => {
   assert.throws(() => createPolicy({ tax: 1 }), /tax of 1/);
   assert.throws(() => createPolicy({ balloonCap: -1 }), /cap of -1/);
