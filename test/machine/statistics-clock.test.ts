@@ -42,7 +42,7 @@ test('an idle guest is seldom asked for statistics, a busy one every second, and
   Atomics.store(memory.i32, HEADER_STATE, STATE_HIGH);
   // One that works and then sleeps is woken for it a second later.
   requests(20, 0);
-  harts[0]!.counts = { instructions: harts[0]!.counts.instructions + 1e7, busyMs: 0 };
+  harts[0]!.counts = { instructions: harts[0]!.counts.instructions + 1e7, busyMs: 0, processorMs: 0 };
   assert.ok(clock.msUntil <= 1000);
   assert.equal(requests(1, 0), 1);
   assert.equal(requests(100, 0), 10);
