@@ -1,8 +1,5 @@
-import type { FloatFormat, FloatOperation } from '../../isa/context.ts';
 import {
   type FunctionBuilder,
-  type FunctionReference,
-  f64,
   type I64,
   i32,
   i64,
@@ -11,15 +8,15 @@ import {
   ModuleBuilder,
   select,
 } from '../../wasm/index.ts';
-import { REACH_TYPE } from '../access.ts';
 import { HartFields } from '../emit.ts';
 import { REGION_TYPE } from '../jump-table.ts';
 import { type Instruments, NO_INSTRUMENTS } from '../observer.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
-import { EFFECTS } from './effects.ts';
 import { analyseFlow, type Flow } from './flow.ts';
 import { groupAccesses } from './groups.ts';
+import { importFunctions, type RegionImports } from './imports.ts';
 import { decodeBits, OUTSIDE, type Region } from './region.ts';
+import { RegisterLocals } from './register-locals.ts';
 import {
   analyseRegisters,
   type RegisterSet,
@@ -30,7 +27,7 @@ import {
 } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
 import { findStreams, type Stream } from './streams.ts';
-import { type RegionImports, type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
+import { type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
 
 /** A call with this for pc does nothing. */
 const NO_PC = 1;
@@ -46,7 +43,7 @@ export function compileRegions(bytes: Uint8Array<ArrayBuffer>, memory: WebAssemb
   for (const { name, kind } of WebAssembly.Module.imports(module)) {
     if (kind === 'function') env[name] = () => 0n;
   }
-  env['memory'] = memory;
+  env.memory = memory;
   const { exports } = new WebAssembly.Instance(module, { env });
   for (const region of Object.values(exports)) {
     (region as (hart: number, pc: bigint) => number)(0, BigInt(NO_PC));
@@ -76,31 +73,6 @@ export function translate(
   return module.finish();
 }
 
-function importFunctions(module: ModuleBuilder, regions: readonly Region[]): RegionImports {
-  const float = new Map<string, FunctionReference>();
-  for (const { blocks } of regions) {
-    for (const { code } of blocks) {
-      for (const bits of code) {
-        for (const name of EFFECTS[decodeBits(bits)!.number]!.floatOperations) {
-          if (!float.has(name)) {
-            float.set(name, module.import(name, ['i32', 'i32', 'i64', 'i64', 'i64'], 'i64'));
-          }
-        }
-      }
-    }
-  }
-  return {
-    reach: module.import('reach', REACH_TYPE.parameters, REACH_TYPE.result),
-    look: module.import('look', REACH_TYPE.parameters, REACH_TYPE.result),
-    atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
-    csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
-    link: module.import('link', REGION_TYPE.parameters, REGION_TYPE.result),
-    float: (operation: FloatOperation, format: FloatFormat) => float.get(operation + format)!,
-  };
-}
-
-const REGISTERS = Array.from({ length: 32 }, (_, n) => n);
-
 /** Writes one region's function. */
 class RegionWriter {
   readonly #code: FunctionBuilder;
@@ -111,6 +83,7 @@ class RegionWriter {
   readonly #streams: readonly ReadonlyMap<string, Stream>[];
   readonly #h: HartFields;
   readonly #locals: RegionLocals;
+  readonly #registers: RegisterLocals;
   readonly #target: Local<'i64'>;
   /** Offset of the block in execution, if there are to be samples. */
   readonly #executed: Local<'i32'> | undefined;
@@ -135,15 +108,12 @@ class RegionWriter {
         all = union(all, union(registersRead(decoded), registersWritten(decoded)));
       }
     }
-    const file = <T extends 'i64' | 'f64'>(type: T, set: number): Map<number, Local<T>> =>
-      new Map(REGISTERS.filter((n) => set & (1 << n)).map((n) => [n, code.local(type)]));
+    this.#registers = new RegisterLocals(code, this.#h, all, this.#use.retired);
     this.#locals = {
       entry: code.parameter(1, 'i64'),
       remaining: code.local('i32'),
       floatOn: code.local('i32'),
       floatDirty: code.local('i32'),
-      x: file('i64', all.x),
-      f: file('f64', all.f),
       floatLimit: code.local('i64'),
       exit: code.local('i64'),
       exitRegisters: code.local('i64'),
@@ -153,32 +123,26 @@ class RegionWriter {
   }
 
   write(): void {
-    const { remaining, x, f } = this.#locals;
+    const { remaining } = this.#locals;
     const code = this.#code;
     code.unlikely(i32.and(i32.wrap(this.#locals.entry.get), i32.const(NO_PC)), () =>
       code.return(i32.const(REGION_STATUS.continue)),
     );
     code.set(remaining, this.#h.get32('remaining'));
-    for (const [n, local] of x) {
-      if (this.#use.loaded.x & (1 << n)) code.set(local, i64.load(this.#h.hart, X_OFFSET + n * 8));
-    }
-    for (const [n, local] of f) {
-      if (this.#use.loaded.f & (1 << n)) code.set(local, f64.load(this.#h.hart, F_OFFSET + n * 8));
-    }
+    this.#registers.load(this.#use.loaded);
     code.block((link) => {
       this.#link = link;
       code.block((leave) => {
-        const { retired } = this.#use;
         this.#context = new TranslatorContext(
           code,
           this.#h,
           this.#locals,
           this.#imports,
           leave,
+          this.#registers,
           this.#streams,
-          retired,
         );
-        if (f.size > 0) this.#context.readFloatState();
+        if (this.#registers.f.size > 0) this.#context.readFloatState();
         this.#tree(0);
         code.unreachable();
       });
@@ -205,7 +169,8 @@ class RegionWriter {
   /** The end of what `leave` began. */
   #left(): void {
     const code = this.#code;
-    const { exit, exitRegisters, entry, remaining, x, f } = this.#locals;
+    const { exit, exitRegisters, entry, remaining } = this.#locals;
+    const { x, f } = this.#registers;
     const hart = this.#h.hart;
     const { written } = this.#use;
     // Without branches: what has not been written is stored as it was.
@@ -274,9 +239,9 @@ class RegionWriter {
       terminator = this.#context.write(decoded, offset, count - index - 1, groups[index]);
       offset += decoded.length;
     }
-    this.#context.endBlock();
+    this.#registers.endBlock();
     const target = last + instructions.at(-1)!.operands.imm;
-    const changed = this.#context.changed;
+    const changed = this.#registers.changed;
     switch (terminator?.kind) {
       case undefined:
         this.#edge(number, block.next, offset, false);
@@ -289,7 +254,7 @@ class RegionWriter {
           terminator.condition,
           () => this.#edge(number, block.taken, target, true),
           () => {
-            this.#context.changed = changed;
+            this.#registers.changed = changed;
             this.#edge(number, block.next, offset, true);
           },
         );
@@ -300,9 +265,9 @@ class RegionWriter {
         for (const likely of block.likely) {
           const to = this.#region.blocks[likely]!.offset;
           code.if(i64.eq(this.#target.get, this.#context.address(to)), () => this.#edge(number, likely, to, false));
-          this.#context.changed = changed;
+          this.#registers.changed = changed;
         }
-        this.#context.spill();
+        this.#registers.spill();
         code.br(this.#link);
         break;
       }
@@ -319,7 +284,7 @@ class RegionWriter {
       this.#exit(offset);
     } else if (this.#flow.isBackEdge(from, to)) {
       code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
-      this.#context.retire(this.#use.live[to]!);
+      this.#registers.retire(this.#use.live[to]!);
       code.br(this.#loops[this.#flow.loopOf(from, to)]!);
     } else if (this.#flow.isMerge[to]) {
       code.br(this.#merges.get(to)!);
@@ -329,7 +294,7 @@ class RegionWriter {
   }
 
   #exit(offset: number): void {
-    this.#context.spill();
+    this.#registers.spill();
     this.#code.set(this.#target, this.#context.address(offset));
     this.#code.br(this.#link);
   }
