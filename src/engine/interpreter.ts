@@ -12,8 +12,9 @@ import {
   select,
   type TypeReference,
 } from '../wasm/index.ts';
-import { type AccessFunctions, IN_CROSSING_SLOT } from './access.ts';
+import type { AccessFunctions } from './access.ts';
 import { HartFields, type Imports } from './emit.ts';
+import { IN_CROSSING_SLOT } from './fetch.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
 import { findJump } from './jump-table.ts';

@@ -1,11 +1,11 @@
 import { Aclint } from '../devices/aclint.ts';
 import type { Clock } from '../devices/clock.ts';
 import type { HartLines } from '../devices/hart-lines.ts';
-import { ANNOUNCED_STORE } from '../engine/access.ts';
 import { Hart } from '../engine/hart.ts';
 import type { EngineObserver } from '../engine/observer.ts';
 import { EXIT } from '../engine/state.ts';
 import type { Translator } from '../engine/translate/translations.ts';
+import { ANNOUNCED_STORE } from '../engine/walk.ts';
 import { Sbi } from '../firmware/sbi/sbi.ts';
 import { StealTime } from '../firmware/sbi/sta.ts';
 import { HART_STATE, type HartEntry, type SbiPlatform } from '../firmware/sbi/types.ts';

@@ -1,7 +1,7 @@
 import type { FloatFormat, FloatOperation } from '../../isa/context.ts';
 import type { FunctionReference, ModuleBuilder } from '../../wasm/index.ts';
-import { REACH_TYPE } from '../access.ts';
 import { REGION_TYPE } from '../jump-table.ts';
+import { REACH_TYPE } from '../reach.ts';
 import { EFFECTS } from './effects.ts';
 import { decodeBits, type Region } from './region.ts';
 

@@ -1,7 +1,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { call, type Expr, type FunctionBuilder, type I32, type I64, i32, i64, type Local } from '../../wasm/index.ts';
-import { reachWord } from '../access.ts';
 import type { HartFields } from '../emit.ts';
+import { reachWord } from '../reach.ts';
 import { MOST_STREAMS, STREAM_BYTES, STREAMS_OFFSET, TLB_WRITE_OFFSET } from '../state.ts';
 import { tlbIndex } from '../tlb-first.ts';
 import { ACCESS } from '../walk.ts';

@@ -1,0 +1,77 @@
+import { call, type FunctionType, type I32, i32, i64, type ModuleBuilder } from '../wasm/index.ts';
+import type { AccessFunctions } from './access.ts';
+import { HartFields } from './emit.ts';
+import { TLB_WRITE_OFFSET } from './state.ts';
+import { pageOf, tlbIndex } from './tlb-first.ts';
+import { ANNOUNCED_STORE, DEVICE } from './walk.ts';
+
+/** `reach` and `look`. */
+export const REACH_TYPE = { parameters: ['i32', 'i64', 'i32'], result: 'i32' } as const satisfies FunctionType;
+
+/**
+ * What translated code wants to reach, in one word, as it is a constant of each access. Bits 0..15: distance in bytes from the
+ * first byte to the last one; bit 16: 1 for ACCESS.write, 0 for ACCESS.read; bit 17: not if the TLB has been flushed since the
+ * last time.
+ */
+export const reachWord = (access: number, distance: number, ifNotFlushed = false): number =>
+  distance | (access << REACH_ACCESS_SHIFT) | (ifNotFlushed ? REACH_IF_NOT_FLUSHED : 0);
+
+const REACH_DISTANCE = 0xffff;
+const REACH_ACCESS_SHIFT = 16;
+const REACH_IF_NOT_FLUSHED = 1 << 17;
+
+/**
+ * `reach`: the access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices,
+ * pages with decoded code, what faults) it leaves to the interpreter. So does it when the TLB has been flushed on the way:
+ * machine addresses that the translated code had before mean nothing then. `look` is the same for a page that is in the
+ * TLB or comes there, so that all of it may be accessed.
+ */
+function reachParts(word: I32): { distance: I32; access: I32; ifNotFlushed: I32 } {
+  const bit = (shift: number): I32 => i32.and(i32.shr_u(word, i32.const(shift)), i32.const(1));
+  return {
+    distance: i32.and(word, i32.const(REACH_DISTANCE)),
+    access: bit(REACH_ACCESS_SHIFT),
+    ifNotFlushed: bit(Math.log2(REACH_IF_NOT_FLUSHED)),
+  };
+}
+
+export function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
+  module.define(f.reach, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const { distance, access, ifNotFlushed } = reachParts(code.parameter(2, 'i32').get);
+    const none = i32.const(0);
+    code.if(i32.and(ifNotFlushed, h.get32('refetch')), () => code.return(none));
+    h.set32('refetch', none);
+    const last = i64.add(gva, i64.extend_i32_u(distance));
+    code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
+    const bytes = i32.add(distance, i32.const(1));
+    h.set32('storing', i32.const(ANNOUNCED_STORE));
+    const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
+    h.set32('storing', none);
+    code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));
+    code.if(i32.or(h.get32('refetch'), h.get32('codeFrame')), () => code.return(none));
+    h.set32('reached', address);
+    code.return(i32.const(1));
+    code.unreachable();
+  });
+  module.define(f.look, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const word = code.parameter(2, 'i32').get;
+    const { distance, access } = reachParts(word);
+    const last = i64.add(gva, i64.extend_i32_u(distance));
+    const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
+    const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
+    const found = (): void => {
+      h.set32('reached', i32.add(i32.load(entry, 8), i32.wrap(gva)));
+      code.return(i32.const(1));
+    };
+    code.if(i64.eq(i64.load(entry), pageOf(last)), found);
+    // What the PMP grants only in part is in no TLB: the next access to the page has to be looked at, too.
+    const isWhole = i64.eq(i64.load(entry), pageOf(last));
+    code.if(call('i32', f.reach, h.hart, gva, word), () => code.if(isWhole, found));
+    code.return(i32.const(0));
+    code.unreachable();
+  });
+}
