@@ -257,6 +257,12 @@ export class CodeCache {
   /** Gives the room beside the hart's area back, and with it what was decoded there. Not while the hart executes. */
   shrink(): void {
     if (this.#pieces.length === 0) return;
+    // What stays is of work that is done, too: its room is used first.
+    for (let index = 0; index < this.#o.blocks; index++) {
+      this.#referenced[index] = 0;
+      const number = this.#block[index]!;
+      if (number !== NONE) this.#takeBack(number);
+    }
     for (let index = this.#o.blocks; index < this.#blocks; index++) {
       const number = this.#block[index]!;
       if (number === NONE) continue;

@@ -13,7 +13,7 @@ import { GUEST_OVERHEAD } from './layout-guest.ts';
 /** Bytes of a piece that are its place in the list. */
 const LINK_BYTES = 16;
 /** Part of the heap that is left for guests that are started later. */
-const LEFT = 1 / 4;
+const LEFT = 1 / 8;
 
 /** Pages of a piece with room for `bytes`. */
 const piecePages = (bytes: number): number => Math.ceil((bytes + LINK_BYTES) / PAGE_SIZE);

@@ -167,18 +167,18 @@ describe('few decoded pages', () => {
 describe('room for more decoded blocks', () => {
   const pages = MORE_BLOCKS + 60;
   /** A machine that has executed a line of code on each of so many pages, twice. */
-  function walked(machine: BareMachine): void {
-    for (let page = 0; page < pages; page++) {
-      machine.load(DATA + page * 4096, (a) => a.word(addN(1)).i('jalr', { rs1: ra }));
+  function walked(machine: BareMachine, count = pages, start = DATA): void {
+    for (let page = 0; page < count; page++) {
+      machine.load(start + page * 4096, (a) => a.word(addN(1)).i('jalr', { rs1: ra }));
     }
     machine.execute((a) => {
-      a.li(a2, 0).li(a5, 2).label('again').li(a0, DATA).li(a4, pages).label('pages');
+      a.li(a2, 0).li(a5, 2).label('again').li(a0, start).li(a4, count).label('pages');
       a.i('jalr', { rd: ra, rs1: a0 }).i('lui', { rd: a1, imm: 4096 }).i('add', { rd: a0, rs1: a0, rs2: a1 });
       a.i('addi', { rd: a4, rs1: a4, imm: -1 }).to('bne', 'pages', { rs1: a4 });
       a.i('addi', { rd: a5, rs1: a5, imm: -1 }).to('bne', 'again', { rs1: a5 });
     });
     machine.expectNoTrap();
-    assert.equal(machine.x(a2), BigInt(2 * pages));
+    assert.equal(machine.x(a2), BigInt(2 * count));
   }
   const free = (machine: BareMachine): number => machine.machineMemory.i32[HEADER_HEAP_FREE]!;
 
@@ -207,6 +207,9 @@ describe('room for more decoded blocks', () => {
     machine.hart.shrink();
     assert.equal(free(machine), before);
     assert.equal(machine.guest.get(GUEST_OVERHEAD), overhead);
+    // A hart that waits executes little, which has the room of what it executed before.
+    walked(machine, 2, DATA + 100 * 4096);
+    assert.equal(taken, 2);
     // What is there now would be executed if anything still led there.
     const other = machine.machineMemory;
     other.u8.fill(
