@@ -12,11 +12,15 @@ import { GUEST_OVERHEAD } from './layout-guest.ts';
 
 /** Bytes of a piece that are its place in the list. */
 const LINK_BYTES = 16;
-/** Part of the heap that is left for guests that are started later. */
-const LEFT = 1 / 8;
+/** What is left for guests that are started later: a part of the heap, in a small one pages for a few guests. */
+const LEFT = 1 / 16;
+const LEFT_SMALL = { part: 1 / 4, most: 1024 };
 
 /** Pages of a piece with room for `bytes`. */
 const piecePages = (bytes: number): number => Math.ceil((bytes + LINK_BYTES) / PAGE_SIZE);
+
+const pagesLeft = (heapPages: number): number =>
+  Math.max(heapPages * LEFT, Math.min(heapPages * LEFT_SMALL.part, LEFT_SMALL.most));
 
 /** Takes a piece; returns the byte address of its `bytes` bytes, undefined if there is no room now. Takes the mutex itself. */
 export function takePiece(guest: Guest, hart: number, bytes: number): number | undefined {
@@ -24,7 +28,7 @@ export function takePiece(guest: Guest, hart: number, bytes: number): number | u
   const { i32 } = memory;
   memory.lock();
   try {
-    if (i32[HEADER_HEAP_FREE]! - piecePages(bytes) < memory.heapPages * LEFT) return undefined;
+    if (i32[HEADER_HEAP_FREE]! - piecePages(bytes) < pagesLeft(memory.heapPages)) return undefined;
     const piece = allocateHeap(memory, bytes + LINK_BYTES, `guest ${guest.name}: code of hart ${hart}`);
     const head = listOf(guest, hart);
     i32[piece >>> 2] = i32[head]!;
