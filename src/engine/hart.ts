@@ -1,8 +1,9 @@
 import { INTERRUPT, MENVCFG, MSTATUS, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
 import type { EngineExports } from './build.ts';
-import { CodeCache, type MoreBlocks } from './code-cache.ts';
+import { CodeCache } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
 import { HostCounts } from './counting.ts';
+import type { HartOptions, SiblingHarts } from './hart-options.ts';
 import type { EngineObserver } from './observer.ts';
 import { pmpRanges } from './pmp.ts';
 import { SLOT } from './slots.ts';
@@ -17,7 +18,6 @@ import {
   FENCES,
   type Field32,
   type Field64,
-  type MemoryConstants,
   offset32,
   offset64,
   PMP_RANGE_BYTES,
@@ -29,66 +29,8 @@ import {
   X_OFFSET,
 } from './state.ts';
 import { forgetDecoded } from './translate/region.ts';
-import { type Translation, Translations, type Translator } from './translate/translations.ts';
+import { type Translation, Translations } from './translate/translations.ts';
 import { Watch } from './watch.ts';
-
-/** What a hart needs of the machine around it. */
-export interface HartEnvironment {
-  /** Time in ticks of the platform's timer (10 MHz). */
-  now(): number;
-  /**
-   * Makes a page of the guest present, and writable if asked for: the NPT entry has to say so afterwards. If that takes a
-   * translation back that a TLB may hold, `flush` has to be called before it returns.
-   */
-  nestedFault(gfn: number, write: boolean): void;
-  /**
-   * A store to a page that is not there or not writable. `bytes`: how many, or ANNOUNCED_STORE before it is known.
-   * @returns the machine address for this store alone; 0: nestedFault is to be called
-   */
-  store?(gfn: number, offset: number, bytes: number): number;
-  /** @returns undefined if no device answers. */
-  deviceRead(address: bigint, bytes: number): bigint | undefined;
-  /** @returns false if no device answers. */
-  deviceWrite(address: bigint, bytes: number, value: bigint): boolean;
-}
-
-/** What a hart has to know when it is not the only one of its guest. */
-export interface SiblingHarts {
-  /**
-   * Has the other harts forget the right to write to a frame (`forgetWrites`), and returns when they have. The hart may be
-   * parked meanwhile.
-   */
-  forgetWrites(mfn: number): void;
-  /** Byte address of a word in which the harts count changes of code. */
-  readonly codeChanges: number;
-  /** Whether the processor below keeps all orders of plain accesses but that of a store before a load. */
-  readonly totalStoreOrder: boolean;
-}
-
-export interface HartOptions {
-  readonly memory: WebAssembly.Memory;
-  /** The engine, compiled from `buildEngine`. */
-  readonly engine: WebAssembly.Module;
-  readonly constants: MemoryConstants;
-  readonly id: number;
-  /** Byte address of the hart area, of `hartAreaBytes(decodedBlocks)` bytes. */
-  readonly area: number;
-  readonly decodedBlocks: number;
-  /** Where it gets room for more of them; by default nowhere. */
-  readonly moreBlocks?: MoreBlocks | undefined;
-  /** Byte address of the nested page table, and its number of entries. */
-  readonly npt: number;
-  readonly ramPages: number;
-  readonly frameTable: number;
-  readonly zeroFrame: number;
-  readonly environment: HartEnvironment;
-  /** Translates hot code; without it all is interpreted. */
-  readonly translator?: Translator | undefined;
-  /** Is told what the hart does, as far as engine and translations are built for it. */
-  readonly observer?: EngineObserver | undefined;
-  /** Given if the guest has other harts. */
-  readonly siblings?: SiblingHarts | undefined;
-}
 
 const PAGE_BYTES = 4096;
 /** More frames are not forgotten one by one. */
