@@ -94,6 +94,8 @@ export class FaultHandler {
   readonly #numbers = new Int32Array(MAX_HARTS);
   /** The other harts of the guest. */
   readonly #siblings: readonly number[];
+  /** The page that a store was last refused for, so that it is made writable in the ordinary way; -1: none. */
+  #refused = -1;
   // What resolve has prepared for settle.
   #frame = 0;
   #progress = 0;
@@ -127,7 +129,7 @@ export class FaultHandler {
     }
     guest.add(COUNT_FAULTS, 1);
     while (this.#overwrites.holds(gfn)) {
-      if (write) guest.add(COUNT_STORE_READS, 1);
+      if (write) this.#countRead(gfn);
       this.#readFromSwap(() => this.#overwrites.complete(gfn));
     }
     for (;;) {
@@ -144,7 +146,7 @@ export class FaultHandler {
           this.#settle(gfn);
           return;
         case FILL:
-          if (write) guest.add(COUNT_STORE_READS, 1);
+          if (write) this.#countRead(gfn);
           this.#readFromSwap(() => this.#reader.read());
           break;
       }
@@ -162,10 +164,18 @@ export class FaultHandler {
     }
     const { surplus } = this.#overwrites;
     if (surplus !== undefined && !this.#overwrites.holds(gfn)) {
+      this.#refused = surplus;
       this.fault(surplus, true);
       return 0;
     }
-    return this.#overwrites.store(gfn, offset, bytes);
+    const address = this.#overwrites.store(gfn, offset, bytes);
+    this.#refused = address === 0 ? gfn : -1;
+    return address;
+  }
+
+  /** Counts a page that is read because of a store; an atomic access has to see what was there. */
+  #countRead(gfn: number): void {
+    if (gfn === this.#refused) this.guest.add(COUNT_STORE_READS, 1);
   }
 
   /** What pages in swap had does not matter any more, as far as they are being overwritten. */

@@ -155,7 +155,7 @@ export const COUNT_DISK_DROPS = 91;
 export const COUNT_DISK_INS = 92;
 /** Pages that were in swap and have been overwritten whole, so that they were not read. */
 export const COUNT_OVERWRITES = 93;
-/** Pages read from swap because of a store, which may be the first of those that overwrite the page. */
+/** Pages read from swap because of a store (not of an atomic access), which may be the first of those that overwrite the page. */
 export const COUNT_STORE_READS = 94;
 
 /** First of MAX_HARTS words: byte addresses of the hart areas. */
