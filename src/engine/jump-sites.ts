@@ -4,8 +4,24 @@ import type { HartFields } from './emit.ts';
 import { JUMP_SITE_BYTES, JUMP_SITE_TARGETS, JUMP_SITES, JUMP_SITES_OFFSET } from './state.ts';
 
 /** Offset in the hart area of the entry for an indirect jump, by its slot (machine address). */
-export const jumpSiteOffset = (slot: number): number =>
+const jumpSiteOffset = (slot: number): number =>
   JUMP_SITES_OFFSET + ((slot >>> 3) & (JUMP_SITES - 1)) * JUMP_SITE_BYTES;
+
+/**
+ * Where a slot's jump has led to, the most frequent first.
+ * @param i32s the memory, and so `i64s`
+ * @param area byte address of the hart area
+ */
+export function targetsOf(i32s: Int32Array, i64s: BigInt64Array, area: number, slot: number): bigint[] {
+  const site = area + jumpSiteOffset(slot);
+  if (i32s[site >>> 2]! >>> 0 !== slot) return [];
+  const first = site / 8 + 1;
+  const times = new Map<bigint, number>();
+  for (const target of i64s.subarray(first, first + Math.min(i32s[(site + 4) >>> 2]! >>> 0, JUMP_SITE_TARGETS))) {
+    times.set(target, (times.get(target) ?? 0) + 1);
+  }
+  return [...times.keys()].sort((a, b) => times.get(b)! - times.get(a)!);
+}
 
 /** Writes that a slot's jump leads to a target. */
 export function noteTarget(

@@ -90,7 +90,7 @@ export class MemoryAccesses {
     if (first === undefined) {
       const low = this.#c.temporary('i64', i64.add(this.#c.rs1, i64.const(group.low))).get;
       first = code.local('i32');
-      code.set(first, this.#look(access, low, group.last - group.low, () => {}).get);
+      code.set(first, this.#look(access, low, group.last - group.low, (none) => code.set(none, i32.const(0))).get);
       this.#reached.set(group, first);
     }
     // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at; but if there is
@@ -135,9 +135,9 @@ export class MemoryAccesses {
   /**
    * Looks an address up in the TLB, and behind it; gives the machine address, or 0. The page of the last byte is compared
    * with that in the entry for the first one: both have to be there, aligned or not.
-   * @param ifNone writes what is done when there is no machine address
+   * @param ifNone writes what is done when there is no machine address, given the local that is to have it
    */
-  #look(access: number, gva: I64, distance: number, ifNone: () => void): Local<'i32'> {
+  #look(access: number, gva: I64, distance: number, ifNone: (machine: Local<'i32'>) => void): Local<'i32'> {
     const { code } = this.#c;
     const stream = this.#stream(access);
     if (stream !== undefined && distance < stream.span) {
@@ -152,10 +152,7 @@ export class MemoryAccesses {
         code.if(
           reached,
           () => code.set(machine, this.#h.get32('reached')),
-          () => {
-            code.set(machine, i32.const(0));
-            ifNone();
-          },
+          () => ifNone(machine),
         );
       },
       () => code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
@@ -184,7 +181,7 @@ export class MemoryAccesses {
     access: number,
     gva: I64,
     distance: number,
-    ifNone: () => void,
+    ifNone: (machine: Local<'i32'>) => void,
   ): Local<'i32'> {
     const { code } = this.#c;
     const { hart } = this.#h;
@@ -198,10 +195,7 @@ export class MemoryAccesses {
         code.store(4, hart, i32.and(machine.get, i32.const(-4096)), place + STREAM.frame);
         code.store(8, hart, i64.const(4096 - span + 1), place + STREAM.limit);
       };
-      code.if(call('i32', this.#imports.look, hart, gva, word), note, () => {
-        code.set(machine, i32.const(0));
-        ifNone();
-      });
+      code.if(call('i32', this.#imports.look, hart, gva, word), note, () => ifNone(machine));
     });
     return machine;
   }

@@ -197,6 +197,10 @@ class RegionWriter {
   /** A block and those that it dominates. */
   #tree(block: number): void {
     const merges = this.#flow.merges[block]!;
+    if (!this.#flow.isLoopHeader[block]) {
+      this.#within(block, merges);
+      return;
+    }
     const loops = [...this.#flow.loops.keys()].filter((loop) => this.#flow.loops[loop]!.header === block);
     const within = ([outer, ...others]: readonly number[]): void => {
       if (outer === undefined) this.#within(block, merges);

@@ -1,7 +1,7 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HostCounter } from '../counters.ts';
-import { jumpSiteOffset } from '../jump-sites.ts';
+import { targetsOf } from '../jump-sites.ts';
 import { jumpSet } from '../jump-table.ts';
 import type { EngineObserver, PlaceDrop } from '../observer.ts';
 import { SLOT } from '../slots.ts';
@@ -14,7 +14,6 @@ import {
   JUMP_PAGES,
   JUMP_PAGES_OFFSET,
   JUMP_SET_BYTES,
-  JUMP_SITE_TARGETS,
   offset32,
 } from '../state.ts';
 import { fetchTlbOffset } from '../tlb-first.ts';
@@ -356,15 +355,11 @@ export class Translations {
   #targets(address: number | undefined, pc: bigint): number[] {
     const slot = address === undefined ? undefined : this.#o.code.slotAt(address);
     if (slot === undefined) return [];
-    const site = this.#o.area + jumpSiteOffset(slot);
-    if (this.#i32[site >>> 2]! >>> 0 !== slot) return [];
-    const count = Math.min(this.#i32[(site + 4) >>> 2]! >>> 0, JUMP_SITE_TARGETS);
-    const times = new Map<number, number>();
-    for (let n = 0; n < count; n++) {
-      const offset = Number(this.#i64[site / 8 + 1 + n]! - BigInt.asIntN(64, pc));
-      if (Math.abs(offset) < MOST_DISTANCE) times.set(offset, (times.get(offset) ?? 0) + 1);
-    }
-    const offsets = [...times.keys()].sort((a, b) => times.get(b)! - times.get(a)!);
+    const entry = BigInt.asIntN(64, pc);
+    const targets = targetsOf(this.#i32, this.#i64, this.#o.area, slot);
+    const offsets = targets
+      .map((target) => Number(target - entry))
+      .filter((offset) => Math.abs(offset) < MOST_DISTANCE);
     return offsets.slice(0, MOST_TARGETS);
   }
 

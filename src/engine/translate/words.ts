@@ -14,7 +14,7 @@ export function asWord(value: I64): I32 | undefined {
     case 'and':
     case 'or':
     case 'xor': {
-      const [left, right] = [asWord(a) ?? constantWord(a), asWord(b) ?? constantWord(b)];
+      const [left, right] = [operandWord(a), operandWord(b)];
       return left && right && i32[value.operator](left, right);
     }
     case 'add':
@@ -35,8 +35,7 @@ export function compareWords(condition: I32): I32 {
     case 'lt_u':
     case 'ge_s':
     case 'ge_u': {
-      const left = asWord(a) ?? constantWord(a);
-      const right = asWord(b) ?? constantWord(b);
+      const [left, right] = [operandWord(a), operandWord(b)];
       return left !== undefined && right !== undefined ? i32[operator](left, right) : condition;
     }
     default:
@@ -44,6 +43,9 @@ export function compareWords(condition: I32): I32 {
   }
 }
 
-function constantWord({ constant }: I64): I32 | undefined {
-  return constant !== undefined && BigInt.asIntN(32, constant) === constant ? i32.const(Number(constant)) : undefined;
+/** The same for an operand, which may be a constant. */
+function operandWord(value: I64): I32 | undefined {
+  const { constant } = value;
+  if (constant === undefined) return asWord(value);
+  return BigInt.asIntN(32, constant) === constant ? i32.const(Number(constant)) : undefined;
 }
