@@ -167,10 +167,10 @@ export class CodeCache {
     return slot !== undefined && this.#u8[slot] !== SLOT.undecoded && this.#u8[slot] !== SLOT.illegal;
   }
 
-  /** Has a slot enter a translation. Gives the operation that was there; undefined if it did so already. */
+  /** Has a slot enter a translation. Gives the operation that was there; undefined if there is none. */
   markTranslated(slot: number): number | undefined {
     const operation = this.#u8[slot]!;
-    if (operation === SLOT.translated) return undefined;
+    if (operation === SLOT.translated || operation === SLOT.undecoded) return undefined;
     this.#u8[slot] = SLOT.translated;
     return operation;
   }

@@ -73,7 +73,7 @@ interface Place {
   readonly pages: readonly Page[];
   /** Index of its function in the hart's table; 0: not translated yet. */
   index: number;
-  /** Operation of the entry's slot while the slot says that there is a translation. */
+  /** Operation of the entry's slot while the slot says that there is a translation; before, `SLOT.undecoded`. */
   operation: number;
   /** For the observer, if there is one: what was found, and at which address. */
   readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
@@ -172,7 +172,11 @@ export class Translations {
     this.#o.count('hotPlaces');
     const key = regionKey(region);
     const found = this.#o.observer && { pc: BigInt.asUintN(64, pc), region };
-    this.#add({ address, key, pages: [...pages.values()], index: 0, operation: 0, found }, region, translator);
+    this.#add(
+      { address, key, pages: [...pages.values()], index: 0, operation: SLOT.undecoded, found },
+      region,
+      translator,
+    );
   }
 
   /** A translation that was asked for has come. */
@@ -189,8 +193,7 @@ export class Translations {
    * @returns index of the function; 0: it may not be entered, and the slot is the instruction again
    */
   enter(slot: number, pc: bigint): number {
-    const address = this.#o.code.codeAddress(slot);
-    const place = address === undefined ? undefined : this.#places.get(address);
+    const place = this.#translatedAt(this.#o.code.codeAddress(slot));
     const flushes = this.#get32('flushes');
     this.#o.count('jumpTableMisses');
     if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
@@ -217,7 +220,7 @@ export class Translations {
   /** Puts the instruction that a slot stands for into another slot, which stands for no place. */
   step(slot: number, into: number): void {
     const address = this.#o.code.codeAddress(slot);
-    const place = address === undefined ? undefined : this.#places.get(address);
+    const place = this.#translatedAt(address);
     this.#i32[(into + 4) >>> 2] = this.#i32[(slot + 4) >>> 2]!;
     this.#i32[into >>> 2] = this.#i32[slot >>> 2]!;
     if (place === undefined) {
@@ -231,9 +234,8 @@ export class Translations {
 
   /** A slot has been decoded: if a translation is known there, the slot says so. */
   decoded(slot: number, address: number): void {
-    const place = this.#places.get(address);
-    if (place === undefined || place.index === 0) return;
-    if (this.#isCurrent(place)) this.#mark(place, slot);
+    const place = this.#translatedAt(address);
+    if (place !== undefined && this.#isCurrent(place)) this.#mark(place, slot);
   }
 
   /** The code in a frame changes. */
@@ -242,6 +244,15 @@ export class Translations {
     if (places === undefined) return;
     for (const place of places) this.#drop(place, 'written');
     this.#o.leave();
+  }
+
+  /**
+   * The place at a machine address if it is translated. A slot may still stand for a place that was given up when code beside it
+   * was written to; a new one there has no translation yet.
+   */
+  #translatedAt(address: number | undefined): Place | undefined {
+    const place = address === undefined ? undefined : this.#places.get(address);
+    return place?.index === 0 ? undefined : place;
   }
 
   #add(place: Place, region: Region, translator: Translator): void {
@@ -296,6 +307,8 @@ export class Translations {
   #mark(place: Place, slot: number): void {
     const operation = this.#o.code.markTranslated(slot);
     if (operation !== undefined) place.operation = operation;
+    // The slot stands for a place that was given up, and is marked when it has been decoded again.
+    else if (place.operation === SLOT.undecoded) this.#o.code.forget(slot);
   }
 
   #drop(place: Place, reason: PlaceDrop): void {
@@ -365,8 +378,7 @@ export class Translations {
 
   /** Whether a region is known at an address, as far as the fetch TLB knows the address. */
   isTranslated(pc: bigint): boolean {
-    const address = this.#addressInTlb(pc);
-    return address !== undefined && (this.#places.get(address)?.index ?? 0) !== 0;
+    return this.#translatedAt(this.#addressInTlb(pc)) !== undefined;
   }
 
   /** The instruction at an address, if the fetch TLB has it on one page. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Region } from '../../../src/engine/translate/region.ts';
+import { SynchronousTranslator } from '../../../src/engine/translate/synchronous.ts';
 import { regionName, translate } from '../../../src/engine/translate/translate.ts';
 import type { Translator } from '../../../src/engine/translate/translations.ts';
 import { encode } from '../../../src/isa/encode.ts';
@@ -75,4 +76,31 @@ test('indirect jumps are noted by the interpreter, and stay within the region', 
   assert.equal(machine.x(a1), BigInt((ROUNDS / 2) * 4));
   assert.ok(asked.some(({ blocks }) => blocks.some(({ likely }) => likely.length === 2)));
   assert.ok(machine.hart.field('regionEntries') < ROUNDS / 5, `${machine.hart.field('regionEntries')} entries`);
+});
+
+test('code goes on that was translated, is changed, and waits for its next translation when it is entered', () => {
+  const second = (imm: number): number => encode('addi', { rd: a1, rs1: a1, imm });
+  let late = 0;
+  const translator = (): Translator => {
+    const inner = new SynchronousTranslator(WASM_PAGES, 1);
+    return {
+      ...{ threshold: 1, capacity: 100 },
+      translate(key, region) {
+        if (region.blocks.some(({ code }) => code.includes(second(1)))) return inner.translate(key, region);
+        late++;
+        return undefined;
+      },
+    };
+  };
+  const machine = new BareMachine({ translator });
+  // The first instruction of the loop stays, with its slot; the second one does not.
+  machine.execute((a) => {
+    a.li(a2, 2).i('auipc', { rd: a3 }).label('again').li(a0, ROUNDS).i('jalr', { rs1: a3, imm: 12 });
+    a.label('loop').i('addi', { rd: a0, rs1: a0, imm: -1 }).word(second(1)).to('bne', 'loop', { rs1: a0 });
+    a.li(a0, second(3)).i('sw', { rs1: a3, rs2: a0, imm: 16 }).i('addi', { rd: a2, rs1: a2, imm: -1 });
+    a.to('bne', 'again', { rs1: a2 });
+  });
+  machine.expectNoTrap();
+  assert.equal(machine.x(a1), BigInt(ROUNDS * 4));
+  assert.ok(late > 0);
 });
