@@ -117,7 +117,7 @@ const PATHOLOGIES: readonly Pathology[] = [
   },
   {
     name: 'false reads',
-    // A page of which something is loaded first has to be read.
+    // No more are false: those that are overwritten whole before anything of them is needed are among them.
     counted: 'pages read because the guest stores to them, most of which it overwrites whole',
     answer: ['stores'],
     // What is read ahead is not read because of a store.

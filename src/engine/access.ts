@@ -194,7 +194,9 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       const second = code.local('i64', pageOf(i64.add(gva, i64.const(7)))).get;
       const one = i32.const(1);
       for (const page of [gva, second]) {
-        const address = call('i32', f.dataAddress, h.hart, page, one, i32.const(ACCESS.write));
+        h.set32('storing', one);
+        const address = code.local('i32', call('i32', f.dataAddress, h.hart, page, one, i32.const(ACCESS.write))).get;
+        h.set32('storing', i32.const(0));
         code.if(i32.eqz(address), () => code.return(i32.const(STORED.fault)));
       }
       const status = code.local('i32', i32.const(STORED.done));
@@ -210,7 +212,7 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
       // 3 is done and done-and-resynchronize of some byte.
       code.return(select(i32.gt_u(status.get, i32.const(1)), i32.const(2), i32.const(1)));
     });
-    h.set32('storing', bytes);
+    h.set32('storing', i32.const(1));
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, i32.const(ACCESS.write))).get;
     h.set32('storing', i32.const(0));
     code.if(i32.eqz(address), () => code.return(i32.const(STORED.fault)));
@@ -239,6 +241,7 @@ function defineStore(module: ModuleBuilder, f: AccessFunctions, imports: Imports
     code.if(i32.and(h.get32('codeFrame'), i32.const(1)), () =>
       code.callVoid(imports.codeWritten, address, bytes, i32.const(0)),
     );
+    code.if(i32.and(h.get32('codeFrame'), i32.const(2)), () => code.callVoid(imports.storeNoted, bytes));
     code.return(i32.add(i32.const(STORED.done), h.get32('refetch')));
   });
 }

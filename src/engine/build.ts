@@ -27,6 +27,7 @@ export function buildEngine(
   const imports: Imports = {
     now: module.import('now', [], 'f64'),
     nestedFault: module.import('nestedFault', ['i32', 'i32', 'i32', 'i32'], 'i32'),
+    storeNoted: module.import('storeNoted', ['i32']),
     codeBlock: module.import('codeBlock', ['i32'], 'i32'),
     decodeSlot: module.import('decodeSlot', ['i32'], 'i32'),
     decodeBits: module.import('decodeBits', ['i32', 'i32']),

@@ -80,6 +80,8 @@ export interface Imports {
    * as the field of that name, 0 if it is not a store
    */
   readonly nestedFault: FunctionReference;
+  /** A store to an address of `nestedFault` was made: (bytes) */
+  readonly storeNoted: FunctionReference;
   /** The decoded block of a block of machine memory: (machine address >>> BLOCK_SHIFT) -> address */
   readonly codeBlock: FunctionReference;
   /**

@@ -13,10 +13,13 @@ export interface HartEnvironment {
    */
   nestedFault(gfn: number, write: boolean): void;
   /**
-   * A store to a page that is not there or not writable. `bytes`: how many, or ANNOUNCED_STORE before it is known.
-   * @returns the machine address for this store alone; 0: nestedFault is to be called
+   * A store to a page that is not there or not writable.
+   * @returns the machine address for this store alone, behind which `stored` is called if it is made; 0: nestedFault is to be
+   * called; -1: the entry is to be looked at again
    */
-  store?(gfn: number, offset: number, bytes: number): number;
+  store?(gfn: number, offset: number): number;
+  /** The store that `store` has given the last address for was made. */
+  stored?(bytes: number): void;
   /** @returns undefined if no device answers. */
   deviceRead(address: bigint, bytes: number): bigint | undefined;
   /** @returns false if no device answers. */

@@ -130,10 +130,11 @@ export class Hart {
         now: () => environment.now(),
         nestedFault: (gfn: number, write: number, offset: number, storing: number) => {
           counts.add('nestedFaults');
-          const address = storing === 0 ? 0 : (environment.store?.(gfn, offset, storing) ?? 0);
+          const address = storing === 0 ? 0 : (environment.store?.(gfn, offset) ?? 0);
           if (address === 0) environment.nestedFault(gfn, write !== 0);
-          return address;
+          return Math.max(address, 0);
         },
+        storeNoted: (bytes: number) => environment.stored?.(bytes),
         codeBlock: (number: number) => this.#code.block(number),
         decodeSlot: (slot: number) => {
           counts.add('decodedInstructions');

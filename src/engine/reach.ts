@@ -3,7 +3,7 @@ import type { AccessFunctions } from './access.ts';
 import { HartFields } from './emit.ts';
 import { TLB_WRITE_OFFSET } from './state.ts';
 import { pageOf, tlbIndex } from './tlb-first.ts';
-import { ANNOUNCED_STORE, DEVICE } from './walk.ts';
+import { DEVICE } from './walk.ts';
 
 /** `reach` and `look`. */
 export const REACH_TYPE = { parameters: ['i32', 'i64', 'i32'], result: 'i32' } as const satisfies FunctionType;
@@ -46,7 +46,8 @@ export function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     const last = i64.add(gva, i64.extend_i32_u(distance));
     code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
     const bytes = i32.add(distance, i32.const(1));
-    h.set32('storing', i32.const(ANNOUNCED_STORE));
+    // A store that has to be seen is left to the interpreter, by `codeFrame`.
+    h.set32('storing', i32.const(1));
     const address = code.local('i32', call('i32', f.dataAddress, h.hart, gva, bytes, access)).get;
     h.set32('storing', none);
     code.if(i32.le_u(address, i32.const(DEVICE)), () => code.return(none));

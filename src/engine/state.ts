@@ -66,7 +66,7 @@ const ENGINE_FIELDS_32 = [
   'codeFrame',
   /** Machine address that `reach` and `look` have given last. */
   'reached',
-  /** Bytes of the store that is being translated, ANNOUNCED_STORE before they are known; 0: it is not (only) a store. */
+  /** 1: a store is being translated, and nothing but a store. */
   'storing',
   /** 1: the last translation is good for one store only. */
   'singleStore',

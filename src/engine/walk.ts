@@ -29,9 +29,6 @@ const PTE_PPN_MASK = (1n << 44n) - 1n;
 /** A machine address that stands for a device; RAM is never there (page 0 holds the host header). */
 export const DEVICE = 1;
 
-/** `storing` in place of a number of bytes: a store of translated code, which the interpreter makes if it has to be seen. */
-export const ANNOUNCED_STORE = 0x100;
-
 /** Result of `walk` for a translation that faults. */
 export const NO_TRANSLATION = -1n;
 

@@ -5,7 +5,6 @@ import { Hart } from '../engine/hart.ts';
 import type { EngineObserver } from '../engine/observer.ts';
 import { EXIT } from '../engine/state.ts';
 import type { Translator } from '../engine/translate/translations.ts';
-import { ANNOUNCED_STORE } from '../engine/walk.ts';
 import { Sbi } from '../firmware/sbi/sbi.ts';
 import { StealTime } from '../firmware/sbi/sta.ts';
 import { HART_STATE, type HartEntry, type SbiPlatform } from '../firmware/sbi/types.ts';
@@ -140,7 +139,8 @@ export class Processor {
       environment: {
         now: () => clock.ticks(),
         nestedFault: (gfn, write) => this.faults.fault(gfn, write),
-        store: (gfn, offset, bytes) => this.faults.store(gfn, offset, bytes === ANNOUNCED_STORE ? 0 : bytes),
+        store: (gfn, offset) => this.faults.store(gfn, offset),
+        stored: (bytes) => this.faults.noteStore(bytes),
         deviceRead: (address, bytes) => services.deviceRead(address, bytes),
         deviceWrite: (address, bytes, value) => services.deviceWrite(address, bytes, value),
       },

@@ -5,6 +5,7 @@
 
 import { guestSlots } from './account.ts';
 import { InvariantError } from './errors.ts';
+import { frameFlag } from './frames.ts';
 import { Guest } from './guest.ts';
 import { zeroPage } from './hash.ts';
 import { checkHeap } from './heap.ts';
@@ -32,6 +33,7 @@ import {
 import { COUNT_MERGED, COUNT_RESIDENT, COUNT_SWAPPED } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { hasFrame, hasSlot, isComing, isMerged, isWritable, kindOf, payloadOf } from './npt.ts';
+import { overwrittenPages } from './overwrite.ts';
 import { checkPool, poolAccount } from './pool.ts';
 import { allSlots, isDiskSlot, slotFrame, slotObject, slotReferences } from './swap.ts';
 
@@ -112,6 +114,12 @@ function checkGuest(guest: Guest, tally: Tally, findings: string[]): void {
       findings.push(`${where} has the entry 0x${(entry >>> 0).toString(16)}, which means nothing`);
     }
     merged += isMerged(entry) ? 1 : 0;
+  }
+  for (const { gfn, frame } of overwrittenPages(guest)) {
+    const entry = memory.i32[guest.npt + gfn]!;
+    if (!isComing(entry) || payloadOf(entry) !== frame || !frameFlag(memory, frame, FRAME_FILLING)) {
+      findings.push(`page ${gfn} of guest ${guest.name} is said to be overwritten in frame ${frame}, and is not`);
+    }
   }
   tally.mapped += resident;
   expect(findings, `resident pages of guest ${guest.name}`, guest.get(COUNT_RESIDENT), resident);

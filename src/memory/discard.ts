@@ -34,11 +34,11 @@ export function discardPages(faults: FaultHandler, gfn: number, count: number, b
     const gpa = GUEST_RAM_BASE + gfn * PAGE_SIZE;
     throw new GuestAddressError(guest.name, gpa, count * PAGE_SIZE, GUEST_RAM_BASE, size);
   }
-  faults.settleStores(gfn, count);
   let dropped = 0;
   const frames = new Int32Array(Math.min(count, CHUNK));
   for (let done = 0; done < count; ) {
     const chunk = Math.min(CHUNK, count - done);
+    faults.settleStores(gfn + done, chunk);
     const taken = discardChunk(faults, gfn + done, chunk, frames);
     if (taken < 0) {
       faults.waitForTransit(gfn + done + -taken - 1);

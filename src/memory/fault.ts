@@ -53,9 +53,17 @@ import {
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
-import { Overwrites } from './overwrite.ts';
+import { Overwrites, STORE_AGAIN, STORE_REFUSED } from './overwrite.ts';
 import { awaitShootdown, type FlushPart, type HartControl, requestShootdown } from './shootdown.ts';
-import { dissociateSlot, frameSlot, keepFrame, type SlotStore, slotObject, slotReferences } from './swap.ts';
+import {
+  dissociateSlot,
+  frameSlot,
+  isDiskSlot,
+  keepFrame,
+  type SlotStore,
+  slotObject,
+  slotReferences,
+} from './swap.ts';
 import { type DiskSource, SwapReader } from './swap-in.ts';
 import { restoredBits } from './transit.ts';
 
@@ -70,10 +78,15 @@ export interface FaultOptions {
   onReadError?: ((error: SwapReadError) => void) | undefined;
   /** Milliseconds from any start, for the account of waiting times. */
   now?: (() => number) | undefined;
+  /**
+   * Has the thread that has the guest's disks bring in a page that is to come from one of them, and waits for it; for the threads that
+   * don't have them.
+   */
+  bringIn?: ((gfn: number) => void) | undefined;
 }
 
 /** What the part under the mutex (resolve and what it calls) leaves to be done without it. */
-const [DONE, AGAIN, STARVED, WAIT, SETTLE, FILL] = [0, 1, 2, 3, 4, 5];
+const [DONE, AGAIN, STARVED, WAIT, SETTLE, FILL, COMPLETE, ELSEWHERE] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /** Milliseconds after which a waiting hart looks whether its guest was stopped. */
 const LOOK_MS = 50;
@@ -91,6 +104,7 @@ export class FaultHandler {
   readonly #overwrites: Overwrites;
   readonly #onReadError: FaultOptions['onReadError'];
   readonly #now: (() => number) | undefined;
+  readonly #bringIn: FaultOptions['bringIn'];
   readonly #numbers = new Int32Array(MAX_HARTS);
   /** The other harts of the guest. */
   readonly #siblings: readonly number[];
@@ -99,6 +113,8 @@ export class FaultHandler {
   // What resolve has prepared for settle.
   #frame = 0;
   #progress = 0;
+  /** The record of the page that is to be completed. */
+  #record = 0;
 
   constructor(control: HartControl, options: FaultOptions = {}) {
     this.control = control;
@@ -106,7 +122,10 @@ export class FaultHandler {
     this.#siblings = control.guest.allHarts.filter((hart) => hart !== control.hart);
     this.#memory = control.guest.memory;
     this.#reader = new SwapReader(this.guest, options.store);
-    this.#overwrites = new Overwrites(this.guest, this.#reader);
+    this.#overwrites = new Overwrites(this.guest, control.hart, this.#reader, (harts, part) =>
+      this.flushOthers(harts, part),
+    );
+    this.#bringIn = options.bringIn;
     this.#onReadError = options.onReadError;
     this.#now = options.now;
   }
@@ -128,10 +147,6 @@ export class FaultHandler {
       throw new GuestAddressError(guest.name, base + gfn * PAGE_SIZE, 1, base, size);
     }
     guest.add(COUNT_FAULTS, 1);
-    while (this.#overwrites.holds(gfn)) {
-      if (write) this.#countRead(gfn);
-      this.#readFromSwap(() => this.#overwrites.complete(gfn));
-    }
     for (;;) {
       switch (this.#attempt(gfn, write)) {
         case DONE:
@@ -149,28 +164,40 @@ export class FaultHandler {
           if (write) this.#countRead(gfn);
           this.#readFromSwap(() => this.#reader.read());
           break;
+        case COMPLETE:
+          if (write) this.#countRead(gfn);
+          this.#readFromSwap(() => this.#overwrites.complete(this.#record));
+          break;
+        case ELSEWHERE:
+          this.#waitFor(() => this.#bringIn!(gfn));
+          break;
       }
     }
   }
 
   /**
-   * A store of some bytes of a page that the NPT does not let the hart write to. Returns the machine address for this store
-   * alone, if the page is in swap and is being overwritten (overwrite.ts), or 0: call `fault`. `bytes` is
-   * 0 before it is known.
+   * The hart is about to store within a page that the NPT does not let it write to. Returns the machine address for this store
+   * alone, if the page is in swap and is being overwritten (overwrite.ts): `noteStore` has to follow. STORE_REFUSED: call `fault`.
+   * STORE_AGAIN: look at the entry again, and call this again.
    */
-  store(gfn: number, offset: number, bytes: number): number {
-    if (!(gfn >= 0 && gfn < this.guest.pages) || this.guest.harts > 1) {
-      return 0;
+  store(gfn: number, offset: number): number {
+    if (!(gfn >= 0 && gfn < this.guest.pages)) {
+      return STORE_REFUSED;
     }
-    const { surplus } = this.#overwrites;
-    if (surplus !== undefined && !this.#overwrites.holds(gfn)) {
-      this.#refused = surplus;
-      this.fault(surplus, true);
-      return 0;
+    const overwrites = this.#overwrites;
+    if (overwrites.hasNoRoomFor(gfn)) {
+      this.#refused = overwrites.surplus;
+      if (this.#refused >= 0) this.fault(this.#refused, true);
+      return STORE_AGAIN;
     }
-    const address = this.#overwrites.store(gfn, offset, bytes);
-    this.#refused = address === 0 ? gfn : -1;
+    const address = overwrites.store(gfn, offset);
+    this.#refused = address === STORE_REFUSED ? gfn : -1;
     return address;
+  }
+
+  /** The store that `store` has given an address for has been made. */
+  noteStore(bytes: number): void {
+    this.#overwrites.noteStore(bytes);
   }
 
   /** Counts a page that is read because of a store; an atomic access has to see what was there. */
@@ -180,9 +207,7 @@ export class FaultHandler {
 
   /** What pages in swap had does not matter any more, as far as they are being overwritten. */
   settleStores(gfn: number, count: number): void {
-    for (let page = gfn; page < gfn + count; page++) {
-      if (this.#overwrites.holds(page)) this.#overwrites.settle(page);
-    }
+    this.#overwrites.settle(gfn, count);
   }
 
   /** Waits until a page in transit may have settled; for code that found one under the mutex, which must be free by now. */
@@ -226,8 +251,30 @@ export class FaultHandler {
         this.#rescue(gfn, payloadOf(entry));
         return AGAIN;
       default:
-        return WAIT;
+        return this.#comeIn(gfn);
     }
+  }
+
+  /** Somebody has begun to bring a page in: another thread, which is waited for, or one that has only stored to it. */
+  #comeIn(gfn: number): number {
+    const overwrites = this.#overwrites;
+    const record = overwrites.find(gfn);
+    if (record === 0) {
+      return WAIT;
+    }
+    if (this.#isElsewhere(overwrites.slotOf(record))) {
+      return ELSEWHERE;
+    }
+    if (!overwrites.claim(record)) {
+      return WAIT;
+    }
+    this.#record = record;
+    return COMPLETE;
+  }
+
+  /** Whether another thread has to read a slot. */
+  #isElsewhere(slot: number): boolean {
+    return this.#bringIn !== undefined && isDiskSlot(this.#memory, slot);
   }
 
   #zeroFill(gfn: number, entry: number): number {
@@ -332,6 +379,9 @@ export class FaultHandler {
   }
 
   #swapIn(gfn: number, slot: number): number {
+    if (this.#isElsewhere(slot)) {
+      return ELSEWHERE;
+    }
     switch (this.#reader.begin(gfn, slot)) {
       case 'served':
         return AGAIN;
@@ -369,15 +419,24 @@ export class FaultHandler {
 
   /** Without the mutex: reads the page from swap. If that fails, the hart stands still or the caller is told. */
   #readFromSwap(read: () => void): void {
+    this.#waitFor(() => {
+      try {
+        read();
+      } catch (error) {
+        if (this.#onReadError === undefined || !(error instanceof SwapReadError)) throw error;
+        this.#onReadError(error);
+        Atomics.wait(this.#memory.i32, HEADER_PROGRESS, Atomics.load(this.#memory.i32, HEADER_PROGRESS), RETRY_MS);
+        this.#lookForStop();
+      }
+    });
+  }
+
+  /** Parks the hart while something is done for it, and counts the time. */
+  #waitFor(action: () => void): void {
     const start = this.#now?.() ?? 0;
     this.control.park();
     try {
-      read();
-    } catch (error) {
-      if (this.#onReadError === undefined || !(error instanceof SwapReadError)) throw error;
-      this.#onReadError(error);
-      Atomics.wait(this.#memory.i32, HEADER_PROGRESS, Atomics.load(this.#memory.i32, HEADER_PROGRESS), RETRY_MS);
-      this.#lookForStop();
+      action();
     } finally {
       this.control.unpark();
       this.#stalled((this.#now?.() ?? 0) - start);

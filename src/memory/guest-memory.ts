@@ -14,7 +14,6 @@ import {
   GUEST_RAM_BASE,
   HEADER_SWAP_NAIVE,
   NPT_KIND_MASK,
-  NPT_KIND_SWAP,
   NPT_KIND_ZERO,
   NPT_PRESENT,
   NPT_WRITABLE,
@@ -24,7 +23,8 @@ import {
 } from './layout.ts';
 import { COUNT_OVERWRITES } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { loadEntry, noteUse, payloadOf } from './npt.ts';
+import { hasSlot, isWritable, loadEntry, noteUse, payloadOf } from './npt.ts';
+import { STORE_AGAIN, STORE_REFUSED } from './overwrite.ts';
 
 const OFFSET_MASK = PAGE_SIZE - 1;
 
@@ -40,8 +40,9 @@ export class GuestMemory {
   readonly #guest: Guest;
   readonly #memory: MachineMemory;
   readonly #u16: Uint16Array;
-  /** mfn of the last translation for writing. */
+  /** mfn of the last translation for writing, and whether it is good for one store, which is to be noted. */
   #mfn = 0;
+  #single = false;
 
   constructor(faults: FaultHandler) {
     this.#faults = faults;
@@ -189,22 +190,33 @@ export class GuestMemory {
   }
 
   #translateToWrite(gpa: number, length: number): number {
-    if (length === PAGE_SIZE) {
-      const gfn = (gpa - this.base) >>> PAGE_SHIFT;
-      this.#faults.settleStores(gfn, 1);
-      // A page that is overwritten whole need not be read from swap.
-      if (
-        (loadEntry(this.#guest, gfn) & (NPT_PRESENT | NPT_KIND_MASK)) === NPT_KIND_SWAP &&
-        (this.#memory.i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_DMA) === 0
-      ) {
-        discardPages(this.#faults, gfn, 1, false);
-        this.#guest.add(COUNT_OVERWRITES, 1);
+    const gfn = (gpa - this.base) >>> PAGE_SHIFT;
+    this.#single = false;
+    // What is not overwritten of a page in swap need not be there yet.
+    if (length === PAGE_SIZE) this.#overwrite(gfn);
+    else if (!isWritable(loadEntry(this.#guest, gfn))) {
+      let address = STORE_AGAIN;
+      while (address === STORE_AGAIN) address = this.#faults.store(gfn, gpa & OFFSET_MASK);
+      if (address !== STORE_REFUSED) {
+        this.#single = true;
+        this.#mfn = address >>> PAGE_SHIFT;
+        return address;
       }
     }
     return this.#translate(gpa, true);
   }
 
+  /** A page that is overwritten whole need not be read from swap. */
+  #overwrite(gfn: number): void {
+    this.#faults.settleStores(gfn, 1);
+    if (hasSlot(loadEntry(this.#guest, gfn)) && (this.#memory.i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_DMA) === 0) {
+      discardPages(this.#faults, gfn, 1, false);
+      this.#guest.add(COUNT_OVERWRITES, 1);
+    }
+  }
+
   #written(address: number, length: number): void {
+    if (this.#single) this.#faults.noteStore(length);
     if (this.onWrite !== undefined && frameHasCode(this.#memory, this.#mfn)) {
       this.onWrite(this.#mfn, address & OFFSET_MASK, length);
     }

@@ -32,6 +32,7 @@ import {
   GUEST_NAME_BYTES,
   GUEST_NPT,
   GUEST_OVERHEAD,
+  GUEST_OVERWRITES,
   GUEST_PAGES,
   GUEST_RUNNING,
   GUEST_SHARES,
@@ -218,6 +219,7 @@ export function createGuest(memory: MachineMemory, options: GuestOptions): Guest
     const before = i32[HEADER_HEAP_FREE]!;
     const block = allocate(PAGE_SIZE, 'the guest block') >>> 2;
     i32[block + GUEST_NPT] = allocate(pages * 4, 'the nested page table');
+    i32[block + GUEST_OVERWRITES] = allocate(PAGE_SIZE, 'the account of pages that are being overwritten');
     for (let hart = 0; hart < harts; hart++) {
       const area = allocate(HART_CONTROL_BYTES + hartBytes, `the area of hart ${hart}`);
       i32[block + GUEST_HART_AREAS + hart] = area;
@@ -265,6 +267,7 @@ export function freeGuest(guest: Guest): void {
     freePieces(guest, hart);
     freeHeap(memory, guest.hartArea(hart));
   }
+  freeHeap(memory, guest.get(GUEST_OVERWRITES));
   freeHeap(memory, guest.nptAddress);
   freeHeap(memory, guest.block * 4);
 }

@@ -55,6 +55,9 @@ export const GUEST_LEFT_OVER = 17;
 /** Number of pages that devices have written whole, modulo 2^32; the last ARRIVALS of them stand in GUEST_ARRIVALS. */
 export const GUEST_ARRIVED = 18;
 
+/** Byte address of the records of pages that are being overwritten (overwrite.ts), a page of the VMM heap. */
+export const GUEST_OVERWRITES = 19;
+
 /** The most memory that the guest may have, however much is free. */
 export const GUEST_MAXIMUM = 24;
 /** Part of its time that the guest may wait for memory before it is spared, in thousandths; 1000: it may always wait. */
@@ -155,7 +158,7 @@ export const COUNT_DISK_DROPS = 91;
 export const COUNT_DISK_INS = 92;
 /** Pages that were in swap and have been overwritten whole, so that they were not read. */
 export const COUNT_OVERWRITES = 93;
-/** Pages read from swap because of a store (not of an atomic access), which may be the first of those that overwrite the page. */
+/** Pages read from swap because a hart (not by an atomic access) or a device stored to a part of them. */
 export const COUNT_STORE_READS = 94;
 
 /** First of MAX_HARTS words: byte addresses of the hart areas. */

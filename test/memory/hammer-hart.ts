@@ -27,8 +27,9 @@ export interface HammerOptions {
   /** Pages that this hart alone writes to: from `first`, `count` of them. */
   first: number;
   count: number;
-  /** Page of which hart 0 raises the first word, and every other hart sees it never fall; -1: none. */
-  counterPage: number;
+  /** Pages from 0 on that all harts write to: each raises a word of its own, and sees that no other one ever falls. */
+  shared: number;
+  harts: number;
   seed: number;
 }
 
@@ -43,7 +44,8 @@ const fillings = new Int32Array(options.count);
 const marks = new Int32Array(options.count);
 /** Pages at the end of this hart's part that are in the balloon. */
 let ballooned = 0;
-let counter = 0;
+/** By shared page and hart: what the word was when this hart last looked. */
+const counters = Array.from({ length: options.shared }, () => new Int32Array(options.harts));
 let operations = 0;
 let seed = options.seed;
 
@@ -77,14 +79,29 @@ function check(index: number): void {
 function fill(index: number): void {
   // Few patterns, so that many pages of all guests are alike; zeros among them.
   const filling = random(4) * 0x01010101;
-  const half = PAGE_WORDS / 2;
-  for (let part = 0; part < 2; part++) {
-    const start = page(index, true) + part * half;
-    i32.fill(filling, start, start + half);
-    poll();
+  if (random(2) === 0) {
+    // Word by word, as the engine stores, from anywhere on.
+    const start = random(PAGE_WORDS);
+    for (let i = 0; i < PAGE_WORDS; i++) {
+      store(options.first + index, (start + i) % PAGE_WORDS, filling);
+      if (i % 100 === 0) poll();
+    }
+  } else {
+    const half = PAGE_WORDS / 2;
+    for (let part = 0; part < 2; part++) {
+      const start = page(index, true) + part * half;
+      i32.fill(filling, start, start + half);
+      poll();
+    }
   }
   fillings[index] = filling;
   marks[index] = filling;
+}
+
+/** A store that need not be to a page that is there. */
+function store(gfn: number, word: number, value: number): void {
+  i32[hart.storeAddress(gfn, word * 4) / 4] = value;
+  hart.storeMade(4);
 }
 
 function mark(index: number): void {
@@ -133,13 +150,19 @@ function poll(): void {
 let balloonAsked = false;
 
 function count(): void {
-  const word = hart.translate(options.counterPage, options.hart === 0, random(2)) / 4;
-  if (options.hart === 0) {
-    i32[word] = ++counter;
-  } else {
-    const seen = i32[word]!;
-    assert.ok(seen >= counter, `the counter of guest ${guest.name} fell from ${counter} to ${seen}`);
-    counter = seen;
+  const gfn = random(options.shared);
+  const seen = counters[gfn]!;
+  store(gfn, options.hart, ++seen[options.hart]!);
+  if (random(2) === 0) return;
+  poll();
+  const word = hart.translate(gfn, false, random(2)) / 4;
+  for (const [other, before] of seen.entries()) {
+    const now = i32[word + other]!;
+    assert.ok(
+      other === options.hart ? now === before : now >= before,
+      `word ${other} of page ${gfn}: ${before}, ${now}`,
+    );
+    seen[other] = now;
   }
 }
 
@@ -173,7 +196,8 @@ function operate(): void {
     default:
       check(index);
   }
-  if (options.counterPage >= 0) {
+  // Mostly not, so that the pages are paged.
+  if (options.shared > 0 && random(8) === 0) {
     count();
   }
   operations++;

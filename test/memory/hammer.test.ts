@@ -19,6 +19,8 @@ const GUEST_PAGES = 1024;
 const FRAMES = 900;
 const HEAP_PAGES = 128;
 const SLOTS = 4096;
+/** Pages that all harts of a guest write to. */
+const SHARED = 64;
 
 /** Techniques that must have been at work, and how often at least in the default time. */
 const AT_WORK: Partial<Record<keyof EventCounts, number>> = {
@@ -29,6 +31,7 @@ const AT_WORK: Partial<Record<keyof EventCounts, number>> = {
   swapIns: 100,
   balloonFrames: 50,
   reportedFrames: 50,
+  overwrites: 20,
 };
 
 test('harts see no lost and no foreign byte while pages are shared, paged and ballooned', async () => {
@@ -106,15 +109,17 @@ async function startHart(
   hart: number,
   count: number,
 ): Promise<{ operations: number; failure: string }> {
-  const part = Math.floor((GUEST_PAGES - 1) / count);
+  const shared = count > 1 ? SHARED : 0;
+  const part = Math.floor((GUEST_PAGES - SHARED) / count);
   const workerData: HammerOptions = {
     buffer,
     swap,
     slot: guest.slot,
     hart,
-    first: 1 + hart * part,
+    first: SHARED + hart * part,
     count: part,
-    counterPage: count > 1 ? 0 : -1,
+    shared,
+    harts: count,
     seed: guest.slot * 97 + hart * 31 + 5,
   };
   const worker = new Worker(new URL('./hammer-hart.ts', import.meta.url), { workerData });

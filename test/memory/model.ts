@@ -16,6 +16,7 @@ import {
   PAGE_SIZE,
 } from '../../src/memory/layout.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
+import { STORE_AGAIN, STORE_REFUSED } from '../../src/memory/overwrite.ts';
 import { HartControl } from '../../src/memory/shootdown.ts';
 import type { SlotStore } from '../../src/memory/swap.ts';
 
@@ -29,6 +30,8 @@ export class TestHart {
   readonly memory: GuestMemory;
   readonly guest: Guest;
   readonly #tlb = new Map<number, number>();
+  /** The last address for a store is good for that one only. */
+  #single = false;
 
   constructor(machine: MachineMemory, slot: number, hart: number, store: SlotStore) {
     this.guest = Guest.attach(machine, slot);
@@ -50,6 +53,20 @@ export class TestHart {
   writable(gfn: number): boolean {
     const wanted = NPT_PRESENT | NPT_WRITABLE;
     return (Atomics.load(this.guest.memory.i32, this.guest.npt + gfn) & wanted) === wanted;
+  }
+
+  /** Machine address of a byte that is stored to; `storeMade` has to follow. */
+  storeAddress(gfn: number, offset: number): number {
+    for (;;) {
+      const address = this.writable(gfn) ? STORE_REFUSED : this.faults.store(gfn, offset);
+      this.#single = address > 0;
+      if (address === STORE_REFUSED) return this.translate(gfn, true) + offset;
+      if (address !== STORE_AGAIN) return address;
+    }
+  }
+
+  storeMade(bytes: number): void {
+    if (this.#single) this.faults.noteStore(bytes);
   }
 
   /** Machine address of a page, through the TLB and the walk that the engine does. */
@@ -224,10 +241,8 @@ export class TestGuest {
   stores(hart: number, gfn: number, offset: number, bytes: Uint8Array): void {
     this.run(hart, (runs) => {
       for (const [i, byte] of bytes.entries()) {
-        const single = runs.writable(gfn) ? 0 : runs.faults.store(gfn, offset + i, i % 3 === 0 ? 0 : 1);
-        const address = single !== 0 && i % 3 !== 0 ? single : 0;
-        const known = single !== 0 && i % 3 === 0 ? runs.faults.store(gfn, offset + i, 1) : address;
-        this.#memory.u8[known !== 0 ? known : runs.translate(gfn, true) + offset + i] = byte;
+        this.#memory.u8[runs.storeAddress(gfn, offset + i)] = byte;
+        runs.storeMade(1);
         this.contents[gfn * PAGE_SIZE + offset + i] = byte;
       }
     });
