@@ -17,6 +17,11 @@ const READY_MS = 240_000;
 const ORDER_MS = 60_000;
 /** Longest time until guests have given back what they are to. */
 const LIMIT_MS = 60_000;
+/** Longest time until balloons are empty when there is memory for all. */
+const EMPTY_MS = 10_000;
+/** A host is at rest when so few pages a second have come back from below its guests for some seconds. */
+const REST_SWAP_INS = 100;
+const REST_S = 3;
 
 /** Memory of a load, MiB. */
 export interface LoadSize {
@@ -108,9 +113,18 @@ export class LoadGuest {
   }
 
   /** Has the guest use a part of its memory, in percent; 0: none. */
-  async work(percent: number): Promise<void> {
+  work(percent: number): Promise<void> {
+    return this.#order(percent > 0 ? `work ${percent}` : 'rest');
+  }
+
+  /** Has the guest use all of its memory once, so that it has all of it and the host has no copies, and then none. */
+  touch(): Promise<void> {
+    return this.#order('touch');
+  }
+
+  async #order(line: string): Promise<void> {
     const before = this.guest.console.tail.match(/(works|rests)/g)?.length ?? 0;
-    this.guest.console.write(percent > 0 ? `work ${percent}\n` : 'rest\n');
+    this.guest.console.write(`${line}\n`);
     await this.guest.console.until(new RegExp(`((works|rests)[\\s\\S]*){${before + 1}}`), ORDER_MS);
   }
 
@@ -126,11 +140,11 @@ export class LoadGuest {
   }
 }
 
-/** Pages that came back from swap, the compressed pool, or a disk below the guests, so far. */
+/** Pages that guests had to wait for as they were in swap, in the compressed pool, or dropped since a disk has them, so far. */
 export function swapInsOf(loads: readonly LoadGuest[]): number {
   return loads.reduce((sum, { guest }) => {
     const { counts } = guest.statistics().memory;
-    return sum + counts.swapIns + counts.decompressed + counts.diskReads;
+    return sum + counts.swapIns + counts.decompressed;
   }, 0);
 }
 
@@ -193,17 +207,56 @@ export async function hostFor(
   return make({ machineMemory: Math.ceil(framesMiB * 1.1 + 96) * MIB, ...options });
 }
 
+/** Memory that guests still have to give back before no more than so much is left to them, bytes. */
+function missing(host: Host, framesMiB: number): number {
+  const { machineMemory, overhead, withheld } = host.statistics().memory;
+  return machineMemory - overhead - withheld - framesMiB * MIB;
+}
+
 /** Limits the memory of a host's guests, MiB, and waits until they have given back what is more. */
 export async function limit(host: Host, framesMiB: number): Promise<void> {
   await host.limitMemory(framesMiB * MIB);
   const start = performance.now();
   for (;;) {
-    const { machineMemory, overhead, withheld } = host.statistics().memory;
-    const left = machineMemory - overhead - withheld - framesMiB * MIB;
+    const left = missing(host, framesMiB);
     if (left <= 0) return;
     if (performance.now() - start > LIMIT_MS) {
       throw new Error(`${(left / MIB).toFixed(0)} MiB are missing ${LIMIT_MS / 1000} s after the memory was limited`);
     }
     await sleep(50);
   }
+}
+
+/**
+ * Limits the memory of a host's guests, MiB, and waits until the host has come to rest.
+ * @returns the seconds after which it had; undefined if it has not in the time that it was given
+ */
+export async function settle(
+  host: Host,
+  loads: readonly LoadGuest[],
+  framesMiB: number,
+  seconds: number,
+): Promise<number | undefined> {
+  await host.limitMemory(framesMiB * MIB);
+  const start = performance.now();
+  let before = swapInsOf(loads);
+  let calm = 0;
+  for (let second = 1; second <= seconds; second++) {
+    await sleep(Math.max(0, start + second * 1000 - performance.now()));
+    const now = swapInsOf(loads);
+    calm = missing(host, framesMiB) <= 0 && now - before <= REST_SWAP_INS ? calm + 1 : 0;
+    if (calm >= REST_S) return second - REST_S;
+    before = now;
+  }
+  return undefined;
+}
+
+/** Has guests have all of their memory, with none of it in balloons or in swap; they rest then. */
+export async function fillMemory(host: Host, loads: readonly LoadGuest[]): Promise<void> {
+  await host.setPolicy({});
+  await host.limitMemory('all');
+  await Promise.all(loads.map((load) => load.work(0)));
+  const start = performance.now();
+  while (host.statistics().memory.savings.balloon > 0 && performance.now() - start < EMPTY_MS) await sleep(100);
+  await Promise.all(loads.map((load) => load.touch()));
 }

@@ -5,6 +5,7 @@ import type { PolicyChoice } from '../../src/host/options.ts';
 import type { GuestMemoryStatistics } from '../../src/host/statistics.ts';
 import { atMost, type Experiment, type Finding, MIB } from './experiment.ts';
 import {
+  fillMemory,
   hostFor,
   type LoadGuest,
   type LoadSize,
@@ -25,7 +26,7 @@ const SIZE: LoadSize = { memory: 192, anonymous: 64, file: 32 };
 const FRAMES = 400;
 const PLENTY = 2 * HALF * SIZE.memory * 1.2;
 /** Time in each role, seconds, and time with memory for all, the first of which is not counted. */
-const BEFORE_S = 10;
+const BEFORE_S = 15;
 const AFTER_S = 26;
 const FREE_S = 12;
 const WARM_S = 4;
@@ -149,21 +150,22 @@ export const shift: Experiment = {
     const names = Array.from({ length: 2 * HALF }, (_, i) => `shift-${i + 1}`);
     const loads = await startLoads(host, names, SIZE, files);
     const scene: Scene = { host, loads };
-    let [busy, idle] = [loads.slice(0, HALF), loads.slice(HALF)];
+    const [first, second] = [loads.slice(0, HALF), loads.slice(HALF)];
     progress('with memory for all');
-    await Promise.all(busy.map((load) => load.work(100)));
-    const free = await follow(scene, busy, FREE_S);
+    await Promise.all(second.map((load) => load.work(100)));
+    const free = await follow(scene, second, FREE_S);
     const unconstrained = mean(free.rates.slice(WARM_S));
     const findings: Finding[] = [];
     const data: Record<string, unknown> = { unconstrained, free };
     for (const { name, policy } of POLICIES) {
       progress(name);
+      await fillMemory(host, loads);
+      await Promise.all(first.map((load) => load.work(100)));
       await host.setPolicy(policy);
       await limit(host, FRAMES);
       await sleep(BEFORE_S * 1000);
-      await Promise.all([...busy.map((load) => load.work(0)), ...idle.map((load) => load.work(100))]);
-      [busy, idle] = [idle, busy];
-      const run = await follow(scene, busy, AFTER_S);
+      await Promise.all([...first.map((load) => load.work(0)), ...second.map((load) => load.work(100))]);
+      const run = await follow(scene, second, AFTER_S);
       const soon = secondsUntil(run.rates, (unconstrained * PART) / 100);
       const end = (100 * mean(run.rates.slice(-LAST_S))) / unconstrained;
       const change = unrest(run.targets, SETTLED_S, 2 * HALF * SIZE.memory);
@@ -190,7 +192,7 @@ export const shift: Experiment = {
       findings,
       notes: [
         `${2 * HALF} guests of ${SIZE.memory} MiB on ${FRAMES} MiB; each load has ${SIZE.anonymous} MiB of its own and ${SIZE.file} MiB of its disk. One half uses`,
-        `all of that at random, the other waits; after ${BEFORE_S} s they swap. Speed: pages used in the`,
+        `all of that at random, the other waits; ${BEFORE_S} s after memory was limited they swap. Each policy begins with all memory of the guests in memory. Speed: pages used in the`,
         `time that the arithmetic between them takes, over ${WINDOW_S} s, less the part that the memory manager takes.`,
       ],
       data,

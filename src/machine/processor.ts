@@ -13,7 +13,7 @@ import { FaultHandler } from '../memory/fault.ts';
 import type { Guest } from '../memory/guest.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { HART_REQUEST_INTERRUPT, HART_REQUEST_IPI, HART_REQUEST_START } from '../memory/layout.ts';
-import { GUEST_CODE_CHANGES, GUEST_RUNNING, GUEST_STATE } from '../memory/layout-guest.ts';
+import { COUNT_LOST_US, GUEST_CODE_CHANGES, GUEST_RUNNING, GUEST_STATE } from '../memory/layout-guest.ts';
 import { HartControl } from '../memory/shootdown.ts';
 import type { SlotStore } from '../memory/swap.ts';
 import { LASTING_DECODED_BLOCKS, MEMORY_CONSTANTS, moreBlocks } from './engine.ts';
@@ -187,7 +187,7 @@ export class Processor {
    * @throws GuestStoppedError and the errors of memory and swap
    */
   run(deadlineMs: number, around: Around): 'slice' | 'wait' | 'stopped' {
-    const { now, processorTime } = this.#options;
+    const { guest, now, processorTime } = this.#options;
     const start = now();
     if (start >= this.#coolAt) {
       this.#coolAt = start + HOT_WITHIN_MS;
@@ -204,7 +204,10 @@ export class Processor {
       if (processorTime !== undefined) {
         processorMs = processorTime() - before;
         const stolen = now() - start - this.#dozedMs - processorMs;
-        if (stolen > 0) this.#stealTime.add(this.hart.id, BigInt(Math.round(stolen * 1e6)));
+        if (stolen > 0) {
+          this.#stealTime.add(this.hart.id, BigInt(Math.round(stolen * 1e6)));
+          guest.add(COUNT_LOST_US, Math.round(stolen * 1000));
+        }
       }
       return result;
     } finally {

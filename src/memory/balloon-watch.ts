@@ -20,6 +20,11 @@ import {
 /** A balloon this near to its target, in pages, is there: drivers work in arrays of pages. */
 const NEAR = 64;
 
+/** Major faults in a second from which on a balloon is too large, and at which it is twice too large. */
+const UNEASY_FAULTS = 10;
+const TWICE_FAULTS = 100;
+/** Part of the configured memory that a balloon may try to take beyond that in a second. */
+const RETRY_PART = 1 / 512;
 /** Weight of new statistics in the rate of major faults as it rises, and milliseconds in which it falls to 37%. */
 const FAULT_WEIGHT = 1 / 2;
 const FAULT_FALL_MS = 10_000;
@@ -38,12 +43,14 @@ export class BalloonWatch {
   #faultsThen = -1;
   #statisticsAt = 0;
   #faultRate = 0;
+  #ease: number;
 
   constructor(guest: Guest, now: number) {
     this.#guest = guest;
     this.#actual = guest.get(GUEST_BALLOON_ACTUAL);
     this.#goal = guest.get(GUEST_BALLOON_TARGET);
     this.#since = now;
+    this.#ease = guest.pages;
   }
 
   /** What is known now. Statistics are the guest's word: they are kept within its configured memory, never trusted more. */
@@ -55,7 +62,7 @@ export class BalloonWatch {
     if (statistics !== this.#statistics) {
       this.#statistics = statistics;
       this.#actualThen = actual;
-      this.#countFaults(now);
+      this.#countFaults(now, actual);
     }
     const distance = Math.abs(target - actual);
     const closer = distance < Math.abs(target - this.#actual);
@@ -72,6 +79,7 @@ export class BalloonWatch {
       free: this.#statistic(BALLOON_STAT_FREE, actual),
       available: this.#statistic(BALLOON_STAT_AVAILABLE, actual),
       majorFaults: this.#faultRate,
+      ease: Math.floor(this.#ease),
       manual: Math.min(guest.get(GUEST_BALLOON_MANUAL), guest.pages),
     };
   }
@@ -87,13 +95,19 @@ export class BalloonWatch {
   }
 
   /** New statistics have come. A guest that lies about faults gains what a busy one would get, within its bounds. */
-  #countFaults(now: number): void {
+  #countFaults(now: number, actual: number): void {
     const faults = this.#guest.get(GUEST_BALLOON_STATISTICS + BALLOON_STAT_MAJOR_FAULTS);
     const elapsed = now - this.#statisticsAt;
     if (faults >= 0 && this.#faultsThen >= 0 && elapsed > 0) {
       const rate = (((faults - this.#faultsThen) & 0x7fff_ffff) * 1000) / elapsed;
       const weight = rate > this.#faultRate ? FAULT_WEIGHT : 1 - Math.exp(-elapsed / FAULT_FALL_MS);
       this.#faultRate += weight * (rate - this.#faultRate);
+      if (rate >= UNEASY_FAULTS) {
+        this.#ease = Math.min(this.#ease, actual * (1 - Math.min(1, rate / TWICE_FAULTS) / 2));
+      } else {
+        const { pages } = this.#guest;
+        this.#ease = Math.min(pages, this.#ease + (pages * RETRY_PART * elapsed) / 1000);
+      }
     }
     this.#faultsThen = faults;
     this.#statisticsAt = now;

@@ -31,6 +31,8 @@ export interface GuestObservation {
   /** Part of its time that it has waited for memory lately, 0 to 1, and the part from which on it is to be spared. */
   stalled: number;
   stallLimit: number;
+  /** Pages in a second that were taken by paging and that it has used again lately. */
+  returns: number;
   balloon: BalloonObservation;
 }
 
@@ -47,6 +49,11 @@ export interface BalloonObservation {
   available: number;
   /** Pages in a second that the guest itself had to read from its disks lately, as it had no memory for them; 0 if it has not said. */
   majorFaults: number;
+  /**
+   * The size up to which the guest can do with it: smaller than what it had when the guest began to read from its disks again and again,
+   * and growing slowly since. The configured memory for a guest that has not.
+   */
+  ease: number;
   /** A target set by hand, -1 if there is none. */
   manual: number;
 }

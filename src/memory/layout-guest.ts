@@ -150,6 +150,11 @@ export const COUNT_POOL_INS = 89;
 
 /** Microseconds that harts have waited for memory: for a free frame, or for a page from swap. */
 export const COUNT_STALLED_US = 112;
+/**
+ * Microseconds that harts had something to execute and did not: they waited for memory, or the machine executed something else.
+ * Stands still where nobody measures the processor time of harts.
+ */
+export const COUNT_LOST_US = 113;
 /** Pages read from swap together with another one. */
 export const COUNT_READ_AHEAD = 90;
 /** Pages dropped without a write, as the guest's disk has their contents. */

@@ -58,6 +58,7 @@ import type { MachineMemory } from './machine-memory.ts';
 import { Reclaimer } from './reclaim.ts';
 import { removeGuest } from './removal.ts';
 import { repairMemory } from './repair.ts';
+import { ReturnWatch } from './return-watch.ts';
 import { Sharing } from './sharing.ts';
 import { type SharingLoad, SharingPace } from './sharing-pace.ts';
 import { StallWatch } from './stall-watch.ts';
@@ -124,6 +125,7 @@ interface Managed {
   guest: Guest;
   balloon: BalloonWatch;
   stalls: StallWatch;
+  returns: ReturnWatch;
   starvations: number;
   /** Pages paged so far, by reason. */
   paged: Record<PagingReason, number>;
@@ -306,6 +308,7 @@ export class MemoryManager {
           guest,
           balloon: new BalloonWatch(guest, now),
           stalls: new StallWatch(guest, now),
+          returns: new ReturnWatch(guest, now),
           starvations: 0,
           paged: { urgent: 0, manual: 0, 'no-driver': 0, 'no-answer': 0, 'balloon-full': 0 },
         };
@@ -356,6 +359,7 @@ export class MemoryManager {
         starved: starvations !== managed.starvations,
         stalled: managed.stalls.observe(now),
         stallLimit: of.stallLimit,
+        returns: managed.returns.observe(now),
         balloon: managed.balloon.observe(now),
       });
       managed.starvations = starvations;

@@ -1,6 +1,6 @@
 /**
  * How fast page sharing scans. Its time is a part of a core: a small one while it finds little, a larger one while it finds
- * much, or memory is short. Whether it finds much shows only after a round, in which about every page was looked at once: a
+ * much, or memory has become short. Whether it finds much shows only after a round, in which about every page was looked at once: a
  * sample of a part of the pages finds but the square of that part of the doubles.
  */
 
@@ -13,7 +13,7 @@ export interface SharingLoad {
   idle?: number;
   /** While it finds much, or has not looked yet; 0.1 by default. */
   finding?: number;
-  /** While memory is short; 0.1 by default. */
+  /** While memory is short, until a round has found little; 0.1 by default. */
   pressed?: number;
 }
 
@@ -44,6 +44,7 @@ export class SharingPace {
   /** Milliseconds of computing for a page: what the fastest scans take, which neither merge nor wait for the processor. */
   #cost = 0.005;
   #finding = true;
+  #short = false;
   #scanned = 0;
   #found = 0;
   /** Unmerged pages at the end of the last round, and the faults that there had been by then. */
@@ -72,7 +73,11 @@ export class SharingPace {
       this.#part = 1;
     }
     const { idle, finding, pressed } = this.#load;
-    const load = state !== STATE_HIGH ? pressed : this.#finding ? finding : idle * this.#part;
+    // What could be found when memory became short is known after a round, however long it stays so.
+    const short = state !== STATE_HIGH;
+    this.#finding ||= short && !this.#short;
+    this.#short = short;
+    const load = !this.#finding ? idle * this.#part : short ? pressed : finding;
     this.#credit = Math.min(CREDIT_MS, this.#credit + elapsedMs * load);
     return this.#credit < (arrived ? SHORTEST_MS / 10 : SHORTEST_MS) ? 0 : Math.floor(this.#credit / this.#cost);
   }

@@ -21,7 +21,7 @@ export const DEFAULT_SAMPLES = 2048;
 export interface UsageOptions {
   /** Milliseconds within which a page has been used to be in the working set; 5000 by default. */
   windowMs?: number;
-  /** Milliseconds in which the working set falls to 37% of the way when a guest uses less; 5000 by default. */
+  /** Milliseconds in which the working set falls to 37% of the way when a guest uses less; 2000 by default. */
   fallMs?: number;
   /** Milliseconds over which the miss-ratio curve is averaged; 5000 by default. */
   curveMs?: number;
@@ -55,6 +55,7 @@ export class UsageModel {
   readonly #used: Float64Array;
   readonly #curve: MissCurve;
   #now = 0;
+  #recent = 0;
   /** The working set as it falls. */
   #slow = 0;
 
@@ -65,9 +66,14 @@ export class UsageModel {
   constructor(sampled: number, pages: number, options: UsageOptions = {}) {
     this.#pages = pages;
     this.#windowMs = options.windowMs ?? 5000;
-    this.#fallMs = options.fallMs ?? 5000;
+    this.#fallMs = options.fallMs ?? 2000;
     this.#used = new Float64Array(sampled).fill(Number.NEGATIVE_INFINITY);
     this.#curve = new MissCurve(sampled, pages, options.curveMs ?? 5000);
+  }
+
+  /** Sampled pages that were used within the window. */
+  get recent(): number {
+    return this.#recent;
   }
 
   /** The miss-ratio curve. */
@@ -96,6 +102,7 @@ export class UsageModel {
     for (const time of this.#used) {
       if (this.#now - time < this.#windowMs) recent++;
     }
+    this.#recent = recent;
     const pages = (recent / this.#used.length) * this.#pages;
     this.#slow = Math.max(pages, pages + (this.#slow - pages) * Math.exp(-elapsed / this.#fallMs));
     return { workingSet: Math.round(this.#slow), misses: this.#curve.missesPerSecond() };

@@ -1,13 +1,14 @@
 /**
  * What guests use of their memory, by looks at a sample of it: accessed bits are read and cleared, and the harts forget the
- * frames, so that the next use sets them again. What happens between two looks has no order and counts once. A frame that
- * holds code is looked at less often: forgetting frames of data leaves a hart its jump tables.
+ * frames, so that the next use sets them again. What happens between two looks has no order and counts once. Time is the guest's
+ * own (Waldspurger, OSDI 2002, 5.3): one that waits for memory, or for a processor, uses nothing, and needs what it needed before all
+ * the same. A frame that holds code is looked at less often: forgetting frames of data leaves a hart its jump tables.
  */
 
 import { frameHasCode } from './frames.ts';
 import type { Guest } from './guest.ts';
 import { NPT_ACCESSED, NPT_KIND_MASK, NPT_KIND_ZERO, NPT_PRESENT, NPT_RECENT, NPT_YOUNG } from './layout.ts';
-import { COUNT_FAULTS, COUNT_RESIDENT, MAX_HARTS } from './layout-guest.ts';
+import { COUNT_FAULTS, COUNT_LOST_US, COUNT_RESIDENT, COUNT_STALLED_US, MAX_HARTS } from './layout-guest.ts';
 import { loadEntry, payloadOf } from './npt.ts';
 import { requestShootdown, SHOOTDOWN_DATA } from './shootdown.ts';
 import { DEFAULT_SAMPLES, sampleOf, type Usage, UsageModel, type UsageOptions } from './usage.ts';
@@ -36,8 +37,8 @@ export interface Look {
 /** Looks at frames of data for each one at frames that hold code. */
 const CODE_LOOKS = 4;
 /**
- * A guest that has used less than this part of its sample, and has had fewer faults since, is looked at in so much longer
- * intervals.
+ * A guest that has used less than this part of its sample, not in the last look alone, and has had fewer faults since, is looked at in
+ * so much longer intervals: what it has used before is idle sooner or later, and that must not show late.
  */
 const CALM_PART = 1 / 64;
 const CALM_FAULTS = 64;
@@ -55,6 +56,9 @@ interface Sample {
   readonly known: Uint8Array;
   readonly model: UsageModel;
   looked: number;
+  /** What COUNT_LOST_US and COUNT_STALLED_US were then. */
+  lost: number;
+  stalled: number;
   looks: number;
   /** Whether the last look found hardly anything, and the guest's faults at that time. */
   calm: boolean;
@@ -106,6 +110,8 @@ export class WorkingSetSampler {
       known: new Uint8Array(gfns.length),
       model: new UsageModel(gfns.length, guest.pages, this.#options),
       looked: now,
+      lost: guest.get(COUNT_LOST_US),
+      stalled: guest.get(COUNT_STALLED_US),
       looks: 0,
       calm: false,
       faults: 0,
@@ -132,10 +138,12 @@ export class WorkingSetSampler {
       // Nobody has to wait: a hart that forgets later is counted as not having used the pages until then.
       requestShootdown(guest, this.#numbers, guest.allHarts, withCode ? undefined : SHOOTDOWN_DATA);
     }
-    sample.usage = model.look(now - sample.looked, used, gone);
+    sample.usage = model.look(ownTime(guest, sample, now - sample.looked), used, gone);
     sample.looked = now;
+    sample.lost = guest.get(COUNT_LOST_US);
+    sample.stalled = guest.get(COUNT_STALLED_US);
     sample.looks++;
-    sample.calm = used.length < gfns.length * CALM_PART;
+    sample.calm = Math.max(used.length, model.recent) < gfns.length * CALM_PART;
     sample.faults = guest.get(COUNT_FAULTS);
     const gfnOf = (place: number): number => gfns[place]!;
     this.#options.onLook?.({ guest, now, samples: this.#samples, used: used.map(gfnOf), gone: gone.map(gfnOf) });
@@ -161,4 +169,11 @@ export class WorkingSetSampler {
     }
     return USED_NOW;
   }
+}
+
+/** Milliseconds of so many in which the guest's harts did what they had to do, or had nothing to do. */
+function ownTime(guest: Guest, { lost, stalled }: Sample, elapsed: number): number {
+  // What is lost while memory is waited for shows only when the wait is over, and not at all where nobody measures.
+  const lostUs = Math.max((guest.get(COUNT_LOST_US) - lost) >>> 0, (guest.get(COUNT_STALLED_US) - stalled) >>> 0);
+  return Math.max(0, elapsed - lostUs / 1000 / guest.harts);
 }

@@ -63,22 +63,16 @@ const BELOW_TARGET = 1 / 32;
 const MOST_URGENT = 4;
 /** Part of its working set by which a guest's memory has to be larger for the rest to count as idle. */
 const IDLE_BEYOND = 1 / 8;
+/** Part of a guest's configured memory that is not worth being taken away while it is in use, or being brought to one that lacks it. */
+const NOT_WORTH = 1 / 32;
 /** Part of a guest's configured memory that is paged in a second when there is time. */
 const UNHURRIED = 0.1;
 /** Memory by which a guest that reads its disks again and again is taken to be too small at least, as a part of the configured. */
 const HIDDEN_PART = 1 / 16;
-/**
- * Major faults in a second, and part of its time that a guest waits for pages from swap, at which all that its balloon and the swap
- * have of it counts as being used.
- */
+/** Major faults in a second at which all that a guest's balloon has of it counts as being used. */
 const LACKING_FAULTS = 100;
-const LACKING_STALLED = 0.05;
-/**
- * Major faults in a second from which on a balloon is not enlarged, and from which on it shrinks: the guest throws out what it needs,
- * as a guest without swap of its own can't do without anything else. What it does not need is found by paging.
- */
-const UNEASY_FAULTS = 10;
-const THRASHING_FAULTS = 50;
+/** A guest that uses pages in swap again goes on to do so for so many seconds. */
+const COMING_S = 3;
 /** Time that one step can stand for, milliseconds: after a long sleep nothing is made up for. */
 const LONGEST_STEP_MS = 1000;
 
@@ -90,8 +84,7 @@ interface Step {
   state: number;
   seconds: number;
   observation: Observation;
-  /** Frames that should be reclaimed, and of them those that can't wait for a balloon. */
-  shortage: number;
+  /** Frames that can't wait for a balloon. */
   urgent: number;
   /** What all guests together have above their targets. */
   excess: number;
@@ -145,17 +138,18 @@ function decide(observation: Observation, settings: Settings): Decision {
     state,
     seconds,
     observation,
-    shortage: state === STATE_HIGH ? 0 : Math.max(0, wanted - free),
     urgent: state >= STATE_HARD ? Math.max(0, Math.ceil(frames * urgentPart(thresholds)) - free) : 0,
     excess,
     giveBack: state === STATE_HIGH ? Math.max(0, free - wanted) * GIVE_BACK * seconds : 0,
   };
+  const shortage = state === STATE_HIGH ? 0 : Math.max(0, wanted - free);
+  const needs = divideShortage(shortage, guests, targets, excesses, state);
   const decided = guests.map((guest, i) => {
     const [claim, target] = [claims[i]!, targets[i]!];
     const why = targetReason(claim, guest, target);
     const price = divided && byMisses === undefined ? rho(claim, Math.max(1, target), tax) : undefined;
     const saved = divided ? byMisses?.saved[i] : undefined;
-    return decideGuest(guest, { target, why, price, saved }, excesses[i]!, step);
+    return decideGuest(guest, { target, why, price, saved }, { excess: excesses[i]!, need: needs[i]! }, step);
   });
   return { state, guests: decided };
 }
@@ -186,12 +180,41 @@ function urgentPart({ soft, hard }: Thresholds): number {
  * What a guest would use if it had it. One that reads pages again and again that it has no memory for does little else, and so uses
  * few of those that it has.
  */
-function wanted({ workingSet, swapped, stalled, balloon }: GuestObservation): number {
+function wanted({ workingSet, swapped, returns, balloon }: GuestObservation): number {
   return (
     workingSet +
     balloon.actual * Math.min(1, balloon.majorFaults / LACKING_FAULTS) +
-    swapped * Math.min(1, stalled / LACKING_STALLED)
+    Math.min(swapped, returns * COMING_S)
   );
+}
+
+/** What a guest has and does not use. */
+function idle(guest: GuestObservation): number {
+  return Math.max(0, guest.charged - wanted(guest) * (1 + IDLE_BEYOND));
+}
+
+/**
+ * What of the shortage each guest gives, of what it has above its target. What guests use is taken only for one that lacks it: memory
+ * that is merely to be free would be read back at once. A host on which all memory is in use stays short of it, and at rest.
+ */
+function divideShortage(
+  shortage: number,
+  guests: readonly GuestObservation[],
+  targets: readonly number[],
+  excesses: readonly number[],
+  state: number,
+): number[] {
+  const spare = guests.map((guest, i) => (state === STATE_LOW ? excesses[i]! : Math.min(excesses[i]!, idle(guest))));
+  const spareSum = sum(spare);
+  // Estimates vary: what is in use goes to and fro for large differences only.
+  const beyond = (pages: number, { configured }: GuestObservation): number =>
+    Math.max(0, pages - configured * NOT_WORTH);
+  const lack = sum(guests.map((guest, i) => beyond(Math.min(targets[i]!, wanted(guest)) - guest.charged, guest)));
+  const used = guests.map((guest, i) => beyond(excesses[i]! - spare[i]!, guest));
+  const sparePart = spareSum > 0 ? Math.min(1, shortage / spareSum) : 0;
+  const usedSum = sum(used);
+  const usedPart = usedSum > 0 ? Math.min(1, Math.max(0, Math.min(shortage - spareSum, lack)) / usedSum) : 0;
+  return spare.map((pages, i) => Math.ceil(pages * sparePart + used[i]! * usedPart));
 }
 
 function claimOf(guest: GuestObservation): MissClaim {
@@ -223,22 +246,21 @@ interface Target {
 function decideGuest(
   guest: GuestObservation,
   { target, why, price, saved }: Target,
-  excess: number,
+  { excess, need: asked }: { excess: number; need: number },
   step: Step,
 ): GuestDecision {
   const { settings, state } = step;
   const part = step.excess > 0 ? excess / step.excess : 0;
   // What is above the maximum is taken however much is free.
   const above = Math.max(0, guest.charged - guest.maximum);
-  const need = Math.max(above, Math.min(excess, Math.ceil(step.shortage * part)));
+  const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
+  const need = Math.max(above, asked, now);
   const { size, reach, room, answers, reason } = decideBalloon(guest, target, need, step);
   // What no balloon can bring in, and what can't wait for one. A guest that has nothing to spare may still not be using all that
   // it has, such as memory of programs that sleep; what it is using would be needed again at once.
-  const idle = guest.charged - guest.workingSet * (1 + IDLE_BEYOND);
   const beyondBalloon = answers
-    ? Math.max(need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, idle))
+    ? Math.max(need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, idle(guest)))
     : need;
-  const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
   let page = settings.paging && step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
     // Where there is time, pages have some to show that they are in use.
@@ -293,9 +315,11 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
   const guard = Math.max(SMALLEST_GUARD, Math.floor(configured * settings.guard));
   const cap = Math.max(0, Math.min(Math.floor(configured * settings.balloonCap), configured - minimum));
   const pages = settings.paging && step.observation.swapReady;
-  const uneasy = pages && balloon.majorFaults > UNEASY_FAULTS;
-  const spare = balloon.available < 0 ? cap : balloon.actual + (uneasy ? 0 : Math.max(0, balloon.available - guard));
-  const limit = Math.min(cap, spare);
+  // Beyond it the guest throws out what it needs, as one without swap of its own can't do without anything else. What it does
+  // not need is found by paging.
+  const reach = pages ? Math.min(cap, balloon.ease) : cap;
+  const spare = balloon.available < 0 ? cap : balloon.actual + Math.max(0, balloon.available - guard);
+  const limit = Math.min(reach, spare);
   const room = Math.max(0, limit - balloon.actual);
   const rate = state >= STATE_HARD ? 2 * settings.balloonRate : settings.balloonRate;
   const change = Math.max(SMALLEST_STEP, Math.floor(configured * rate * seconds));
@@ -303,10 +327,10 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
   const floor = state >= STATE_HARD ? guard / 4 : guard / 2;
   if (balloon.available >= 0 && balloon.available < floor && balloon.actual > 0) {
     const size = Math.max(0, balloon.actual - Math.max(change, guard - balloon.available));
-    return { size, reach: cap, room: 0, answers, reason: 'let-out' };
+    return { size, reach, room: 0, answers, reason: 'let-out' };
   }
-  if (pages && balloon.majorFaults > THRASHING_FAULTS && balloon.actual > 0) {
-    return { size: Math.max(0, balloon.actual - change), reach: cap, room: 0, answers, reason: 'thrashing' };
+  if (balloon.actual > Math.max(reach, SMALLEST_STEP)) {
+    return { size: Math.max(reach, balloon.actual - change), reach, room: 0, answers, reason: 'thrashing' };
   }
   if (need > 0) {
     // Asked for as long as it does not move: a driver may come back. Paging does not wait for it.
@@ -314,28 +338,28 @@ function decideBalloon(guest: GuestObservation, target: number, need: number, st
     const wanted = Math.min(need, change) + Math.max(0, balloon.free);
     const size = Math.min(limit, balloon.actual + wanted);
     const reason = answers ? 'takes' : 'no-answer';
-    return { size: Math.max(size, Math.min(balloon.actual, cap)), reach: cap, room, answers, reason };
+    return { size: Math.max(size, Math.min(balloon.actual, reach)), reach, room, answers, reason };
   }
   const missing = target - guest.charged;
   if (balloon.actual > 0 && missing > configured * BELOW_TARGET) {
     // Others give what it may have: it is let grow before it has nothing left, and however much is free, as what it takes makes
     // others give.
     const size = Math.max(0, balloon.actual - Math.min(change, Math.floor(missing)));
-    return { size, reach: cap, room, answers, reason: 'below-target' };
+    return { size, reach, room, answers, reason: 'below-target' };
   }
   const below = guest.maximum - guest.charged - Math.floor(configured * BELOW_TARGET);
   if (step.giveBack > 0 && balloon.target > 0 && (guest.maximum >= configured || below > 0)) {
     const giveBack = Math.min(change, Math.ceil(step.giveBack / Math.max(1, step.observation.guests.length)));
     return {
       size: Math.max(0, balloon.target - giveBack),
-      reach: cap,
+      reach,
       room,
       answers,
       reason: 'gives-back',
     };
   }
   // Where it is: what was asked for and not needed any more is taken back.
-  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach: cap, room, answers, reason: 'stays' };
+  return { size: Math.min(balloon.target, Math.max(balloon.actual, 0)), reach, room, answers, reason: 'stays' };
 }
 
 function sum(numbers: readonly number[]): number {

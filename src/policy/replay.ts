@@ -63,6 +63,8 @@ class ReplayGuest {
   readonly #order = new Set<number>();
   #usage: Usage;
   #free = -1;
+  /** Misses in a second since the last look. */
+  #returns = 0;
   /** Pages that were asked for and not taken, less than one sampled page. */
   #owed = 0;
   #memorySum = 0;
@@ -99,6 +101,7 @@ class ReplayGuest {
       this.#order.delete(page);
     }
     const used = Array.from(record.used, place);
+    const missesBefore = this.result.misses;
     for (const page of used) {
       this.result.uses += this.scale;
       if (this.#state[page] !== PRESENT) {
@@ -111,6 +114,7 @@ class ReplayGuest {
       this.#order.add(page);
     }
     this.#usage = this.#model.look(elapsed, used, gone);
+    this.#returns = ((this.result.misses - missesBefore) * 1000) / Math.max(1, elapsed);
     this.#free = record.free;
     this.result.recordedSwapIns += record.swapIns;
   }
@@ -138,12 +142,21 @@ class ReplayGuest {
       stuckMs: 0,
       available: -1,
       majorFaults: 0,
+      ease: configured,
       manual: -1,
       free: this.#free,
     };
     return {
       ...{ slot, name, configured, minimum, maximum, shares, resident, balloon },
-      ...{ merged: 0, charged: resident, swapped: 0, starved: false, stalled: 0, stallLimit: stallLimit / 1000 },
+      ...{
+        merged: 0,
+        charged: resident,
+        swapped: 0,
+        starved: false,
+        stalled: 0,
+        returns: this.#returns,
+        stallLimit: stallLimit / 1000,
+      },
       ...usage,
     };
   }

@@ -62,7 +62,18 @@ test('faults, growth and pressure bring it back', () => {
 
   const pressed = settled();
   scanning(pressed, 1000);
-  assert.ok(scanning(pressed, 1, { state: STATE_HARD }) > 100);
+  assert.ok(scanning(pressed, 1, { state: STATE_HARD }) > 20);
+});
+
+test('memory that stays short is not scanned again and again while nothing is found', () => {
+  const pace = settled();
+  scanning(pace, 30, { state: STATE_HARD, faulting: PAGES / 20 });
+  const ms = scanning(pace, 60, { state: STATE_HARD, faulting: PAGES / 20 });
+  assert.ok(ms < 15, `${ms} ms a second`);
+  // There may be more to find when it has become short anew, or while something is found.
+  scanning(pace, 1);
+  assert.ok(scanning(pace, 1, { state: STATE_HARD }) > 20);
+  assert.ok(scanning(pace, 60, { state: STATE_HARD, found: 0.1 }) > 100);
 });
 
 test('faults are noticed though a guest that had many has gone', () => {

@@ -29,7 +29,18 @@ function observed(name: string, changes: Partial<GuestObservation> = {}): GuestO
     starved: false,
     stalled: 0,
     stallLimit: 1,
-    balloon: { driver: true, target: 0, actual: 0, stuckMs: 0, free: -1, available: -1, majorFaults: 0, manual: -1 },
+    returns: 0,
+    balloon: {
+      driver: true,
+      target: 0,
+      actual: 0,
+      stuckMs: 0,
+      free: -1,
+      available: -1,
+      majorFaults: 0,
+      ease: configured,
+      manual: -1,
+    },
     ...changes,
   };
 }
@@ -278,6 +289,7 @@ test('a balloon stays below its cap and leaves the guest what it needs to live',
           free: -1,
           available,
           majorFaults: 0,
+          ease: 256 * MIB,
           manual: -1,
         };
         const guest = observed('a', { balloon, charged: 200 * MIB, workingSet: 0 });
@@ -322,6 +334,7 @@ test('balloons shrink again while memory is free, slowly', () => {
     free: -1,
     available: -1,
     majorFaults: 0,
+    ease: 256 * MIB,
     manual: -1,
   };
   const guest = observed('a', { balloon, charged: 100 * MIB });
@@ -336,7 +349,15 @@ function squeezed(
   changes: Partial<GuestObservation>,
   balloon: Partial<GuestObservation['balloon']> = {},
 ) {
-  const inflated = { target: 100 * MIB, actual: 100 * MIB, available: 60 * MIB, free: 0, majorFaults: 0, ...balloon };
+  const inflated = {
+    target: 100 * MIB,
+    actual: 100 * MIB,
+    available: 60 * MIB,
+    free: 0,
+    majorFaults: 0,
+    ease: 256 * MIB,
+    ...balloon,
+  };
   return observed(name, {
     charged: 120 * MIB,
     balloon: { driver: true, stuckMs: 0, manual: -1, ...inflated },
@@ -357,7 +378,7 @@ test('a balloon follows its target however much is free', () => {
 
 test('a guest that reads again and again what it lacks counts that as being used, and its balloon shrinks', () => {
   const calm = squeezed('calm', { workingSet: 40 * MIB });
-  const thrashing = squeezed('thrashing', { workingSet: 40 * MIB }, { majorFaults: 500 });
+  const thrashing = squeezed('thrashing', { workingSet: 40 * MIB }, { majorFaults: 500, ease: 50 * MIB });
   const { guests } = createPolicy()(host([calm, thrashing], { frames: 260 * MIB, free: 15 * MIB }));
   assert.ok(guests[1]!.target > guests[0]!.target + 20 * MIB);
   assert.equal(guests[1]!.why.balloon, 'thrashing');
@@ -374,6 +395,50 @@ test('what no balloon reaches is paged, unless it is in use', () => {
   assert.equal(state, STATE_SOFT);
   assert.ok(guests[0]!.page > 0);
   assert.equal(guests[1]!.page, 0);
+});
+
+/** A guest that uses all that it has. */
+const using = (name: string, charged: number, changes: Partial<GuestObservation> = {}): GuestObservation =>
+  observed(name, { charged: charged * MIB, workingSet: charged * MIB, ...changes });
+
+test('what is in use is not taken for memory to be free: a host that needs all of it comes to rest', () => {
+  const decide = createPolicy();
+  // The third one is above its target by all that the others are below theirs.
+  const guests = [using('a', 60), using('b', 60), using('c', 72)];
+  const { state, guests: decided } = decide(host(guests, { frames: 200 * MIB, free: 8 * MIB }));
+  assert.equal(state, STATE_SOFT);
+  for (const { page, balloonTarget } of decided) assert.deepEqual([page, balloonTarget], [0, 0]);
+  // It is not for free, either, that one may keep what it does not use.
+  const idle = [using('a', 60), using('b', 60), using('c', 72, { workingSet: 20 * MIB })];
+  const { guests: taken } = decide(host(idle, { frames: 200 * MIB, free: 8 * MIB }));
+  assert.deepEqual(
+    taken.map(({ balloonTarget }) => balloonTarget > 0),
+    [false, false, true],
+  );
+});
+
+test('what is in use is taken when memory is very short, and for one that lacks it', () => {
+  const decide = createPolicy();
+  const guests = [using('a', 60), using('b', 60), using('c', 76)];
+  const short = decide(host(guests, { frames: 200 * MIB, free: 3 * MIB, state: STATE_SOFT }));
+  assert.equal(short.state, STATE_HARD);
+  assert.ok(short.guests[2]!.page > 0);
+  const poor = using('poor', 20, { workingSet: 80 * MIB });
+  const rich = using('rich', 168);
+  const { state, guests: decided } = decide(host([poor, rich], { frames: 200 * MIB, free: 12 * MIB }));
+  assert.equal(state, STATE_SOFT);
+  assert.ok(decided[1]!.balloonTarget > 0);
+  assert.equal(decided[0]!.balloonTarget, 0);
+});
+
+test('pages that come back say that more is needed: some of what is in swap, not all of it', () => {
+  const guest = (name: string, returns: number) =>
+    observed(name, { charged: 80 * MIB, workingSet: 60 * MIB, swapped: 60 * MIB, returns });
+  const target = (returns: number): number =>
+    createPolicy()(host([guest('calm', 0), guest('other', returns)], { frames: 180 * MIB, free: 20 * MIB })).guests[1]!
+      .target;
+  assert.ok(target(1000) > target(0) + 3 * MIB);
+  assert.ok(target(20_000) > target(1000));
 });
 
 test('options that make no sense are refused', () => {

@@ -63,6 +63,7 @@ class Guest {
       starved: false,
       stalled: 0,
       stallLimit: 1,
+      returns: 0,
       balloon: {
         driver: this.#driver,
         target,
@@ -71,6 +72,7 @@ class Guest {
         free: available - this.cache,
         available,
         majorFaults: 0,
+        ease: CONFIGURED,
         manual: -1,
       },
     };

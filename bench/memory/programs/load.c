@@ -1,7 +1,8 @@
 /*
  * A load whose memory is known: load ANONYMOUS [DEVICE FILE], amounts in MiB. It fills its anonymous memory, half of each
  * page with what does not compress, and maps the first part of a disk. Then it takes lines: "work PERCENT" has it use that part
- * of its memory, page by page at random with some arithmetic between, "rest" has it wait. While it works it says now and then
+ * of its memory, page by page at random with some arithmetic between, "rest" has it wait, and "touch" has it use all of its memory
+ * once, changing what is its own, and wait. While it works it says now and then
  * how many pages it has used so far, and how many microseconds have gone, of them into the arithmetic.
  */
 #include <fcntl.h>
@@ -91,6 +92,10 @@ int main(int count, char **words) {
       line[filled] = 0;
       filled = 0;
       if (sscanf(line, "work %u", &percent) != 1) percent = 0;
+      if (strcmp(line, "touch") == 0) {
+        for (size_t page = 0; page < anonymous; page++) own[page * (PAGE / 8)]++;
+        for (size_t page = 0; page < mapped; page++) sum += file[page * (PAGE / 8)];
+      }
       printf("%s\n", percent > 0 ? "works" : "rests");
       last = nanoseconds();
     }
