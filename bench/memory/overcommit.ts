@@ -41,7 +41,6 @@ const SETTINGS: readonly Setting[] = [
   { ...BY_DEFAULT, ratio: 1.5, active: 50, least: 97 },
   { ...BY_DEFAULT, ratio: 2, active: 25 },
   { ...BY_DEFAULT, ratio: 2, active: 50 },
-  { ...OTHERWISE, ratio: 2, active: 50 },
   { ...BY_DEFAULT, ratio: 3, active: 25, least: 90 },
   { ...OTHERWISE, ratio: 3, active: 25 },
   { ...BY_DEFAULT, ratio: 3, active: 50 },
@@ -49,7 +48,7 @@ const SETTINGS: readonly Setting[] = [
 /** Seconds at ratio 1, the first of which does not count; until a host that has not come to rest is measured all the same; and of measuring. */
 const WARM_S = 1;
 const FULL_S = 4;
-const SETTLE_S = 20;
+const SETTLE_S = 24;
 const MEASURE_S = 6;
 
 /** What part of a load, percent, is a part of the guest's memory. */

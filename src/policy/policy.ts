@@ -63,6 +63,8 @@ const BELOW_TARGET = 1 / 32;
 const MOST_URGENT = 4;
 /** Part of its working set by which a guest's memory has to be larger for the rest to count as idle. */
 const IDLE_BEYOND = 1 / 8;
+/** Part of its configured memory that a balloon is enlarged for at least. */
+const SMALLEST_PART = 1 / 64;
 /** Part of a guest's configured memory that is not worth being taken away while it is in use, or being brought to one that lacks it. */
 const NOT_WORTH = 1 / 32;
 /** Part of a guest's configured memory that is paged in a second when there is time. */
@@ -255,13 +257,16 @@ function decideGuest(
   const above = Math.max(0, guest.charged - guest.maximum);
   const now = Math.max(above - guest.maximum * ABOVE_MAXIMUM, Math.min(excess, Math.ceil(step.urgent * part)));
   const need = Math.max(above, asked, now);
-  const { size, reach, room, answers, reason } = decideBalloon(guest, target, need, step);
-  // What no balloon can bring in, and what can't wait for one. A guest that has nothing to spare may still not be using all that
-  // it has, such as memory of programs that sleep; what it is using would be needed again at once.
+  const pages = settings.paging && step.observation.swapReady;
+  const spare = idle(guest);
+  const ballooned = pages ? Math.max(above, balloonPart(guest, Math.min(need, spare))) : need;
+  const { size, reach, room, answers, reason } = decideBalloon(guest, target, ballooned, step);
+  // What no balloon can bring in or should, and what can't wait for one. A guest that has nothing to spare may still not be using
+  // all that it has, such as memory of programs that sleep; what it is using would be needed again at once.
   const beyondBalloon = answers
-    ? Math.max(need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, idle(guest)))
+    ? Math.max(need - ballooned, need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, spare))
     : need;
-  let page = settings.paging && step.observation.swapReady ? Math.max(0, beyondBalloon, now) : 0;
+  let page = pages ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
     // Where there is time, pages have some to show that they are in use.
     const rate = page > now && answers ? guest.configured * UNHURRIED : settings.pagingRate;
@@ -282,6 +287,15 @@ function decideGuest(
     block,
     why: { target: why, divisor: settings.targets, price, saved, tax: settings.tax, balloon: reason, paging, spared },
   };
+}
+
+/**
+ * What of its idle memory a guest should give by its balloon. Which of its pages it uses, the guest does not know as well as the memory
+ * manager does: asked for more than is idle, it throws out page cache that it reads again, and so it may if it has none that is. And for
+ * a little it gives all that is free in it first.
+ */
+function balloonPart({ configured }: GuestObservation, spare: number): number {
+  return spare >= configured * SMALLEST_PART ? spare : 0;
 }
 
 function pagingReason(balloon: BalloonReason, urgent: boolean): PagingReason {
