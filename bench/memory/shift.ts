@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../../src/host/host.ts';
 import type { PolicyChoice } from '../../src/host/options.ts';
 import type { GuestMemoryStatistics } from '../../src/host/statistics.ts';
+import { DEFAULT_TARGETS, DEFAULT_TAX } from '../../src/policy/policy.ts';
 import { atMost, type Experiment, type Finding, MIB } from './experiment.ts';
 import {
   fillMemory,
@@ -23,7 +24,7 @@ const HALF = 2;
 /** Memory of a guest, MiB: what its load has is used whole while it is busy, and not at all while it is idle. */
 const SIZE: LoadSize = { memory: 192, anonymous: 64, file: 32 };
 /** Memory for guests, MiB: enough for busy guests, not for what the idle ones hold beside. */
-const FRAMES = 400;
+const FRAMES = 350;
 const PLENTY = 2 * HALF * SIZE.memory * 1.2;
 /** Time in each role, seconds, and time with memory for all, the first of which is not counted. */
 const BEFORE_S = 15;
@@ -40,9 +41,6 @@ const SOON_S = 20;
 /** Seconds behind which targets have settled, and what they may still change by, in all, as a part of the guests' memory. */
 const SETTLED_S = 16;
 const MOST_CHANGE = 0.1;
-
-/** What a host does when it is told nothing. */
-const DEFAULT = { targets: 'shares', tax: 0.75 };
 
 const POLICIES: readonly { readonly name: string; readonly policy: PolicyChoice }[] = [
   { name: 'shares, no tax', policy: { targets: 'shares', tax: 0 } },
@@ -171,7 +169,7 @@ export const shift: Experiment = {
       const change = unrest(run.targets, SETTLED_S, 2 * HALF * SIZE.memory);
       const swapIns = run.swapIns.reduce((sum, count) => sum + count, 0);
       progress(`${name}: ${soon} s, ${end.toFixed(0)}% at the end, ${swapIns} pages from swap`);
-      const isDefault = policy.targets === DEFAULT.targets && (policy.tax ?? DEFAULT.tax) === DEFAULT.tax;
+      const isDefault = policy.targets === DEFAULT_TARGETS && (policy.tax ?? DEFAULT_TAX) === DEFAULT_TAX;
       findings.push(
         {
           what: `${name}: seconds until ${PART}% of the unconstrained speed`,

@@ -6,6 +6,7 @@ import { MAX_GUEST_HARTS } from '../host/options.ts';
 import { parseShareDomain } from '../host/share-domain.ts';
 import { parseSize } from '../host/size.ts';
 import { DIVISORS } from '../memory/decision.ts';
+import { DEFAULT_TARGETS, DEFAULT_TAX } from '../policy/policy.ts';
 import { TRACES, type Trace } from './trace.ts';
 
 /** An option whose value is read by `parse`; what it throws becomes the command's error. */
@@ -141,9 +142,11 @@ export const firmware = (): Option =>
   option('--firmware <path>', 'firmware, flat or ELF, that starts in M-mode: full virtualization');
 export const noDevices = (): Option => option('--no-devices', 'no virtio devices');
 export const policy = (): Option =>
-  new Option('--policy <targets>', 'by what memory is divided among guests').choices(DIVISORS);
+  new Option('--policy <targets>', `by what memory is divided among guests; default: ${DEFAULT_TARGETS}`).choices(
+    DIVISORS,
+  );
 export const tax = (): Option =>
-  option('--tax <part>', 'tax on idle memory, 0 up to but not 1; default: 0.75', (text) => {
+  option('--tax <part>', `tax on idle memory, 0 up to but not 1; default: ${DEFAULT_TAX}`, (text) => {
     const value = Number(text);
     if (!(value >= 0 && value < 1) || text.trim() === '') throw new Error('give a number from 0 up to, but not 1');
     return value;

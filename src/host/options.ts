@@ -10,7 +10,7 @@ import {
   SWAP_NAIVE_VICTIMS,
 } from '../memory/layout.ts';
 import { DEFAULT_SAMPLES } from '../memory/usage.ts';
-import { createPolicy } from '../policy/policy.ts';
+import { createPolicy, DEFAULT_TARGETS } from '../policy/policy.ts';
 import { type ClaimConfig, type ClaimOptions, claimConfig } from './claim.ts';
 import { messageOf, OptionError } from './errors.ts';
 import type { Observable } from './observation.ts';
@@ -190,7 +190,7 @@ export function hostConfig(options: HostOptions): HostConfig {
 
 /** @throws OptionError */
 export function policyChoice(choice: PolicyChoice): PolicyChoice {
-  const { targets = 'shares' } = choice;
+  const { targets = DEFAULT_TARGETS } = choice;
   if (!DIVISORS.includes(targets)) {
     throw new OptionError('policy', `targets by ${targets}; give one of ${DIVISORS.join(', ')}`);
   }

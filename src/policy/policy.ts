@@ -20,13 +20,17 @@ import { divideByMisses, type MissClaim } from './miss-targets.ts';
 import { DEFAULT_THRESHOLDS, nextState, type Thresholds, validateThresholds } from './states.ts';
 import { type Claim, divide, rho } from './targets.ts';
 
+/** By what a host divides its memory when it is told nothing, and its tax on idle memory. */
+export const DEFAULT_TARGETS: Divisor = 'shares';
+export const DEFAULT_TAX = 0.75;
+
 /** What a policy can be told. */
 export interface PolicyOptions {
-  /** By what the memory is divided; by shares by default. */
+  /** By what the memory is divided; DEFAULT_TARGETS by default. */
   targets?: Divisor;
   /** Free-memory states; DEFAULT_THRESHOLDS if not given. */
   thresholds?: Thresholds;
-  /** Tax on idle memory, 0 up to but not 1; 0.75 by default. */
+  /** Tax on idle memory, 0 up to but not 1; DEFAULT_TAX by default. */
   tax?: number;
   /** Largest part of a guest's configured memory that its balloon may take; 0.65 by default. */
   balloonCap?: number;
@@ -97,9 +101,9 @@ interface Step {
 /** Makes a policy. Throws RangeError if an option makes no sense. */
 export function createPolicy(options: PolicyOptions = {}): Policy {
   const settings: Settings = {
-    targets: options.targets ?? 'shares',
+    targets: options.targets ?? DEFAULT_TARGETS,
     thresholds: options.thresholds ?? DEFAULT_THRESHOLDS,
-    tax: options.tax ?? 0.75,
+    tax: options.tax ?? DEFAULT_TAX,
     balloonCap: options.balloonCap ?? 0.65,
     balloonRate: options.balloonRate ?? 0.15,
     driverTimeoutMs: options.driverTimeoutMs ?? 5000,
