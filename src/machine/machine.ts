@@ -311,6 +311,7 @@ export class Machine {
         return bytes.length;
       },
       consoleRead: (length) => this.#input.takeUpTo(length),
+      bringIn: (gfn) => this.#processor.faults.fault(gfn, false),
     };
   }
 }

@@ -22,6 +22,8 @@ export interface Services {
   consoleRead(length: number): Uint8Array;
   /** Ends or restarts the machine. */
   reset(type: ResetType, failure: boolean): void;
+  /** Brings in a page that is to come from a disk. */
+  bringIn(gfn: number): void;
 }
 
 // Bytes from the start of a mailbox.
@@ -38,7 +40,7 @@ const DATA_BYTES = HART_MACHINE_END_BYTE - MAILBOX_BYTE - DATA;
 /** STATUS: nothing is asked; the sender waits; the answer is there. */
 const [IDLE, ASKED, DONE] = [0, 1, 2];
 /** KIND */
-const [READ, WRITE, CONSOLE_WRITE, CONSOLE_READ, RESET] = [0, 1, 2, 3, 4];
+const [READ, WRITE, CONSOLE_WRITE, CONSOLE_READ, RESET, BRING_IN] = [0, 1, 2, 3, 4, 5];
 
 const RESET_TYPES: readonly ResetType[] = ['shutdown', 'cold reboot', 'warm reboot'];
 
@@ -116,6 +118,11 @@ export class Mailbox implements Services {
     this.#ask(RESET, RESET_TYPES.indexOf(type));
   }
 
+  bringIn(gfn: number): void {
+    this.#letter.set64(VALUE, BigInt(gfn));
+    this.#ask(BRING_IN, 0);
+  }
+
   /** @throws GuestStoppedError */
   #ask(kind: number, length: number): number {
     const { i32, at } = this.#letter;
@@ -176,6 +183,9 @@ export class MailboxServer {
         letter.data.set(bytes);
         return bytes.length;
       }
+      case BRING_IN:
+        services.bringIn(Number(letter.get64(VALUE)));
+        return 0;
       default:
         services.reset(RESET_TYPES[length]!, letter.get64(VALUE) !== 0n);
         return 0;

@@ -121,7 +121,13 @@ export class Processor {
       forgetData: () => this.hart.forgetData(),
       forgetPart: (part) => forgetPart(this.hart, part),
     });
-    this.faults = new FaultHandler(this.control, { store: options.store, now, onReadError: options.onReadError });
+    this.faults = new FaultHandler(this.control, {
+      store: options.store,
+      now,
+      onReadError: options.onReadError,
+      // The first hart's thread has the disks.
+      bringIn: id === 0 ? undefined : (gfn) => services.bringIn(gfn),
+    });
     this.hart = new Hart({
       memory: options.wasmMemory,
       engine: options.engine,

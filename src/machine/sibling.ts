@@ -40,6 +40,7 @@ export class Sibling {
         mailbox.reset(type, failure);
         this.#ended = true;
       },
+      bringIn: (gfn) => mailbox.bringIn(gfn),
     };
     this.#processor = new Processor({ ...options, hart, clock: this.#clock, services });
     const mailbox = new Mailbox(this.#processor.control);

@@ -4,8 +4,9 @@
  * is mapped read-only, so that the first write is seen. Such a page needs no place in swap: the memory manager drops it, and
  * it is read from the disk again.
  *
- * Belongs to the thread of the guest's only hart, which has the disks, too. A guest with several harts has none: the others
- * could not read the disks.
+ * Belongs to the thread of the guest's first hart, which has the disks, too. The other harts have it bring in what is to be read from
+ * there (`bringIn` of fault.ts). They may be writing to a page while it is to be tied: so it becomes read-only first, all harts forget
+ * the right to write to it, and then it is compared with the block. Whoever gets that right back meanwhile leaves NPT_DIRTY.
  */
 
 import type { FaultHandler } from './fault.ts';
@@ -14,12 +15,14 @@ import {
   FRAME_FILLING,
   GUEST_RAM_BASE,
   HEADER_SWAP_NAIVE,
+  NPT_DIRTY,
   NPT_PRESENT,
   NPT_WRITABLE,
   PAGE_SIZE,
   SWAP_NAIVE_DISKS,
 } from './layout.ts';
-import { hasSlot, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import { clearEntryBits, hasSlot, loadEntry, payloadOf } from './npt.ts';
+import { SHOOTDOWN_DATA } from './shootdown.ts';
 import {
   allocateDiskSlot,
   associateSlot,
@@ -40,8 +43,16 @@ const MOST_DISKS = 2 ** (32 - BLOCK_BITS);
 export interface DiskWatch {
   /** Before bytes of the disk change. */
   changing(offset: number, length: number): void;
-  /** Guest memory holds what the disk has. */
-  same(gpa: number, offset: number, length: number): void;
+  /** Guest memory holds what the disk has: `bytes`. */
+  same(gpa: number, offset: number, bytes: Uint8Array): void;
+}
+
+/** A page that is to be tied to a place, if it has what `bytes` has from byte `at` on. */
+interface Candidate {
+  readonly gfn: number;
+  readonly mfn: number;
+  readonly place: number;
+  readonly at: number;
 }
 
 /** Reads of a disk, as block backends have them. */
@@ -67,7 +78,7 @@ export class DiskMap implements DiskSource {
   watch(disk: number): DiskWatch {
     return {
       changing: (offset, length) => this.#changing(disk, offset, length),
-      same: (gpa, offset, length) => this.#same(disk, gpa, offset, length),
+      same: (gpa, offset, bytes) => this.#same(disk, gpa, offset, bytes),
     };
   }
 
@@ -81,12 +92,12 @@ export class DiskMap implements DiskSource {
     }
   }
 
-  #same(disk: number, gpa: number, offset: number, length: number): void {
+  #same(disk: number, gpa: number, offset: number, bytes: Uint8Array): void {
     const { guest, control } = this.#faults;
     const { memory } = guest;
     const skip = (PAGE_SIZE - (gpa % PAGE_SIZE)) % PAGE_SIZE;
+    const { length } = bytes;
     if (
-      guest.harts > 1 ||
       disk >= MOST_DISKS ||
       (offset + skip) % PAGE_SIZE !== 0 ||
       length - skip < PAGE_SIZE ||
@@ -98,29 +109,73 @@ export class DiskMap implements DiskSource {
     const pages = Math.floor((length - skip) / PAGE_SIZE);
     const first = disk * MOST_BLOCKS + (offset + skip) / PAGE_SIZE;
     const gfn = (gpa + skip - GUEST_RAM_BASE) / PAGE_SIZE;
-    const frames: number[] = [];
+    const candidates: Candidate[] = [];
     memory.lock();
     try {
       for (let i = 0; i < pages; i++) {
-        this.#tie(gfn + i, first + i, frames);
+        const mfn = this.#protect(gfn + i);
+        if (mfn !== 0) candidates.push({ gfn: gfn + i, mfn, place: first + i, at: skip + i * PAGE_SIZE });
       }
     } finally {
       memory.unlock();
     }
-    // The right to write was taken.
-    if (frames.length > 0) control.forgetFrames(frames);
+    if (candidates.length === 0) {
+      return;
+    }
+    control.forgetFrames(candidates.map(({ mfn }) => mfn));
+    this.#faults.flushOthers(undefined, SHOOTDOWN_DATA);
+    memory.lock();
+    try {
+      for (const candidate of candidates) {
+        if (this.#stillHas(candidate, bytes)) this.#tie(candidate);
+      }
+    } finally {
+      memory.unlock();
+    }
     this.#tidy();
   }
 
-  /** Under the mutex: ties a page to a place if it has a frame of its own; notes the frame if it was writable. */
-  #tie(gfn: number, place: number, frames: number[]): void {
+  /** Under the mutex: takes the right to write from a page that may be tied. Returns its frame, 0 if it may not. */
+  #protect(gfn: number): number {
     const { guest } = this.#faults;
-    const { memory } = guest;
     const entry = loadEntry(guest, gfn);
     const mfn = payloadOf(entry);
-    if ((entry & NPT_PRESENT) === 0 || frameReferences(memory, mfn) !== 1 || frameSlot(memory, mfn) >= 0) {
-      return;
+    if (!this.#mayTie(entry)) {
+      return 0;
     }
+    clearEntryBits(guest, gfn, NPT_WRITABLE | NPT_DIRTY);
+    return mfn;
+  }
+
+  /** Whether an entry has a frame of its own that is not tied yet. */
+  #mayTie(entry: number): boolean {
+    const { memory } = this.#faults.guest;
+    const mfn = payloadOf(entry);
+    return (entry & NPT_PRESENT) !== 0 && frameReferences(memory, mfn) === 1 && frameSlot(memory, mfn) < 0;
+  }
+
+  /** Under the mutex: whether nobody had the right to write to a page since `protect`, and it has what the block has. */
+  #stillHas({ gfn, mfn, at }: Candidate, bytes: Uint8Array): boolean {
+    const { guest } = this.#faults;
+    const entry = loadEntry(guest, gfn);
+    if (!this.#mayTie(entry) || payloadOf(entry) !== mfn || (entry & (NPT_WRITABLE | NPT_DIRTY)) !== 0) {
+      return false;
+    }
+    const page = guest.memory.page(mfn);
+    if ((bytes.byteOffset + at) % 4 !== 0) {
+      return page.every((byte, i) => byte === bytes[at + i]);
+    }
+    const has = new Int32Array(page.buffer, page.byteOffset, PAGE_SIZE / 4);
+    const block = new Int32Array(bytes.buffer, bytes.byteOffset + at, PAGE_SIZE / 4);
+    for (let i = 0; i < PAGE_SIZE / 4; i++) {
+      if (has[i] !== block[i]) return false;
+    }
+    return true;
+  }
+
+  /** Under the mutex: ties a page to a place. */
+  #tie({ gfn, mfn, place }: Candidate): void {
+    const { memory } = this.#faults.guest;
     const known = this.#slotOf(place);
     if (known >= 0) {
       const other = slotFrame(memory, known);
@@ -136,9 +191,6 @@ export class DiskMap implements DiskSource {
     }
     associateSlot(memory, mfn, slot);
     this.#places.set(place, { slot, gfn });
-    if ((replaceEntry(guest, gfn, entry & ~NPT_WRITABLE) & NPT_WRITABLE) !== 0) {
-      frames.push(mfn);
-    }
   }
 
   /** The slot that stands for a place now, or -1. */

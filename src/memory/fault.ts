@@ -169,6 +169,7 @@ export class FaultHandler {
           this.#readFromSwap(() => this.#overwrites.complete(this.#record));
           break;
         case ELSEWHERE:
+          if (write) this.#countRead(gfn);
           this.#waitFor(() => this.#bringIn!(gfn));
           break;
       }

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { MailboxServer, type Services } from '../../src/machine/mailbox.ts';
 import { takeAccount } from '../../src/memory/account.ts';
 import { checkMemory } from '../../src/memory/check.ts';
 import {
@@ -15,19 +19,27 @@ import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { Reclaimer } from '../../src/memory/reclaim.ts';
 import { repairMemory } from '../../src/memory/repair.ts';
 import { Sharing } from '../../src/memory/sharing.ts';
+import type { SlotStore } from '../../src/memory/swap.ts';
 import { Transit } from '../../src/memory/transit.ts';
+import type { CountingOptions } from './counting-hart.ts';
 import { DISK_BLOCKS, TestGuest, TestStore } from './model.ts';
+import { SharedStore } from './shared-store.ts';
 import { noise, smallMemory } from './small.ts';
 
-function host(naive = 0, diskSlots = 100) {
-  const store = new TestStore();
-  const memory = smallMemory(200, 64, 100, 0, diskSlots);
+const SLOTS = 100;
+
+function host<Store extends SlotStore = TestStore>(
+  naive = 0,
+  diskSlots = 100,
+  store: Store = new TestStore() as SlotStore as Store,
+) {
+  const memory = smallMemory(200, 64, SLOTS, 0, diskSlots);
   memory.i32[HEADER_SWAP_NAIVE] = naive;
   const manager = MachineMemory.attach(memory.buffer, LOCK_OWNER_MANAGER);
   const transit = new Transit(manager, (error) => assert.fail(error));
   const sharing = new Sharing(manager, transit, Math.random, () => 0);
   const reclaimer = new Reclaimer(manager, transit, sharing, store);
-  const guest = (pages: number) => new TestGuest(memory, 'g', pages, 1, store);
+  const guest = (pages: number, harts = 1) => new TestGuest(memory, 'g', pages, harts, store);
   const take = (from: TestGuest, pages: number, force = true) =>
     reclaimer.take(from.harts[0]!.guest, pages, force, () => false);
   const share = (...guests: TestGuest[]) => {
@@ -164,4 +176,50 @@ test('slots of disks are counted again after a thread has died with the mutex', 
   checkMemory(memory);
   assert.deepEqual(account(), before);
   g.verify();
+});
+
+test('several harts: what the first one reads from its disks comes back for all, as long as nobody writes to it', () => {
+  const { memory, guest, take, store, account } = host();
+  const g = guest(16, 2);
+  g.diskRead(2, 0, 10);
+  g.write(1, 4, 100, 1);
+  assert.equal(take(g, 10).freed, 10);
+  checkMemory(memory);
+  assert.deepEqual([store.writes, account().guests[0]!.events.diskDrops], [1, 9]);
+  g.read(1, 2);
+  g.stores(1, 6, 0, noise(3).subarray(0, 500));
+  checkMemory(memory);
+  g.read(1, 6);
+  g.stores(1, 7, 0, noise(3).subarray(0, 500));
+  g.dmaWrite(0, 12 * PAGE_SIZE, noise(5));
+  // The block of the page that is being overwritten changes.
+  g.diskWrite(12, 5 * PAGE_SIZE, PAGE_SIZE);
+  g.verify();
+  checkMemory(memory);
+});
+
+test('a page that another hart is writing to is not tied to what it had before', async () => {
+  const swap = new SharedArrayBuffer(SLOTS * PAGE_SIZE);
+  const { memory, guest, take, account } = host(0, 100, new SharedStore(swap));
+  const g = guest(4, 2);
+  for (let i = 0; i < 4; i++) g.dmaWrite(0, i * PAGE_SIZE, noise(i).fill(0, PAGE_SIZE - 4));
+  const workerData: CountingOptions = { buffer: memory.buffer as SharedArrayBuffer, swap, slot: g.slot, gfn: 1 };
+  const worker = new Worker(new URL('./counting-hart.ts', import.meta.url), { workerData });
+  await once(worker, 'message');
+  const ended = once(worker, 'message');
+  const server = new MailboxServer(g.harts[0]!.guest, {
+    bringIn: (gfn: number) => g.harts[0]!.faults.fault(gfn, false),
+  } as Services);
+  for (let round = 0; round < 300; round++) {
+    g.diskWrite(1, (round % DISK_BLOCKS) * PAGE_SIZE, PAGE_SIZE);
+    if (round % 3 !== 0) take(g, 1);
+    g.run(0, () => server.serve());
+    await setImmediate();
+  }
+  g.harts[0]!.guest.stop();
+  const [{ count, failure }] = (await ended) as [{ count: number; failure: string }];
+  assert.equal(failure, '');
+  assert.ok(count > 1000, `only ${count} stores`);
+  checkMemory(memory);
+  assert.ok(account().guests[0]!.events.diskDrops > 0, 'never tied');
 });

@@ -5,7 +5,15 @@
 
 import assert from 'node:assert/strict';
 import { parentPort, workerData } from 'node:worker_threads';
-import { GUEST_RAM_BASE, HART_REQUEST_CONTROL, PAGE_SIZE, PAGE_WORDS } from '../../src/memory/layout.ts';
+import { Mailbox, MailboxServer, type Services } from '../../src/machine/mailbox.ts';
+import { DiskMap } from '../../src/memory/disk-map.ts';
+import {
+  GUEST_RAM_BASE,
+  HART_REQUEST_CONTROL,
+  HART_REQUEST_SERVICE,
+  PAGE_SIZE,
+  PAGE_WORDS,
+} from '../../src/memory/layout.ts';
 import {
   BALLOON_DRIVER,
   GUEST_BALLOON_ACTUAL,
@@ -15,7 +23,7 @@ import {
   GUEST_STATE,
 } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
-import { TestHart } from './model.ts';
+import { TestDisk, TestHart } from './model.ts';
 import { SharedStore } from './shared-store.ts';
 
 /** What a hart is started with. */
@@ -33,11 +41,31 @@ export interface HammerOptions {
   seed: number;
 }
 
+/** Blocks of each guest's disk. */
+const DISK_BLOCKS = 256;
+
 const options = workerData as HammerOptions;
 const memory = MachineMemory.attach(options.buffer, options.slot + 1);
-const hart = new TestHart(memory, options.slot, options.hart, new SharedStore(options.swap));
+const hart: TestHart = new TestHart(
+  memory,
+  options.slot,
+  options.hart,
+  new SharedStore(options.swap),
+  options.hart === 0 ? undefined : (gfn) => mailbox.bringIn(gfn),
+);
 const { guest, control } = hart;
+const mailbox = new Mailbox(control);
 const { i32 } = memory;
+
+/** The disk, which the first hart's thread has; what its blocks hold. */
+const disk = new TestDisk(DISK_BLOCKS);
+const blocks = Array.from({ length: DISK_BLOCKS }, () => ({ filling: 0, mark: 0 }));
+disk.bytes.fill(0);
+const watch = options.hart === 0 ? new DiskMap(hart.faults, [disk]).watch(0) : undefined;
+const server = new MailboxServer(guest, {
+  ...new Mailbox(control),
+  bringIn: (gfn: number) => hart.faults.fault(gfn, false),
+} as Services);
 
 /** What each page holds: every word is `fillings`, but the first, which is `marks`. */
 const fillings = new Int32Array(options.count);
@@ -124,6 +152,29 @@ function dma(index: number): void {
   }
 }
 
+/** The first hart's disk writes a page, or reads one. */
+function useDisk(index: number): void {
+  if (watch === undefined) return;
+  const place = random(DISK_BLOCKS);
+  const isShared = options.shared > 0 && random(2) === 0;
+  const gfn = isShared ? random(options.shared) : options.first + index;
+  const gpa = GUEST_RAM_BASE + gfn * PAGE_SIZE;
+  const bytes = disk.bytes.subarray(place * PAGE_SIZE, (place + 1) * PAGE_SIZE);
+  if (isShared || random(2) === 0) {
+    watch.changing(place * PAGE_SIZE, PAGE_SIZE);
+    hart.memory.read(gpa, bytes);
+    // The others go on writing to shared pages; what has no pattern is not read again.
+    blocks[place] = isShared ? { filling: -1, mark: -1 } : { filling: fillings[index]!, mark: marks[index]! };
+  } else {
+    const { filling, mark } = blocks[place]!;
+    if (filling === -1) return;
+    hart.memory.write(gpa, bytes);
+    fillings[index] = filling;
+    marks[index] = mark;
+  }
+  watch.same(gpa, place * PAGE_SIZE, bytes.slice());
+}
+
 function discard(index: number, count: number): void {
   hart.memory.discard(options.first + index, count, false);
   fillings.fill(0, index, index + count);
@@ -143,9 +194,10 @@ function moveBalloon(): void {
 }
 
 function poll(): void {
-  if ((control.takeRequests() & HART_REQUEST_CONTROL) !== 0 && options.hart === 0) {
-    balloonAsked = true;
-  }
+  const requests = control.takeRequests();
+  if (options.hart !== 0) return;
+  if ((requests & HART_REQUEST_CONTROL) !== 0) balloonAsked = true;
+  if ((requests & HART_REQUEST_SERVICE) !== 0) server.serve();
 }
 let balloonAsked = false;
 
@@ -192,6 +244,9 @@ function operate(): void {
         Atomics.wait(i32, guest.block + 900, 0, 2);
         control.unpark();
       }
+      break;
+    case 8:
+      useDisk(index);
       break;
     default:
       check(index);

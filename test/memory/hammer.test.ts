@@ -32,12 +32,14 @@ const AT_WORK: Partial<Record<keyof EventCounts, number>> = {
   balloonFrames: 50,
   reportedFrames: 50,
   overwrites: 20,
+  diskDrops: 20,
+  diskIns: 20,
 };
 
 test('harts see no lost and no foreign byte while pages are shared, paged and ballooned', async () => {
   const buffer = new SharedArrayBuffer((2 + Math.ceil((FRAMES + HEAP_PAGES) / 256) + HEAP_PAGES + FRAMES) * PAGE_SIZE);
   const host = MachineMemory.format(buffer, { heapBytes: HEAP_PAGES * PAGE_SIZE, reserveFrames: 8 });
-  createSwap(host, SLOTS);
+  createSwap(host, SLOTS, 2 * 256);
   const swap = new SharedArrayBuffer(SLOTS * PAGE_SIZE);
   const frames = host.freeFrames;
   const memoryBytes = GUEST_PAGES * PAGE_SIZE;

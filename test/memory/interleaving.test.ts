@@ -352,8 +352,6 @@ for (const harts of [1, 2]) {
     );
     // The property means nothing if the machines have hardly done anything.
     for (const event of EVENTS) {
-      // Guests with several harts don't remember what their disks have.
-      if (harts > 1 && ['diskDrops', 'diskIns'].includes(event)) continue;
       assert.ok(happened[event] > RUNS / 10, `${event} happened ${happened[event]} times only`);
     }
   });

@@ -33,13 +33,13 @@ export class TestHart {
   /** The last address for a store is good for that one only. */
   #single = false;
 
-  constructor(machine: MachineMemory, slot: number, hart: number, store: SlotStore) {
+  constructor(machine: MachineMemory, slot: number, hart: number, store: SlotStore, bringIn?: (gfn: number) => void) {
     this.guest = Guest.attach(machine, slot);
     this.control = new HartControl(this.guest, hart, {
       flush: () => this.#tlb.clear(),
       forgetFrames: (frames) => this.#forgetFrames(frames && Array.from(frames)),
     });
-    this.faults = new FaultHandler(this.control, { store });
+    this.faults = new FaultHandler(this.control, { store, bringIn });
     this.memory = new GuestMemory(this.faults);
   }
 
@@ -186,7 +186,8 @@ export class TestGuest {
     this.contents = new Uint8Array(pages * PAGE_SIZE);
     this.#memory = MachineMemory.attach(memory.buffer, guest.slot + 1);
     for (let hart = 0; hart < harts; hart++) {
-      this.harts.push(new TestHart(this.#memory, this.slot, hart, store));
+      const bringIn = (gfn: number) => this.run(0, ({ faults }) => faults.fault(gfn, false));
+      this.harts.push(new TestHart(this.#memory, this.slot, hart, store, hart === 0 ? undefined : bringIn));
     }
     this.map = new DiskMap(this.harts[0]!.faults, [this.disk]);
     this.#balloon = new GuestBalloon(this.harts[0]!.guest, this.harts[0]!.memory, () => 0);
@@ -279,7 +280,7 @@ export class TestGuest {
       const bytes = this.disk.bytes.slice(block * PAGE_SIZE, (block + count) * PAGE_SIZE);
       memory.write(GUEST_RAM_BASE + gfn * PAGE_SIZE, bytes);
       this.contents.set(bytes, gfn * PAGE_SIZE);
-      this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, block * PAGE_SIZE, count * PAGE_SIZE);
+      this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, block * PAGE_SIZE, bytes);
     });
   }
 
@@ -290,7 +291,7 @@ export class TestGuest {
       this.map.watch(0).changing(offset, length);
       memory.read(GUEST_RAM_BASE + gfn * PAGE_SIZE, bytes);
       this.disk.bytes.set(bytes, offset);
-      this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, offset, length);
+      this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, offset, bytes);
     });
   }
 

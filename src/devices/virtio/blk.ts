@@ -43,8 +43,8 @@ const BOUNCE = 256 * 1024;
 export interface BlockWatch {
   /** Before bytes of the disk change. */
   changing(offset: number, length: number): void;
-  /** Guest memory holds what the disk has. */
-  same(gpa: number, offset: number, length: number): void;
+  /** Guest memory holds what the disk has: `bytes`. */
+  same(gpa: number, offset: number, bytes: Uint8Array): void;
 }
 
 export interface VirtioBlkOptions {
@@ -154,8 +154,8 @@ export class VirtioBlk implements VirtioDevice {
         this.#eachPiece(input, (at, bytes) => {
           this.#try('read', () => this.#backend.read(sector * SECTOR + at, bytes));
           chain.write(at, bytes);
+          this.#same(chain.writable, at, sector * SECTOR + at, bytes);
         });
-        this.#same(chain.writable, 0, input, sector);
         return VIRTIO_BLK_S.OK;
       case VIRTIO_BLK_T.OUT:
         if (this.#backend.readOnly === true || !this.#inside(sector, output)) return VIRTIO_BLK_S.IOERR;
@@ -163,8 +163,8 @@ export class VirtioBlk implements VirtioDevice {
         this.#eachPiece(output, (at, bytes) => {
           chain.read(HEADER_SIZE + at, bytes);
           this.#try('write', () => this.#backend.write(sector * SECTOR + at, bytes));
+          this.#same(chain.readable, HEADER_SIZE + at, sector * SECTOR + at, bytes);
         });
-        this.#same(chain.readable, HEADER_SIZE, output, sector);
         this.#writeThrough();
         return VIRTIO_BLK_S.OK;
       case VIRTIO_BLK_T.FLUSH:
@@ -208,13 +208,13 @@ export class VirtioBlk implements VirtioDevice {
     return VIRTIO_BLK_S.OK;
   }
 
-  /** Part of a request's memory now is what the disk has from a sector on. */
-  #same(segments: readonly Segment[], from: number, length: number, sector: number): void {
+  /** A request's memory, from a byte of its segments on, now has what the disk has from `offset` on. */
+  #same(segments: readonly Segment[], from: number, offset: number, bytes: Uint8Array): void {
     if (this.#watch === undefined) return;
-    let offset = sector * SECTOR;
-    for (const place of placesOf(segments, from, length)) {
-      this.#watch.same(place.gpa, offset, place.length);
-      offset += place.length;
+    let at = 0;
+    for (const { gpa, length } of placesOf(segments, from, bytes.length)) {
+      this.#watch.same(gpa, offset + at, bytes.subarray(at, at + length));
+      at += length;
     }
   }
 
