@@ -74,6 +74,8 @@ export type Done = Omit<Told, 'at'>;
 export class LoadGuest {
   readonly guest: Guest;
   readonly #told: Told[] = [];
+  /** Orders that it has taken. */
+  #answers = 0;
   #rest = '';
 
   private constructor(guest: Guest) {
@@ -83,6 +85,7 @@ export class LoadGuest {
       const lines = (this.#rest + decoder.decode(bytes, { stream: true })).split('\n');
       this.#rest = lines.pop()!;
       for (const line of lines) {
+        if (/^(works|rests)\r?$/.test(line)) this.#answers++;
         const match = /used (\d+) in (\d+), (\d+) /.exec(line);
         if (match === null) continue;
         const [pages, worked, arithmetic] = match.slice(1).map(Number) as [number, number, number];
@@ -123,9 +126,15 @@ export class LoadGuest {
   }
 
   async #order(line: string): Promise<void> {
-    const before = this.guest.console.tail.match(/(works|rests)/g)?.length ?? 0;
+    const answers = this.#answers + 1;
+    const deadline = performance.now() + ORDER_MS;
     this.guest.console.write(`${line}\n`);
-    await this.guest.console.until(new RegExp(`((works|rests)[\\s\\S]*){${before + 1}}`), ORDER_MS);
+    while (this.#answers < answers) {
+      if (performance.now() > deadline) {
+        throw new Error(`guest ${this.guest.name} has not taken the order "${line}" in ${ORDER_MS / 1000} s`);
+      }
+      await sleep(10);
+    }
   }
 
   /** What was done between two times (of performance.now): between the last reports before each of them. */
