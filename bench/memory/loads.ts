@@ -216,18 +216,13 @@ export async function hostFor(
   return make({ machineMemory: Math.ceil(framesMiB * 1.1 + 96) * MIB, ...options });
 }
 
-/** Memory that guests still have to give back before no more than so much is left to them, bytes. */
-function missing(host: Host, framesMiB: number): number {
-  const { machineMemory, overhead, withheld } = host.statistics().memory;
-  return machineMemory - overhead - withheld - framesMiB * MIB;
-}
-
 /** Limits the memory of a host's guests, MiB, and waits until they have given back what is more. */
 export async function limit(host: Host, framesMiB: number): Promise<void> {
   await host.limitMemory(framesMiB * MIB);
   const start = performance.now();
   for (;;) {
-    const left = missing(host, framesMiB);
+    const { machineMemory, overhead, withheld } = host.statistics().memory;
+    const left = machineMemory - overhead - withheld - framesMiB * MIB;
     if (left <= 0) return;
     if (performance.now() - start > LIMIT_MS) {
       throw new Error(`${(left / MIB).toFixed(0)} MiB are missing ${LIMIT_MS / 1000} s after the memory was limited`);
@@ -236,28 +231,18 @@ export async function limit(host: Host, framesMiB: number): Promise<void> {
   }
 }
 
-/**
- * Limits the memory of a host's guests, MiB, and waits until the host has come to rest.
- * @returns the seconds after which it had; undefined if it has not in the time that it was given
- */
-export async function settle(
-  host: Host,
-  loads: readonly LoadGuest[],
-  framesMiB: number,
-  seconds: number,
-): Promise<number | undefined> {
-  await host.limitMemory(framesMiB * MIB);
-  const start = performance.now();
+/** Waits until a host has come to rest. @returns whether it has in the seconds that it was given */
+export async function settle(loads: readonly LoadGuest[], seconds: number): Promise<boolean> {
   let before = swapInsOf(loads);
   let calm = 0;
   for (let second = 1; second <= seconds; second++) {
-    await sleep(Math.max(0, start + second * 1000 - performance.now()));
+    await sleep(1000);
     const now = swapInsOf(loads);
-    calm = missing(host, framesMiB) <= 0 && now - before <= REST_SWAP_INS ? calm + 1 : 0;
-    if (calm >= REST_S) return second - REST_S;
+    calm = now - before <= REST_SWAP_INS ? calm + 1 : 0;
+    if (calm >= REST_S) return true;
     before = now;
   }
-  return undefined;
+  return false;
 }
 
 /** Has guests have all of their memory, with none of it in balloons or in swap; they rest then. */

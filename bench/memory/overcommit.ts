@@ -8,6 +8,7 @@ import {
   hostFor,
   type LoadGuest,
   type LoadSize,
+  limit,
   loadFiles,
   moment,
   settle,
@@ -45,10 +46,13 @@ const SETTINGS: readonly Setting[] = [
   { ...OTHERWISE, ratio: 3, active: 25 },
   { ...BY_DEFAULT, ratio: 3, active: 50 },
 ];
-/** Seconds at ratio 1, the first of which does not count; until a host that has not come to rest is measured all the same; and of measuring. */
+/**
+ * Seconds at ratio 1, the first of which does not count; until a host that has as much memory as it should, and has not come to rest, is
+ * measured all the same; and of measuring.
+ */
 const WARM_S = 1;
 const FULL_S = 4;
-const SETTLE_S = 24;
+const SETTLE_S = 12;
 const MEASURE_S = 6;
 
 /** What part of a load, percent, is a part of the guest's memory. */
@@ -59,8 +63,9 @@ interface Measured extends Omit<Setting, 'name' | 'policy'> {
   /** See speedOf; at ratio 1 just before. */
   readonly rate: number;
   readonly full: number;
-  /** Seconds after which the host had come to rest; null: it had not. */
-  readonly settled: number | null;
+  /** Seconds until the guests had given back what they were to, and whether the host came to rest then. */
+  readonly limitS: number;
+  readonly settled: boolean;
   /** Pages that came back from below the guests in a second, and memory in balloons and saved by sharing, bytes. */
   readonly swapIns: number;
   readonly balloon: number;
@@ -81,13 +86,16 @@ async function measure(host: Host, loads: readonly LoadGuest[], setting: Setting
   await sleep(WARM_S * 1000);
   const full = await speedFor(host, loads, FULL_S);
   await host.setPolicy(policy);
-  const settled = await settle(host, loads, (GUESTS * SIZE.memory) / of.ratio, SETTLE_S);
+  const start = performance.now();
+  await limit(host, (GUESTS * SIZE.memory) / of.ratio);
+  const limitS = (performance.now() - start) / 1000;
+  const settled = await settle(loads, SETTLE_S);
   const before = swapInsOf(loads);
   const rate = await speedFor(host, loads, MEASURE_S);
   const swapIns = (swapInsOf(loads) - before) / MEASURE_S;
   const { balloon, sharing } = host.statistics().memory.savings;
   const targets = loads.map(({ guest }) => Math.round(guest.statistics().memory.target / MIB));
-  return { ...of, policy: name, rate, full, settled: settled ?? null, swapIns, balloon, sharing, targets };
+  return { ...of, policy: name, rate, full, limitS, settled, swapIns, balloon, sharing, targets };
 }
 
 export const overcommit: Experiment = {
@@ -104,19 +112,19 @@ export const overcommit: Experiment = {
     for (const setting of SETTINGS) {
       const measured = await measure(host, loads, setting);
       all.push(measured);
-      const { policy, ratio, active, rate, full, settled, swapIns } = measured;
+      const { policy, ratio, active, rate, full, limitS, settled, swapIns } = measured;
       progress(
         `${policy}, ratio ${ratio}, ${active}% active: ${rate.toFixed(3)} of the time in arithmetic, ${full.toFixed(3)} at ratio 1; ` +
-          `${swapIns.toFixed(0)} swap-ins/s, at rest after ${settled ?? 'more than all'} s`,
+          `${swapIns.toFixed(0)} swap-ins/s, limited after ${limitS.toFixed(1)} s, ${settled ? '' : 'not '}at rest`,
       );
     }
     const findings = all.map(
-      ({ policy, ratio, active, least, rate, full, settled, swapIns, balloon, sharing }): Finding => {
+      ({ policy, ratio, active, least, rate, full, limitS, settled, swapIns, balloon, sharing }): Finding => {
         const part = (100 * rate) / full;
-        const rest = settled === null ? `not in ${SETTLE_S}` : String(settled);
+        const rest = `${limitS.toFixed(0)} s${settled ? '' : ', not at rest'}`;
         const below = `${Math.round(balloon / MIB)}, ${Math.round(sharing / MIB)}`;
         return {
-          what: `${policy}, ratio ${ratio}, ${active}% active: throughput, % of ratio 1; s until rest; swap-ins/s; balloons, sharing, MiB`,
+          what: `${policy}, ratio ${ratio}, ${active}% active: throughput, % of ratio 1; limited after; swap-ins/s; balloons, sharing, MiB`,
           measured: `${part.toFixed(1)}; ${rest}; ${swapIns.toFixed(0)}; ${below}`,
           ...(least === undefined ? {} : atLeast(part, least, '')),
         };
@@ -128,7 +136,7 @@ export const overcommit: Experiment = {
         `${GUESTS} guests of ${SIZE.memory} MiB have ${SIZE.anonymous} MiB of their own and ${SIZE.file} MiB of a disk filled, and use a part of both at random.`,
         'Ratio: configured memory by memory for guests. Throughput: pages used in the time that the arithmetic between them',
         `takes, less the part that the memory manager takes, in ${MEASURE_S} s. Each line begins with all memory of the guests in memory, at ratio 1,`,
-        `where ${FULL_S} s are measured; then memory is limited, and the rest measured when the host has come to rest, or after ${SETTLE_S} s.`,
+        `where ${FULL_S} s are measured; then memory is limited, and the rest measured when the host has come to rest, or ${SETTLE_S} s later.`,
       ],
       data: { measured: all },
     };
