@@ -138,6 +138,8 @@ export interface GuestDecision {
   balloonTarget: number;
   /** Frames to take from it by paging in this step. */
   page: number;
+  /** Those of them for which there is no time to wait until pages have shown that they are in use. */
+  urgent: number;
   /** Whether pages in use may be taken too. */
   force: boolean;
   /** Whether it gets no further frames for now. */

@@ -15,6 +15,7 @@ import {
 } from './account.ts';
 import { BalloonWatch } from './balloon-watch.ts';
 import { checkMemory } from './check.ts';
+import { ClockPace } from './clock-pace.ts';
 import type {
   Decision,
   Explanation,
@@ -112,13 +113,6 @@ export interface HostSnapshot extends HostAccount {
 
 /** Part of the machine memory that is looked at when it has been taken, though there was nothing to do. */
 const NOTICEABLE = 1 / 64;
-/**
- * Time in which the clock of the paging may go round a guest's memory, when the guest uses nothing and when it uses all that it has;
- * and how much faster it may be in state hard. In state low nothing holds it.
- */
-const IDLE_REVOLUTION_MS = 1000;
-const BUSY_REVOLUTION_MS = 30_000;
-const HARD_HURRY = 4;
 /** Milliseconds without paging after the swap has failed. */
 const PAGING_PAUSE_MS = 1000;
 interface Managed {
@@ -126,6 +120,7 @@ interface Managed {
   balloon: BalloonWatch;
   stalls: StallWatch;
   returns: ReturnWatch;
+  clock: ClockPace;
   starvations: number;
   /** Pages paged so far, by reason. */
   paged: Record<PagingReason, number>;
@@ -309,6 +304,7 @@ export class MemoryManager {
           balloon: new BalloonWatch(guest, now),
           stalls: new StallWatch(guest, now),
           returns: new ReturnWatch(guest, now),
+          clock: new ClockPace(),
           starvations: 0,
           paged: { urgent: 0, manual: 0, 'no-driver': 0, 'no-answer': 0, 'balloon-full': 0 },
         };
@@ -434,14 +430,19 @@ export class MemoryManager {
     const { now, pagingMs = 40 } = this.#options;
     const start = now();
     const limit = start + (decision.state > STATE_HARD ? pagingMs * 4 : pagingMs);
-    for (const { slot, page, force, why } of decision.guests) {
+    for (const { slot, page, urgent, force, why } of decision.guests) {
       const managed = this.#guests.get(slot);
-      if (page <= 0 || managed === undefined || now() < this.#pagingPausedUntil) {
+      if (managed === undefined) {
         continue;
       }
-      const { guest } = managed;
-      const most = force ? guest.pages : stepsOf(guest, elapsedMs * (decision.state >= STATE_HARD ? HARD_HURRY : 1));
+      if (page <= 0 || now() < this.#pagingPausedUntil) {
+        managed.clock.pass(elapsedMs, false);
+        continue;
+      }
+      const { guest, clock } = managed;
+      const most = force ? guest.pages : clock.steps(guest, elapsedMs, urgent > 0);
       const { taken, error } = this.#reclaimer.take(guest, page, force, () => now() >= limit, most);
+      clock.pass(elapsedMs, taken < urgent);
       managed.paged[why.paging ?? 'urgent'] += taken;
       if (error !== undefined) {
         this.#pagingPausedUntil = now() + PAGING_PAUSE_MS;
@@ -484,13 +485,6 @@ export class MemoryManager {
   #report(error: Error): void {
     this.#options.onError?.(error);
   }
-}
-
-/** Entries that the clock may pass in a time: where much is in use, it looks the same as what is not if there is too little time between. */
-function stepsOf(guest: Guest, ms: number): number {
-  const used = Math.min(1, guest.get(GUEST_WORKING_SET) / Math.max(1, guest.get(COUNT_RESIDENT)));
-  const revolutionMs = IDLE_REVOLUTION_MS + used * (BUSY_REVOLUTION_MS - IDLE_REVOLUTION_MS);
-  return Math.max(1, Math.ceil((guest.pages * ms) / revolutionMs));
 }
 
 function takenPages({ guest, paged }: Managed): TakenPages {

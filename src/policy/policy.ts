@@ -287,6 +287,7 @@ function decideGuest(
     target,
     balloonTarget: size,
     page,
+    urgent: Math.min(page, Math.max(0, now)),
     force,
     block,
     why: { target: why, divisor: settings.targets, price, saved, tax: settings.tax, balloon: reason, paging, spared },

@@ -14,5 +14,5 @@ export const WHY: Why = {
 
 /** A decision that does nothing with a guest but what is given. */
 export function decided(slot: number, changes: Partial<GuestDecision>): GuestDecision {
-  return { slot, target: 0, balloonTarget: 0, page: 0, force: false, block: false, why: WHY, ...changes };
+  return { slot, target: 0, balloonTarget: 0, page: 0, urgent: 0, force: false, block: false, why: WHY, ...changes };
 }

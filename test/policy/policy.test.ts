@@ -423,12 +423,14 @@ test('what is in use is taken when memory is very short, and for one that lacks 
   const short = decide(host(guests, { frames: 200 * MIB, free: 3 * MIB, state: STATE_SOFT }));
   assert.equal(short.state, STATE_HARD);
   assert.ok(short.guests[2]!.page > 0);
+  assert.equal(short.guests[2]!.urgent, short.guests[2]!.page);
   const poor = using('poor', 20, { workingSet: 80 * MIB });
   const rich = using('rich', 168);
   const { state, guests: decided } = decide(host([poor, rich], { frames: 200 * MIB, free: 12 * MIB }));
   assert.equal(state, STATE_SOFT);
   // By the memory manager, which knows what was used longest ago; the balloon would throw out page cache, used or not.
   assert.deepEqual([decided[0]!.page, decided[1]!.page > 0, decided[1]!.balloonTarget], [0, true, 0]);
+  assert.equal(decided[1]!.urgent, 0);
 });
 
 test('pages that come back say that more is needed: some of what is in swap, not all of it', () => {
