@@ -63,6 +63,8 @@ interface Measured extends Omit<Setting, 'name' | 'policy'> {
   /** See speedOf; at ratio 1 just before. */
   readonly rate: number;
   readonly full: number;
+  /** Pages used in a second by all guests, as told in this time. */
+  readonly uses: number;
   /** Seconds until the guests had given back what they were to, and whether the host came to rest then. */
   readonly limitS: number;
   readonly settled: boolean;
@@ -73,10 +75,17 @@ interface Measured extends Omit<Setting, 'name' | 'policy'> {
   readonly targets: readonly number[];
 }
 
-async function speedFor(host: Host, loads: readonly LoadGuest[], seconds: number): Promise<number> {
+/** See speedOf; and pages used in a second by all guests. */
+async function speedFor(
+  host: Host,
+  loads: readonly LoadGuest[],
+  seconds: number,
+): Promise<{ rate: number; uses: number }> {
   const from = await moment(host);
   await sleep(seconds * 1000);
-  return speedOf(loads, from, await moment(host));
+  const to = await moment(host);
+  const pages = loads.reduce((sum, load) => sum + load.done(from.at, to.at).pages, 0);
+  return { rate: speedOf(loads, from, to), uses: (pages * 1000) / (to.at - from.at) };
 }
 
 async function measure(host: Host, loads: readonly LoadGuest[], setting: Setting): Promise<Measured> {
@@ -84,18 +93,18 @@ async function measure(host: Host, loads: readonly LoadGuest[], setting: Setting
   await fillMemory(host, loads);
   await Promise.all(loads.map((load) => load.work(percentOf(of.active))));
   await sleep(WARM_S * 1000);
-  const full = await speedFor(host, loads, FULL_S);
+  const { rate: full } = await speedFor(host, loads, FULL_S);
   await host.setPolicy(policy);
   const start = performance.now();
   await limit(host, (GUESTS * SIZE.memory) / of.ratio);
   const limitS = (performance.now() - start) / 1000;
   const settled = await settle(loads, SETTLE_S);
   const before = swapInsOf(loads);
-  const rate = await speedFor(host, loads, MEASURE_S);
+  const { rate, uses } = await speedFor(host, loads, MEASURE_S);
   const swapIns = (swapInsOf(loads) - before) / MEASURE_S;
   const { balloon, sharing } = host.statistics().memory.savings;
   const targets = loads.map(({ guest }) => Math.round(guest.statistics().memory.target / MIB));
-  return { ...of, policy: name, rate, full, limitS, settled, swapIns, balloon, sharing, targets };
+  return { ...of, policy: name, rate, full, uses, limitS, settled, swapIns, balloon, sharing, targets };
 }
 
 export const overcommit: Experiment = {
@@ -112,10 +121,10 @@ export const overcommit: Experiment = {
     for (const setting of SETTINGS) {
       const measured = await measure(host, loads, setting);
       all.push(measured);
-      const { policy, ratio, active, rate, full, limitS, settled, swapIns } = measured;
+      const { policy, ratio, active, rate, full, uses, limitS, settled, swapIns } = measured;
       progress(
         `${policy}, ratio ${ratio}, ${active}% active: ${rate.toFixed(3)} of the time in arithmetic, ${full.toFixed(3)} at ratio 1; ` +
-          `${swapIns.toFixed(0)} swap-ins/s, limited after ${limitS.toFixed(1)} s, ${settled ? '' : 'not '}at rest`,
+          `${swapIns.toFixed(0)} swap-ins/s of ${uses.toFixed(0)} uses, limited after ${limitS.toFixed(1)} s, ${settled ? '' : 'not '}at rest`,
       );
     }
     const findings = all.map(
