@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { EventCounts } from '../../src/memory/account.ts';
+import type { Policy } from '../../src/memory/decision.ts';
 import { createGuest, type Guest } from '../../src/memory/guest.ts';
 import { HART_REQUEST_CONTROL, LOCK_OWNER_MANAGER, PAGE_SIZE } from '../../src/memory/layout.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
@@ -36,6 +37,16 @@ const AT_WORK: Partial<Record<keyof EventCounts, number>> = {
   diskIns: 20,
 };
 
+/** A policy with balloons that grow and shrink all the time: guests that use all they have would be left without. */
+function breathing(policy: Policy): Policy {
+  let steps = 0;
+  return (observation) => {
+    const { guests, ...rest } = policy(observation);
+    const balloonTarget = Math.round(GUEST_PAGES * 0.1 * (1 + Math.sin(steps++ / 20)));
+    return { ...rest, guests: guests.map((guest) => ({ ...guest, balloonTarget })) };
+  };
+}
+
 test('harts see no lost and no foreign byte while pages are shared, paged and ballooned', async () => {
   const buffer = new SharedArrayBuffer((2 + Math.ceil((FRAMES + HEAP_PAGES) / 256) + HEAP_PAGES + FRAMES) * PAGE_SIZE);
   const host = MachineMemory.format(buffer, { heapBytes: HEAP_PAGES * PAGE_SIZE, reserveFrames: 8 });
@@ -49,7 +60,7 @@ test('harts see no lost and no foreign byte while pages are shared, paged and ba
   }));
   const errors: Error[] = [];
   const manager = new MemoryManager(MachineMemory.attach(buffer, LOCK_OWNER_MANAGER), {
-    policy: createPolicy({ balloonRate: 0.5, balloonCap: 0.2, guard: 0 }),
+    policy: breathing(createPolicy()),
     now: () => performance.now(),
     store: new SharedStore(swap, 1999),
     sharingLoad: { idle: 0.3, finding: 0.3, pressed: 0.3 },
