@@ -182,7 +182,10 @@ export const shift: Experiment = {
           measured: change.toFixed(3),
           ...(isDefault ? atMost(change, MOST_CHANGE, '') : {}),
         },
-        { what: '  pages that guests waited for: in swap, in the compressed pool, or dropped since a disk has them', measured: String(swapIns) },
+        {
+          what: '  pages that guests waited for: in swap, in the compressed pool, or dropped since a disk has them',
+          measured: String(swapIns),
+        },
       );
       data[name] = { seconds: Number.isFinite(soon) ? soon : null, endPercent: end, unrest: change, ...run };
     }
