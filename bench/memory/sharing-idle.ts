@@ -16,6 +16,8 @@ const MACHINE_MEMORY = 4096;
 const LITTLE = MIB / 4;
 const LOOK_MS = 2500;
 const SETTLE_MS = 20_000;
+/** Time in which guests find that they are idle, and give back what they needed to boot, milliseconds. */
+const REST_MS = 12_000;
 const QEMU_SETTLE_MS = 2000;
 /** The goals. */
 const MOST_MACHINE_MIB = 12;
@@ -50,6 +52,7 @@ function look(host: Host): Step {
 
 /** Waits until page sharing finds hardly anything. */
 async function settled(host: Host): Promise<Step> {
+  await sleep(REST_MS);
   let before = look(host);
   for (let waited = 0; waited < SETTLE_MS; waited += LOOK_MS) {
     await sleep(LOOK_MS);

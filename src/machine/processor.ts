@@ -79,8 +79,11 @@ const LOOK_MS = 50;
 /** Time in which code has to be executed often to be translated, milliseconds. */
 const HOT_WITHIN_MS = 10_000;
 
+/** Time between two looks whether the hart has become idle, milliseconds. */
+const REST_MS = 5000;
+
 /** A hart that executes fewer in that time is idle: some tens of milliseconds' worth. */
-const BUSY_INSTRUCTIONS = 1e7;
+const BUSY_INSTRUCTIONS = 5e6;
 
 /** Time that a spinning hart is not executed, milliseconds. */
 const DOZE_MS = 0.1;
@@ -105,8 +108,9 @@ export class Processor {
   /** Time in the present `run` in which the hart was not executed because it was spinning, milliseconds. */
   #dozedMs = 0;
   #coolAt = Number.NEGATIVE_INFINITY;
-  /** Instructions that had been executed at that time, and whether the hart was busy then. */
-  #coolRetired = 0;
+  #restAt = Number.NEGATIVE_INFINITY;
+  /** Instructions that had been executed at the last look, and whether the hart was busy then. */
+  #restRetired = 0;
   #busy = false;
   /** Where a hart that is suspended goes on, if not behind the call. */
   #resume: HartEntry | undefined;
@@ -198,6 +202,9 @@ export class Processor {
     if (start >= this.#coolAt) {
       this.#coolAt = start + HOT_WITHIN_MS;
       this.hart.cool();
+    }
+    if (start >= this.#restAt) {
+      this.#restAt = start + REST_MS;
       this.#rest();
     }
     this.#dozedMs = 0;
@@ -229,8 +236,8 @@ export class Processor {
 
   /** A hart that has become idle keeps little of the code that it executed. */
   #rest(): void {
-    const busy = this.hart.retired - this.#coolRetired >= BUSY_INSTRUCTIONS;
-    this.#coolRetired = this.hart.retired;
+    const busy = this.hart.retired - this.#restRetired >= BUSY_INSTRUCTIONS;
+    this.#restRetired = this.hart.retired;
     if (this.#busy && !busy) {
       this.hart.shrink();
       this.#options.rested?.();
