@@ -34,7 +34,8 @@ import { COUNT_MERGED, COUNT_RESIDENT, COUNT_SWAPPED } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { hasFrame, hasSlot, isComing, isMerged, isWritable, kindOf, payloadOf } from './npt.ts';
 import { overwrittenPages } from './overwrite.ts';
-import { checkPool, poolAccount } from './pool.ts';
+import { poolAccount } from './pool.ts';
+import { checkPool } from './pool-check.ts';
 import { allSlots, isDiskSlot, slotFrame, slotObject, slotReferences } from './swap.ts';
 
 /** What the entries of all guests add up to. */

@@ -2,82 +2,35 @@
  * What a hart's thread does when the NPT does not serve an access: zero fill, copy-on-write, swap-in, and waiting for a
  * free frame. The thread that faults does the work itself, under the host mutex for as long as it changes entries; while it
  * waits or reads from swap the mutex is free and the hart is parked.
- *
- * An entry whose old translation other harts of the guest may still hold goes through NPT_KIND_COMING: they are shot down
- * before anybody may write to the new frame, so that no two harts see different contents of one page.
  */
 
-import { GuestAddressError, GuestStoppedError, SwapReadError } from './errors.ts';
-import {
-  allocateFrame,
-  clearFrame,
-  clearFrameFlag,
-  copyFrame,
-  frameReferences,
-  noteOrigin,
-  originOf,
-  releaseFrame,
-} from './frames.ts';
+import { GuestAddressError } from './errors.ts';
+import { FaultWaits, type WaitOptions } from './fault-wait.ts';
 import type { Guest } from './guest.ts';
 import {
-  FRAME_SHARED,
   GUEST_RAM_BASE,
-  HEADER_PROGRESS,
-  HEADER_WAITING,
   NPT_ACCESSED,
-  NPT_DIRTY,
-  NPT_KIND_COMING,
   NPT_KIND_LEAVING,
   NPT_KIND_SWAP,
   NPT_KIND_ZERO,
-  NPT_MERGED,
   NPT_PRESENT,
   NPT_WRITABLE,
   PAGE_SIZE,
 } from './layout.ts';
-import {
-  COUNT_COPIES,
-  COUNT_FAULTS,
-  COUNT_RESCUES,
-  COUNT_STALLED_US,
-  COUNT_STARVATIONS,
-  COUNT_STARVED_MS,
-  COUNT_STORE_READS,
-  COUNT_ZERO_FILLS,
-  GUEST_BLOCKED,
-  GUEST_LEFT_OVER,
-  GUEST_RUNNING,
-  GUEST_STARVED,
-  GUEST_STATE,
-  MAX_HARTS,
-} from './layout-guest.ts';
+import { COUNT_FAULTS, COUNT_RESCUES, COUNT_STORE_READS, MAX_HARTS } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { absentEntry, isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
+import { isComing, kindOf, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
 import { Overwrites, STORE_AGAIN, STORE_REFUSED } from './overwrite.ts';
+import { PageWriter, type WriteOutcome } from './page-write.ts';
 import { awaitShootdown, type FlushPart, type HartControl, requestShootdown } from './shootdown.ts';
-import {
-  dissociateSlot,
-  frameSlot,
-  isDiskSlot,
-  keepFrame,
-  type SlotStore,
-  slotObject,
-  slotReferences,
-} from './swap.ts';
+import { isDiskSlot, type SlotStore } from './swap.ts';
 import { type DiskSource, SwapReader } from './swap-in.ts';
 import { restoredBits } from './transit.ts';
 
 /** What else a fault handler can be given. */
-export interface FaultOptions {
+export interface FaultOptions extends WaitOptions {
   /** This thread's access to the swap; without it a guest must have no pages there. */
   store?: SlotStore | undefined;
-  /**
-   * Told of pages that can't be read from swap; the hart then stands still and tries again from time to time until it works
-   * or the guest is stopped. Without it `fault` throws.
-   */
-  onReadError?: ((error: SwapReadError) => void) | undefined;
-  /** Milliseconds from any start, for the account of waiting times. */
-  now?: (() => number) | undefined;
   /**
    * Has the thread that has the guest's disks bring in a page that is to come from one of them, and waits for it; for the threads that
    * don't have them.
@@ -86,14 +39,7 @@ export interface FaultOptions {
 }
 
 /** What the part under the mutex (resolve and what it calls) leaves to be done without it. */
-const [DONE, AGAIN, STARVED, WAIT, SETTLE, FILL, COMPLETE, ELSEWHERE] = [0, 1, 2, 3, 4, 5, 6, 7];
-
-/** Milliseconds after which a waiting hart looks whether its guest was stopped. */
-const LOOK_MS = 50;
-/** Milliseconds after which a page that could not be read from swap is tried again. */
-const RETRY_MS = 1000;
-/** Bits of the entry of a page that is about to be written. */
-const WRITTEN = NPT_WRITABLE | NPT_ACCESSED | NPT_DIRTY;
+type Outcome = WriteOutcome | 'again' | 'wait' | 'fill' | 'complete' | 'elsewhere';
 
 /** Serves the faults of one hart, on its own thread. */
 export class FaultHandler {
@@ -102,17 +48,14 @@ export class FaultHandler {
   readonly #memory: MachineMemory;
   readonly #reader: SwapReader;
   readonly #overwrites: Overwrites;
-  readonly #onReadError: FaultOptions['onReadError'];
-  readonly #now: (() => number) | undefined;
+  readonly #writer: PageWriter;
+  readonly #waits: FaultWaits;
   readonly #bringIn: FaultOptions['bringIn'];
   readonly #numbers = new Int32Array(MAX_HARTS);
   /** The other harts of the guest. */
   readonly #siblings: readonly number[];
   /** The page that a store was last refused for, so that it is made writable in the ordinary way; -1: none. */
   #refused = -1;
-  // What resolve has prepared for settle.
-  #frame = 0;
-  #progress = 0;
   /** The record of the page that is to be completed. */
   #record = 0;
 
@@ -126,8 +69,8 @@ export class FaultHandler {
       this.flushOthers(harts, part),
     );
     this.#bringIn = options.bringIn;
-    this.#onReadError = options.onReadError;
-    this.#now = options.now;
+    this.#writer = new PageWriter(control, () => this.flushAll());
+    this.#waits = new FaultWaits(control, options);
   }
 
   /** The guest's disks, which pages that were dropped are read from. */
@@ -149,28 +92,28 @@ export class FaultHandler {
     guest.add(COUNT_FAULTS, 1);
     for (;;) {
       switch (this.#attempt(gfn, write)) {
-        case DONE:
+        case 'done':
           return;
-        case STARVED:
-          this.#starve();
+        case 'starved':
+          this.#waits.starve();
           break;
-        case WAIT:
-          this.#sleep();
+        case 'wait':
+          this.#waits.sleep();
           break;
-        case SETTLE:
-          this.#settle(gfn);
+        case 'settle':
+          this.#writer.settle(gfn);
           return;
-        case FILL:
+        case 'fill':
           if (write) this.#countRead(gfn);
-          this.#readFromSwap(() => this.#reader.read());
+          this.#waits.readFromSwap(() => this.#reader.read());
           break;
-        case COMPLETE:
+        case 'complete':
           if (write) this.#countRead(gfn);
-          this.#readFromSwap(() => this.#overwrites.complete(this.#record));
+          this.#waits.readFromSwap(() => this.#overwrites.complete(this.#record));
           break;
-        case ELSEWHERE:
+        case 'elsewhere':
           if (write) this.#countRead(gfn);
-          this.#waitFor(() => this.#bringIn!(gfn));
+          this.#waits.parked(() => this.#bringIn!(gfn));
           break;
       }
     }
@@ -216,21 +159,21 @@ export class FaultHandler {
     this.#memory.lock();
     const moving = isComing(loadEntry(this.guest, gfn));
     if (moving) {
-      this.#announceWait();
+      this.#waits.announce();
     }
     this.#memory.unlock();
     if (moving) {
-      this.#sleep();
+      this.#waits.sleep();
     }
   }
 
-  #attempt(gfn: number, write: boolean): number {
+  #attempt(gfn: number, write: boolean): Outcome {
     const memory = this.#memory;
     memory.lock();
     try {
       const outcome = this.#resolve(gfn, write);
-      if (outcome === STARVED || outcome === WAIT) {
-        this.#announceWait();
+      if (outcome === 'starved' || outcome === 'wait') {
+        this.#waits.announce();
       }
       return outcome;
     } finally {
@@ -238,139 +181,44 @@ export class FaultHandler {
     }
   }
 
-  #resolve(gfn: number, write: boolean): number {
+  #resolve(gfn: number, write: boolean): Outcome {
     const entry = loadEntry(this.guest, gfn);
     if ((entry & NPT_PRESENT) !== 0) {
-      return !write || (entry & NPT_WRITABLE) !== 0 ? DONE : this.#makeWritable(gfn, entry);
+      return !write || (entry & NPT_WRITABLE) !== 0 ? 'done' : this.#writer.makeWritable(gfn, entry);
     }
     switch (kindOf(entry)) {
       case NPT_KIND_ZERO:
-        return write ? this.#zeroFill(gfn, entry) : DONE;
+        return write ? this.#writer.zeroFill(gfn, entry) : 'done';
       case NPT_KIND_SWAP:
         return this.#swapIn(gfn, payloadOf(entry));
       case NPT_KIND_LEAVING:
         this.#rescue(gfn, payloadOf(entry));
-        return AGAIN;
+        return 'again';
       default:
         return this.#comeIn(gfn);
     }
   }
 
   /** Somebody has begun to bring a page in: another thread, which is waited for, or one that has only stored to it. */
-  #comeIn(gfn: number): number {
+  #comeIn(gfn: number): Outcome {
     const overwrites = this.#overwrites;
     const record = overwrites.find(gfn);
     if (record === 0) {
-      return WAIT;
+      return 'wait';
     }
     if (this.#isElsewhere(overwrites.slotOf(record))) {
-      return ELSEWHERE;
+      return 'elsewhere';
     }
     if (!overwrites.claim(record)) {
-      return WAIT;
+      return 'wait';
     }
     this.#record = record;
-    return COMPLETE;
+    return 'complete';
   }
 
   /** Whether another thread has to read a slot. */
   #isElsewhere(slot: number): boolean {
     return this.#bringIn !== undefined && isDiskSlot(this.#memory, slot);
-  }
-
-  #zeroFill(gfn: number, entry: number): number {
-    const { guest } = this;
-    const frame = this.#allocate();
-    if (frame === 0) {
-      return STARVED;
-    }
-    clearFrame(this.#memory, frame);
-    guest.add(COUNT_ZERO_FILLS, 1);
-    if (guest.harts === 1) {
-      replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
-      if ((entry & NPT_ACCESSED) !== 0) {
-        this.#forget(this.#memory.zeroFrame);
-      }
-      return DONE;
-    }
-    // A sibling may map the zero frame until the exchange, so what counts is the accessed bit that comes out of it.
-    const old = replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
-    if ((old & NPT_ACCESSED) === 0) {
-      replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
-      return DONE;
-    }
-    this.#frame = frame;
-    return SETTLE;
-  }
-
-  /** A write to a page that is present and read-only. */
-  #makeWritable(gfn: number, entry: number): number {
-    const { guest } = this;
-    const memory = this.#memory;
-    const old = payloadOf(entry);
-    const alone = frameReferences(memory, old) === 1;
-    const frame = alone && !this.#isAwaited(old) ? 0 : this.#allocate();
-    if (alone && frame === 0) {
-      this.#own(old);
-      // The frame that a page had before it was merged may still be mapped for reading: by an alias, or by a sibling.
-      const merged = (entry & NPT_MERGED) !== 0;
-      if (merged && guest.harts > 1) {
-        replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, old));
-        this.#frame = old;
-        return SETTLE;
-      }
-      replaceEntry(guest, gfn, presentEntry(old, WRITTEN));
-      if (merged) {
-        this.#forget();
-      }
-      return DONE;
-    }
-    if (frame === 0) {
-      return STARVED;
-    }
-    copyFrame(memory, old, frame);
-    guest.add(COUNT_COPIES, 1);
-    if (guest.harts === 1) {
-      replaceEntry(guest, gfn, presentEntry(frame, WRITTEN));
-      this.#forget(old);
-      this.#letGo(old);
-      return DONE;
-    }
-    replaceEntry(guest, gfn, absentEntry(NPT_KIND_COMING, frame));
-    noteOrigin(memory, frame, old);
-    this.#frame = frame;
-    return SETTLE;
-  }
-
-  /**
-   * Has the hart, the guest's only one, forget the frame that a page has had until now, if any, and those that it may have
-   * had before: they are left over from merges.
-   */
-  #forget(frame?: number): void {
-    if (this.guest.get(GUEST_LEFT_OVER) !== 0) this.control.forgetFrames();
-    else if (frame !== undefined) this.control.forgetFrames([frame]);
-  }
-
-  /** The frame has one reference, which is to become writable: nothing may count on its contents any more. */
-  #own(frame: number): void {
-    clearFrameFlag(this.#memory, frame, FRAME_SHARED);
-    if (frameSlot(this.#memory, frame) >= 0) {
-      dissociateSlot(this.#memory, frame);
-    }
-  }
-
-  /**
-   * Whether pages in swap are to find a frame that one page has: its slot has other references than the tie, and would have to
-   * be read for them again.
-   */
-  #isAwaited(frame: number): boolean {
-    const slot = frameSlot(this.#memory, frame);
-    return slot >= 0 && slotReferences(this.#memory, slot) > 1 && slotObject(this.#memory, slot) === 0;
-  }
-
-  /** Under the mutex: a page has got another frame instead of this one. */
-  #letGo(frame: number): void {
-    if (!keepFrame(this.#memory, frame)) releaseFrame(this.#memory, frame);
   }
 
   /** A page that is being written to swap is taken back; its frame has kept the contents. */
@@ -379,68 +227,19 @@ export class FaultHandler {
     this.guest.add(COUNT_RESCUES, 1);
   }
 
-  #swapIn(gfn: number, slot: number): number {
+  #swapIn(gfn: number, slot: number): Outcome {
     if (this.#isElsewhere(slot)) {
-      return ELSEWHERE;
+      return 'elsewhere';
     }
     switch (this.#reader.begin(gfn, slot)) {
       case 'served':
-        return AGAIN;
+        return 'again';
       case 'starved':
-        return STARVED;
+        return 'starved';
       case 'busy':
-        return WAIT;
+        return 'wait';
       case 'read':
-        return FILL;
-    }
-  }
-
-  #allocate(): number {
-    return this.guest.get(GUEST_BLOCKED) !== 0 ? 0 : allocateFrame(this.#memory);
-  }
-
-  /** Without the mutex: shoots the siblings down, then lets the new frame be used. */
-  #settle(gfn: number): void {
-    const memory = this.#memory;
-    const frame = this.#frame;
-    this.flushAll();
-    memory.lock();
-    try {
-      replaceEntry(this.guest, gfn, presentEntry(frame, WRITTEN));
-      const old = originOf(memory, frame);
-      if (old !== 0) {
-        noteOrigin(memory, frame, 0);
-        this.#letGo(old);
-      }
-    } finally {
-      memory.unlock();
-    }
-    memory.progress();
-  }
-
-  /** Without the mutex: reads the page from swap. If that fails, the hart stands still or the caller is told. */
-  #readFromSwap(read: () => void): void {
-    this.#waitFor(() => {
-      try {
-        read();
-      } catch (error) {
-        if (this.#onReadError === undefined || !(error instanceof SwapReadError)) throw error;
-        this.#onReadError(error);
-        Atomics.wait(this.#memory.i32, HEADER_PROGRESS, Atomics.load(this.#memory.i32, HEADER_PROGRESS), RETRY_MS);
-        this.#lookForStop();
-      }
-    });
-  }
-
-  /** Parks the hart while something is done for it, and counts the time. */
-  #waitFor(action: () => void): void {
-    const start = this.#now?.() ?? 0;
-    this.control.park();
-    try {
-      action();
-    } finally {
-      this.control.unpark();
-      this.#stalled((this.#now?.() ?? 0) - start);
+        return 'fill';
     }
   }
 
@@ -466,50 +265,6 @@ export class FaultHandler {
       awaitShootdown(guest, this.#numbers, harts);
     } finally {
       control.unpark();
-    }
-  }
-
-  /** Under the mutex: from now on whoever makes progress wakes this thread. */
-  #announceWait(): void {
-    const { i32 } = this.#memory;
-    Atomics.add(i32, HEADER_WAITING, 1);
-    this.#progress = Atomics.load(i32, HEADER_PROGRESS);
-  }
-
-  #starve(): void {
-    const { guest } = this;
-    const memory = this.#memory;
-    const start = this.#now?.() ?? 0;
-    guest.add(COUNT_STARVATIONS, 1);
-    guest.add(GUEST_STARVED, 1);
-    memory.wakeManager();
-    try {
-      this.#sleep();
-    } finally {
-      guest.add(GUEST_STARVED, -1);
-      const ms = (this.#now?.() ?? 0) - start;
-      guest.add(COUNT_STARVED_MS, Math.round(ms));
-      this.#stalled(ms);
-    }
-  }
-
-  /** Notes that the hart has waited for memory. */
-  #stalled(ms: number): void {
-    this.guest.add(COUNT_STALLED_US, Math.round(ms * 1000));
-  }
-
-  #sleep(): void {
-    const { i32 } = this.#memory;
-    this.control.park();
-    Atomics.wait(i32, HEADER_PROGRESS, this.#progress, LOOK_MS);
-    Atomics.sub(i32, HEADER_WAITING, 1);
-    this.control.unpark();
-    this.#lookForStop();
-  }
-
-  #lookForStop(): void {
-    if (this.guest.get(GUEST_STATE) !== GUEST_RUNNING) {
-      throw new GuestStoppedError(this.guest.name);
     }
   }
 }

@@ -7,7 +7,8 @@
 import { PAGE_SIZE } from './layout.ts';
 import { PageCompressor } from './lz4.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { POOL_MOST_BYTES, poolAccount, poolCompact, poolLoad, poolStore } from './pool.ts';
+import { poolAccount, poolCompact, poolLoad, poolStore } from './pool.ts';
+import { POOL_MOST_BYTES } from './pool-table.ts';
 import { dropObject, placeInPool, type SlotStore, slotObject } from './swap.ts';
 import { writeSlots } from './swap-io.ts';
 

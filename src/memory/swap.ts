@@ -37,7 +37,8 @@ import {
   SWAP_NAIVE_CLUSTERS,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { poolFree, recountPool } from './pool.ts';
+import { poolFree } from './pool.ts';
+import { recountPool } from './pool-check.ts';
 
 /**
  * Where the bytes of swap slots are: a file, say. Both calls are for slots that follow each other from `slot` on, one page for
