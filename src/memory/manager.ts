@@ -4,29 +4,10 @@
  * each shootdown aside.
  */
 
-import {
-  addEvents,
-  type EventCounts,
-  type GuestAccount,
-  guestSlots,
-  type HostAccount,
-  noEvents,
-  takeAccount,
-} from './account.ts';
-import { BalloonWatch } from './balloon-watch.ts';
+import { addEvents, guestSlots, type HostAccount, noEvents, takeAccount } from './account.ts';
 import { checkMemory } from './check.ts';
-import { ClockPace } from './clock-pace.ts';
-import type {
-  Decision,
-  Explanation,
-  GuestObservation,
-  Observation,
-  PagingReason,
-  Policy,
-  TakenPages,
-} from './decision.ts';
+import type { Decision, Explanation, GuestObservation, Observation, Policy } from './decision.ts';
 import { Guest } from './guest.ts';
-import type { PageContents } from './hash.ts';
 import {
   HART_REQUEST_CONTROL,
   HEADER_MANAGER_WAKE,
@@ -38,14 +19,10 @@ import {
   STATE_HIGH,
 } from './layout.ts';
 import {
-  COUNT_BALLOON_FRAMES,
   COUNT_FAULTS,
   COUNT_MERGED,
-  COUNT_MERGES,
-  COUNT_REPORTED_FRAMES,
   COUNT_RESIDENT,
   COUNT_STARVATIONS,
-  COUNT_ZERO_MERGES,
   GUEST_BALLOON_ACTUAL,
   GUEST_BALLOON_TARGET,
   GUEST_BLOCKED,
@@ -56,76 +33,21 @@ import {
   GUEST_WORKING_SET,
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
+import { type Managed, manage, takenPages } from './managed-guest.ts';
+import type { HostSnapshot, ManagerOptions, ManagerWork } from './manager-options.ts';
 import { Reclaimer } from './reclaim.ts';
 import { removeGuest } from './removal.ts';
 import { repairMemory } from './repair.ts';
-import { ReturnWatch } from './return-watch.ts';
 import { Sharing } from './sharing.ts';
-import { type SharingLoad, SharingPace } from './sharing-pace.ts';
-import { StallWatch } from './stall-watch.ts';
-import type { SlotStore } from './swap.ts';
+import { SharingPace } from './sharing-pace.ts';
 import { Transit } from './transit.ts';
 import { Withheld } from './withheld.ts';
-import { type WorkingSetOptions, WorkingSetSampler } from './working-set.ts';
-
-/** What a memory manager is made with. */
-export interface ManagerOptions {
-  policy: Policy;
-  /** Milliseconds from any start. */
-  now: () => number;
-  /** Where swapped pages are written; without it nothing is swapped. */
-  store?: SlotStore | undefined;
-  /** Random numbers from 0 up to 1; by default Math.random. */
-  random?: () => number;
-  /** Told of errors that the manager survives: swap full, a write that failed, a hart that does not answer. */
-  onError?: (error: Error) => void;
-  /** Whether pages are shared; true by default. */
-  sharing?: boolean;
-  /** How page sharing looks at pages; by default in JavaScript. */
-  contents?: PageContents;
-  /** Parts of a core that page sharing may take. */
-  sharingLoad?: SharingLoad;
-  workingSet?: WorkingSetOptions;
-  /** Is told of guests that are gone. */
-  onGone?: (slot: number, now: number) => void;
-  /** Milliseconds that one tick may page; 40 by default, four times that in state low. */
-  pagingMs?: number;
-  /** Milliseconds after which a hart that does not answer a shootdown is reported. */
-  shootdownTimeoutMs?: number;
-}
-
-/** What a memory manager has done so far. */
-export interface ManagerWork {
-  ticks: number;
-  /** Pages hashed by page sharing. */
-  scanned: number;
-  busyMs: number;
-}
-
-/** The account of a host with what happened so far. */
-export interface HostSnapshot extends HostAccount {
-  guests: GuestAccount[];
-  /** Events of all guests, those that are gone included. */
-  totals: EventCounts;
-  /** What the manager itself has done. */
-  manager: ManagerWork;
-}
+import { WorkingSetSampler } from './working-set.ts';
 
 /** Part of the machine memory that is looked at when it has been taken, though there was nothing to do. */
 const NOTICEABLE = 1 / 64;
 /** Milliseconds without paging after the swap has failed. */
 const PAGING_PAUSE_MS = 1000;
-interface Managed {
-  guest: Guest;
-  balloon: BalloonWatch;
-  stalls: StallWatch;
-  returns: ReturnWatch;
-  clock: ClockPace;
-  starvations: number;
-  /** Pages paged so far, by reason. */
-  paged: Record<PagingReason, number>;
-}
-
 /** The memory manager. */
 export class MemoryManager {
   readonly #memory: MachineMemory;
@@ -298,16 +220,7 @@ export class MemoryManager {
     for (const slot of guestSlots(memory)) {
       let managed = this.#guests.get(slot);
       if (managed === undefined) {
-        const guest = Guest.attach(memory, slot);
-        managed = {
-          guest,
-          balloon: new BalloonWatch(guest, now),
-          stalls: new StallWatch(guest, now),
-          returns: new ReturnWatch(guest, now),
-          clock: new ClockPace(),
-          starvations: 0,
-          paged: { urgent: 0, manual: 0, 'no-driver': 0, 'no-answer': 0, 'balloon-full': 0 },
-        };
+        managed = manage(Guest.attach(memory, slot), now);
         this.#guests.set(slot, managed);
       }
       if (managed.guest.get(GUEST_STATE) === GUEST_ENDED) {
@@ -485,13 +398,4 @@ export class MemoryManager {
   #report(error: Error): void {
     this.#options.onError?.(error);
   }
-}
-
-function takenPages({ guest, paged }: Managed): TakenPages {
-  return {
-    paging: { ...paged },
-    balloon: guest.get(COUNT_BALLOON_FRAMES) >>> 0,
-    reported: guest.get(COUNT_REPORTED_FRAMES) >>> 0,
-    shared: (guest.get(COUNT_MERGES) + guest.get(COUNT_ZERO_MERGES)) >>> 0,
-  };
 }

@@ -1,24 +1,13 @@
 /**
- * Double paging: takes frames from a guest without its help. A clock with two hands goes over the guest's entries: the front
- * hand clears accessed bits, the back hand takes pages that have not been used since. What it takes leaves (transit.ts) and,
- * if no hart wants it back meanwhile, is dropped (zeros, or its swap slot still holds it), merged with a shared frame, or
+ * Double paging: takes frames from a guest without its help. What the clock (clock.ts) finds leaves (transit.ts) and, if no hart wants it back meanwhile, is dropped (zeros, or its swap slot still holds it), merged with a shared frame, or
  * written to swap.
  */
 
+import { Clock, type Round } from './clock.ts';
 import { MemoryError, SwapWriteError } from './errors.ts';
 import { frameReferences, releaseFrame } from './frames.ts';
 import type { Guest } from './guest.ts';
-import {
-  HEADER_DISK_USED,
-  HEADER_KEPT,
-  HEADER_SWAP_NAIVE,
-  NPT_ACCESSED,
-  NPT_KIND_SWAP,
-  NPT_PRESENT,
-  NPT_RECENT,
-  NPT_YOUNG,
-  SWAP_NAIVE_VICTIMS,
-} from './layout.ts';
+import { HEADER_KEPT, NPT_KIND_SWAP } from './layout.ts';
 import {
   COUNT_CLEAN_DROPS,
   COUNT_DISK_DROPS,
@@ -28,7 +17,7 @@ import {
   COUNT_SWAP_OUTS,
 } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { absentEntry, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import { absentEntry, replaceEntry } from './npt.ts';
 import { PoolStage } from './pool-stage.ts';
 import type { Sharing } from './sharing.ts';
 import {
@@ -58,25 +47,7 @@ export interface TakeResult {
 
 /** Pages in a batch: one shootdown for all of them. */
 const BATCH = 32;
-/** Entries that the hands pass in one turn with the mutex. */
-const STEPS = 2048;
-/** Calls of `take` without a round for pages of disks, when the last one has found none. */
-const DISK_REST = 16;
-/** The front hand is this part of the guest's memory ahead. */
-const LEAD = 2;
-
 const NO_SLOT = -1;
-
-interface Hands {
-  back: number;
-  /** How many entries the front hand is ahead. */
-  lead: number;
-  /** Calls of `take` for which no pages of disks are looked for, as there were none. */
-  diskRest: number;
-}
-
-/** Which pages a round of the clock takes. */
-type Round = 'disk' | 'cold' | 'any';
 
 /** The paging of a host; belongs to the memory manager's thread. */
 export class Reclaimer {
@@ -85,7 +56,7 @@ export class Reclaimer {
   readonly #sharing: Sharing;
   readonly #store: SlotStore | undefined;
   readonly #stage: PoolStage;
-  readonly #hands = new Map<number, Hands>();
+  readonly #clock: Clock;
 
   constructor(memory: MachineMemory, transit: Transit, sharing: Sharing, store: SlotStore | undefined) {
     this.#memory = memory;
@@ -93,11 +64,12 @@ export class Reclaimer {
     this.#sharing = sharing;
     this.#store = store;
     this.#stage = new PoolStage(memory, store, BATCH);
+    this.#clock = new Clock(memory, transit);
   }
 
   /** Forgets a guest that is gone. */
   forget(slot: number): void {
-    this.#hands.delete(slot);
+    this.#clock.forget(slot);
   }
 
   /**
@@ -109,41 +81,22 @@ export class Reclaimer {
     const result: TakeResult = { freed: this.#dropKept(), taken: 0, error: undefined };
     // A round of the clock each: cold pages that a disk has, which cost no write; cold pages; (forced) whatever there is.
     // Hands that have to go slowly take what they find.
-    const rounds: Round[] = most >= guest.pages && this.#hasDiskPages(guest) ? ['disk', 'cold'] : ['cold'];
+    const rounds: Round[] = most >= guest.pages && this.#clock.hasDiskPages(guest) ? ['disk', 'cold'] : ['cold'];
     if (force) rounds.push('any');
     for (const round of rounds) {
       const before = result.freed;
       let steps = Math.min(guest.pages, most);
       while (steps > 0 && result.freed < wanted && result.error === undefined && !expired()) {
-        steps -= this.#collect(guest, Math.min(BATCH, wanted - result.freed), round, steps);
+        steps -= this.#clock.collect(guest, Math.min(BATCH, wanted - result.freed), round, steps);
         if (this.#transit.length > 0) {
           this.#evict(guest, result);
         }
       }
       if (round === 'disk' && steps <= 0 && result.freed === before) {
-        this.#handsOf(guest).diskRest = DISK_REST;
+        this.#clock.foundNoDiskPages(guest);
       }
     }
     return result;
-  }
-
-  #handsOf(guest: Guest): Hands {
-    let hands = this.#hands.get(guest.slot);
-    if (hands === undefined) {
-      hands = { back: 0, lead: 0, diskRest: 0 };
-      this.#hands.set(guest.slot, hands);
-    }
-    return hands;
-  }
-
-  /** Whether it is worth a round to look for pages that a disk of the guest has. */
-  #hasDiskPages(guest: Guest): boolean {
-    const { i32 } = this.#memory;
-    const hands = this.#handsOf(guest);
-    if (i32[HEADER_DISK_USED] === 0 || (i32[HEADER_SWAP_NAIVE]! & SWAP_NAIVE_VICTIMS) !== 0) {
-      return false;
-    }
-    return hands.diskRest-- <= 0;
   }
 
   /** Frees what is only kept to save reads. */
@@ -160,60 +113,6 @@ export class Reclaimer {
     } finally {
       memory.unlock();
     }
-  }
-
-  /** Makes up to `count` pages leave and shoots them down. Returns the entries passed. */
-  #collect(guest: Guest, count: number, round: Round, most: number): number {
-    const memory = this.#memory;
-    const transit = this.#transit;
-    const hands = this.#handsOf(guest);
-    const lead = Math.max(1, Math.floor(guest.pages / LEAD));
-    let passed = 0;
-    let cleared = false;
-    memory.lock();
-    try {
-      while (hands.lead < lead) {
-        cleared = this.#clearAccessed(guest, (hands.back + hands.lead++) % guest.pages) || cleared;
-      }
-      for (; passed < Math.min(STEPS, most) && transit.length < count; passed++) {
-        const gfn = hands.back;
-        const entry = loadEntry(guest, gfn);
-        if ((entry & NPT_PRESENT) !== 0) {
-          const cold = (entry & (NPT_ACCESSED | NPT_RECENT)) === 0 && frameReferences(memory, payloadOf(entry)) === 1;
-          const wanted = round !== 'disk' || isOnDisk(memory, payloadOf(entry));
-          if (round === 'any' || (cold && wanted)) {
-            transit.add(guest, gfn);
-          }
-        }
-        cleared = this.#clearAccessed(guest, (gfn + lead) % guest.pages) || cleared;
-        hands.back = gfn + 1 < guest.pages ? gfn + 1 : 0;
-      }
-    } finally {
-      memory.unlock();
-    }
-    if (transit.length > 0 || cleared) {
-      // A bit that was cleared is set again only by a TLB that has been flushed.
-      transit.include(guest);
-      transit.shoot();
-    }
-    if (transit.length === 0) {
-      transit.clear();
-    }
-    return passed;
-  }
-
-  /** Clears the accessed bit, which the sampling of the working set finds as NPT_YOUNG. */
-  #clearAccessed(guest: Guest, gfn: number): boolean {
-    const { i32 } = this.#memory;
-    const index = guest.npt + gfn;
-    const entry = Atomics.load(i32, index);
-    if ((entry & NPT_PRESENT) === 0 || (entry & (NPT_ACCESSED | NPT_RECENT)) === 0) {
-      return false;
-    }
-    // What the sampling has cleared it knows already.
-    const young = (entry & NPT_ACCESSED) === 0 ? 0 : NPT_YOUNG;
-    const cleared = (entry & ~(NPT_ACCESSED | NPT_RECENT)) | young;
-    return Atomics.compareExchange(i32, index, entry, cleared) === entry && young !== 0;
   }
 
   /** Finds each settled page of the batch another place. */
@@ -403,10 +302,4 @@ export class Reclaimer {
     }
     releaseFrame(memory, mfn);
   }
-}
-
-/** Whether a disk of its guest has the contents of a frame. */
-function isOnDisk(memory: MachineMemory, mfn: number): boolean {
-  const slot = frameSlot(memory, mfn);
-  return slot >= 0 && isDiskSlot(memory, slot);
 }

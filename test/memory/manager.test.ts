@@ -14,7 +14,8 @@ import {
   GUEST_BALLOON_TARGET,
 } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
-import { type ManagerOptions, MemoryManager } from '../../src/memory/manager.ts';
+import { MemoryManager } from '../../src/memory/manager.ts';
+import type { ManagerOptions } from '../../src/memory/manager-options.ts';
 import { abandonMutex } from '../../src/memory/repair.ts';
 import { sentence } from '../../src/policy/explain.ts';
 import { createPolicy } from '../../src/policy/policy.ts';
