@@ -55,7 +55,7 @@ export class Recorder {
   }
 
   /** Takes in a look at a guest. */
-  look({ guest, now, samples, used, gone }: Look): void {
+  look({ guest, now, lost, samples, used, gone }: Look): void {
     const { slot, name } = guest;
     const counts = {
       faults: guest.get(COUNT_FAULTS),
@@ -76,6 +76,7 @@ export class Recorder {
       kind: 'look',
       slot,
       elapsed: this.#elapsed(now),
+      lost,
       free: Math.min(free, guest.pages),
       faults: since(counts.faults, before.faults),
       fills: since(counts.fills, before.fills),

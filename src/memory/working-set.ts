@@ -27,6 +27,8 @@ export interface WorkingSetOptions extends UsageOptions {
 export interface Look {
   guest: Guest;
   now: number;
+  /** Milliseconds since the last look that its harts have lost, waiting for memory or for a processor, as a mean. */
+  lost: number;
   /** Pages in a sample at most: with the guest's configured memory this says which pages are in it. */
   samples: number;
   /** Sampled pages that were used since the last look, and those that the guest has given back; rising. */
@@ -138,7 +140,8 @@ export class WorkingSetSampler {
       // Nobody has to wait: a hart that forgets later is counted as not having used the pages until then.
       requestShootdown(guest, this.#numbers, guest.allHarts, withCode ? undefined : SHOOTDOWN_DATA);
     }
-    sample.usage = model.look(ownTime(guest, sample, now - sample.looked), used, gone);
+    const lost = lostTime(guest, sample);
+    sample.usage = model.look(Math.max(0, now - sample.looked - lost), used, gone);
     sample.looked = now;
     sample.lost = guest.get(COUNT_LOST_US);
     sample.stalled = guest.get(COUNT_STALLED_US);
@@ -146,7 +149,7 @@ export class WorkingSetSampler {
     sample.calm = Math.max(used.length, model.recent) < gfns.length * CALM_PART;
     sample.faults = guest.get(COUNT_FAULTS);
     const gfnOf = (place: number): number => gfns[place]!;
-    this.#options.onLook?.({ guest, now, samples: this.#samples, used: used.map(gfnOf), gone: gone.map(gfnOf) });
+    this.#options.onLook?.({ guest, now, lost, samples: this.#samples, used: used.map(gfnOf), gone: gone.map(gfnOf) });
   }
 
   /** Whether a page was used since it was last looked at, in which case its bits are cleared, or has been given back. */
@@ -171,9 +174,9 @@ export class WorkingSetSampler {
   }
 }
 
-/** Milliseconds of so many in which the guest's harts did what they had to do, or had nothing to do. */
-function ownTime(guest: Guest, { lost, stalled }: Sample, elapsed: number): number {
+/** Milliseconds since the last look that the guest's harts had something to do and did not do it, as a mean. */
+function lostTime(guest: Guest, { lost, stalled }: Sample): number {
   // What is lost while memory is waited for shows only when the wait is over, and not at all where nobody measures.
   const lostUs = Math.max((guest.get(COUNT_LOST_US) - lost) >>> 0, (guest.get(COUNT_STALLED_US) - stalled) >>> 0);
-  return Math.max(0, elapsed - lostUs / 1000 / guest.harts);
+  return lostUs / 1000 / guest.harts;
 }

@@ -113,7 +113,7 @@ class ReplayGuest {
       this.#order.delete(page);
       this.#order.add(page);
     }
-    this.#usage = this.#model.look(elapsed, used, gone);
+    this.#usage = this.#model.look(Math.max(0, elapsed - record.lost), used, gone);
     this.#returns = ((this.result.misses - missesBefore) * 1000) / Math.max(1, elapsed);
     this.#free = record.free;
     this.result.recordedSwapIns += record.swapIns;

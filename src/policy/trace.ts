@@ -5,7 +5,7 @@
  */
 
 /** First bytes of a trace: name and version. */
-export const TRACE_MAGIC = 'ballonet trace 1\n';
+export const TRACE_MAGIC = 'ballonet trace 2\n';
 
 /** The host: its machine memory, and what of it guests can have, in frames. */
 export interface HostRecord {
@@ -35,6 +35,8 @@ export interface LookRecord {
   readonly slot: number;
   /** Milliseconds since the record before. */
   readonly elapsed: number;
+  /** Milliseconds since the guest's last look that its harts have lost, waiting for memory or for a processor. */
+  readonly lost: number;
   /** Pages that the guest calls free, -1 while it has said nothing. */
   readonly free: number;
   /** Faults, zero fills, and pages from swap since the last look. */
@@ -95,8 +97,8 @@ export function encodeRecord(record: TraceRecord): Uint8Array {
       break;
     }
     case 'look': {
-      const { slot, elapsed, free, faults, fills, swapIns } = record;
-      for (const value of [slot, elapsed, free + 1, faults, fills, swapIns]) put(value);
+      const { slot, elapsed, lost, free, faults, fills, swapIns } = record;
+      for (const value of [slot, elapsed, lost, free + 1, faults, fills, swapIns]) put(value);
       putRising(record.used);
       putRising(record.gone);
       break;
@@ -196,8 +198,9 @@ function readRecord(reader: Reader): TraceRecord {
       return { kind, slot, configured, minimum, maximum, shares, stallLimit, samples, name: reader.text() };
     }
     case 'look': {
-      const [slot, elapsed, free, faults, fills, swapIns] = [next(), next(), next() - 1, next(), next(), next()];
-      return { kind, slot, elapsed, free, faults, fills, swapIns, used: reader.rising(), gone: reader.rising() };
+      const [slot, elapsed, lost, free] = [next(), next(), next(), next() - 1];
+      const [faults, fills, swapIns] = [next(), next(), next()];
+      return { kind, slot, elapsed, lost, free, faults, fills, swapIns, used: reader.rising(), gone: reader.rising() };
     }
     case 'end':
       return { kind, slot: next(), elapsed: next() };

@@ -81,7 +81,7 @@ describe('a recording and its replay', () => {
   test('what is no trace, and a tax that is none, are said so', () => {
     const none = join(folder, 'none');
     writeFileSync(none, 'nothing');
-    assert.match(replay(none).stderr, /this is no trace: it does not begin with "ballonet trace 1"/);
+    assert.match(replay(none).stderr, /this is no trace: it does not begin with "ballonet trace 2"/);
     assert.match(replay(join(folder, 'gone')).stderr, /trace .*gone: does not exist/);
     assert.match(replay(trace, '--tax', '1').stderr, /--tax <part>.*give a number from 0 up to, but not 1/);
     assert.match(replay(trace, '--policy', 'luck').stderr, /--policy <targets>.*shares, misses/);

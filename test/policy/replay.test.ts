@@ -20,7 +20,13 @@ const record: fc.Arbitrary<TraceRecord> = fc.oneof(
     ...{ configured: count, minimum: count, maximum: count, shares: count, stallLimit: fc.nat(1000), samples: count },
   }),
   fc.record({
-    ...{ kind: fc.constant('look' as const), slot, elapsed: count, free: fc.integer({ min: -1, max: 2 ** 20 }) },
+    ...{
+      kind: fc.constant('look' as const),
+      slot,
+      elapsed: count,
+      lost: count,
+      free: fc.integer({ min: -1, max: 2 ** 20 }),
+    },
     ...{ faults: count, fills: count, swapIns: count, used: rising, gone: rising },
   }),
   fc.record({ kind: fc.constant('end' as const), slot, elapsed: count }),
@@ -50,6 +56,7 @@ test('what is no trace is refused', () => {
     kind: 'look',
     slot: 1,
     elapsed: 1,
+    lost: 0,
     free: -1,
     faults: 0,
     fills: 0,
@@ -77,7 +84,7 @@ function shiftTrace(parts: number, turn: number, looks: number): TraceRecord[] {
     for (const slot of [0, 1]) {
       const busy = look < 2 || slot === (look < turn ? 0 : 1);
       const used = busy ? all : all.slice(0, 10);
-      const none = { free: -1, faults: 0, fills: 0, swapIns: 0, gone: [] };
+      const none = { lost: 0, free: -1, faults: 0, fills: 0, swapIns: 0, gone: [] };
       records.push({ kind: 'look', slot, elapsed: 500, ...none, used });
     }
   }
@@ -114,7 +121,7 @@ test('less memory has more misses, and the same trace the same result', () => {
 test('memory that a guest gives back is nobodys, and a guest that has ended has none', () => {
   const sample = [...sampleOf(CONFIGURED, SAMPLES)];
   const limits = { minimum: 0, maximum: CONFIGURED, shares: 1000, stallLimit: 1000, samples: SAMPLES };
-  const none = { free: -1, faults: 3, fills: 2, swapIns: 1 };
+  const none = { lost: 0, free: -1, faults: 3, fills: 2, swapIns: 1 };
   const { guests, misses } = replay(
     [
       { kind: 'host', machine: 20_000, frames: 20_000 },
@@ -138,4 +145,32 @@ test('memory that a guest gives back is nobodys, and a guest that has ended has 
   );
   // All of it for two of three seconds.
   assert.ok(Math.abs(guests[0]!.memory - (CONFIGURED * 2) / 3) < CONFIGURED / 20, `${guests[0]!.memory}`);
+});
+
+test('a replayed guest that has lost its time keeps its working set', () => {
+  const sample = [...sampleOf(CONFIGURED, SAMPLES)];
+  const half = sample.slice(0, SAMPLES / 2);
+  const limits = { minimum: CONFIGURED / 8, maximum: CONFIGURED, shares: 1000, stallLimit: 1000, samples: SAMPLES };
+  /** The first guest uses nothing in the last half of the time, as it rests or as it can't. Gives the target it ends with. */
+  const target = (lost: number): number => {
+    const records: TraceRecord[] = [{ kind: 'host', machine: HOST, frames: HOST }];
+    for (const slot of [0, 1])
+      records.push({ kind: 'guest', slot, name: `g${slot}`, configured: CONFIGURED, ...limits });
+    for (let look = 0; look < 60; look++) {
+      for (const slot of [0, 1]) {
+        const rests = slot === 0 && look >= 30;
+        const none = { free: -1, faults: 0, fills: 0, swapIns: 0, gone: [] };
+        records.push({
+          kind: 'look',
+          slot,
+          elapsed: 500,
+          lost: rests ? lost : 0,
+          ...none,
+          used: rests ? [] : look < 2 ? sample : half,
+        });
+      }
+    }
+    return replay(records, { policy: createPolicy() }).guests[0]!.target;
+  };
+  assert.ok(target(1000) > target(0) * 1.05, `${target(1000)} without its time, ${target(0)} at rest`);
 });
