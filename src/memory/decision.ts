@@ -106,7 +106,11 @@ export type PagingReason =
   | 'manual'
   | 'no-driver'
   | 'no-answer'
-  | 'balloon-full';
+  | 'balloon-full'
+  /** They are too few for the balloon to be worth being enlarged. */
+  | 'few'
+  /** The guest uses all that it has, and another one lacks them more: its balloon would take what is used, too. */
+  | 'lacking';
 
 /** By what memory is divided: by shares with a tax on idle memory, or by the misses that it saves. */
 export const DIVISORS = ['shares', 'misses'] as const;

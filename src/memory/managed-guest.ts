@@ -29,7 +29,7 @@ export function manage(guest: Guest, now: number): Managed {
     returns: new ReturnWatch(guest, now),
     clock: new ClockPace(),
     starvations: 0,
-    paged: { urgent: 0, manual: 0, 'no-driver': 0, 'no-answer': 0, 'balloon-full': 0 },
+    paged: { urgent: 0, manual: 0, 'no-driver': 0, 'no-answer': 0, 'balloon-full': 0, few: 0, lacking: 0 },
   };
 }
 

@@ -23,6 +23,8 @@ export const PAGING: Readonly<Record<PagingReason, string>> = {
   'no-driver': BALLOONS['no-driver'],
   'no-answer': BALLOONS['no-answer'],
   'balloon-full': 'its balloon can take no more',
+  few: 'they are too few for its balloon',
+  lacking: 'another guest lacks them more',
 };
 
 const TARGETS: Record<TargetReason, (of: Explanation) => string> = {

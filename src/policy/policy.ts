@@ -267,9 +267,8 @@ function decideGuest(
   const { size, reach, room, answers, reason } = decideBalloon(guest, target, ballooned, step);
   // What no balloon can bring in or should, and what can't wait for one. A guest that has nothing to spare may still not be using
   // all that it has, such as memory of programs that sleep; what it is using would be needed again at once.
-  const beyondBalloon = answers
-    ? Math.max(need - ballooned, need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, spare))
-    : need;
+  const beyondReach = Math.max(need - Math.max(0, reach - guest.balloon.actual), Math.min(need - room, spare));
+  const beyondBalloon = answers ? Math.max(need - ballooned, beyondReach) : need;
   let page = pages ? Math.max(0, beyondBalloon, now) : 0;
   if (page > 0 && state !== STATE_LOW) {
     // Where there is time, pages have some to show that they are in use.
@@ -280,7 +279,8 @@ function decideGuest(
   page = Math.ceil(page);
   const block = state === STATE_LOW && guest.charged > target;
   const force = state === STATE_LOW;
-  const paging = page > 0 ? pagingReason(reason, now >= beyondBalloon) : undefined;
+  const unreached = beyondReach >= need - ballooned ? 'balloon-full' : need > spare ? 'lacking' : 'few';
+  const paging = page > 0 ? pagingReason(reason, now >= beyondBalloon ? 'urgent' : unreached) : undefined;
   const spared = sparedPart(guest, state);
   return {
     slot: guest.slot,
@@ -303,11 +303,8 @@ function balloonPart({ configured }: GuestObservation, spare: number): number {
   return spare >= configured * SMALLEST_PART ? spare : 0;
 }
 
-function pagingReason(balloon: BalloonReason, urgent: boolean): PagingReason {
-  if (balloon === 'manual' || balloon === 'no-driver' || balloon === 'no-answer') {
-    return balloon;
-  }
-  return urgent ? 'urgent' : 'balloon-full';
+function pagingReason(balloon: BalloonReason, otherwise: PagingReason): PagingReason {
+  return balloon === 'manual' || balloon === 'no-driver' || balloon === 'no-answer' ? balloon : otherwise;
 }
 
 interface BalloonDecision {

@@ -408,6 +408,10 @@ test('what is in use is not taken for memory to be free: a host that needs all o
   const { state, guests: decided } = decide(host(guests, { frames: 200 * MIB, free: 8 * MIB }));
   assert.equal(state, STATE_SOFT);
   for (const { page, balloonTarget } of decided) assert.deepEqual([page, balloonTarget], [0, 0]);
+  // A little is not worth a balloon, which would first take all that is free in the guest.
+  const few = [using('a', 60), using('b', 60), using('c', 72, { workingSet: 62 * MIB })];
+  const { page, balloonTarget, why } = decide(host(few, { frames: 200 * MIB, free: 8 * MIB })).guests[2]!;
+  assert.deepEqual([page > 0, balloonTarget, why.paging], [true, 0, 'few']);
   // It is not for free, either, that one may keep what it does not use.
   const idle = [using('a', 60), using('b', 60), using('c', 72, { workingSet: 20 * MIB })];
   const { guests: taken } = decide(host(idle, { frames: 200 * MIB, free: 8 * MIB }));
@@ -430,7 +434,7 @@ test('what is in use is taken when memory is very short, and for one that lacks 
   assert.equal(state, STATE_SOFT);
   // By the memory manager, which knows what was used longest ago; the balloon would throw out page cache, used or not.
   assert.deepEqual([decided[0]!.page, decided[1]!.page > 0, decided[1]!.balloonTarget], [0, true, 0]);
-  assert.equal(decided[1]!.urgent, 0);
+  assert.deepEqual([decided[1]!.urgent, decided[1]!.why.paging], [0, 'lacking']);
 });
 
 test('pages that come back say that more is needed: some of what is in swap, not all of it', () => {
