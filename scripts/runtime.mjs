@@ -11,6 +11,7 @@ import {
   accessSync,
   constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -161,12 +162,17 @@ function runToEnd(command, args, options) {
   });
 }
 
+/** Whether node_modules is a link: whoever made it has packages elsewhere, which npm would take away to install others. */
+function isLinked(root) {
+  return lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink() === true;
+}
+
 /**
  * Installs the clone's dependencies when they are missing or package-lock.json is not the one they were installed
- * from. Two of these at once: the second waits for the first, and then finds everything done.
+ * from; not where node_modules is a link. Two of these at once: the second waits for the first, and then finds everything done.
  */
 export async function ensureInstalled(root = packageRoot) {
-  if (!isClone(root) || isInstalled(root)) return;
+  if (!isClone(root) || isInstalled(root) || isLinked(root)) return;
   const release = await takeLock(join(root, '.install.lock'));
   try {
     if (isInstalled(root)) return;

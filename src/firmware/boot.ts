@@ -131,7 +131,17 @@ function placeProgram(
     return { entry: layout.ram.base };
   }
   const { entry, segments, symbols } = readElf(role, source, ['tohost', 'fromhost']);
-  for (const segment of segments) layout.add({ role, name, ...segment });
+  for (const segment of segments) {
+    if (segment.gpa < layout.ram.base) {
+      throw new ImageError(
+        role,
+        name,
+        'does not fit',
+        `has a segment at 0x${segment.gpa.toString(16)}, the guest's memory begins at 0x${layout.ram.base.toString(16)}; link it for an address from there on`,
+      );
+    }
+    layout.add({ role, name, ...segment });
+  }
   const tohost = symbols.get('tohost');
   const fromhost = symbols.get('fromhost');
   if (tohost === undefined) return { entry };

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -100,6 +101,17 @@ describe('with-runtime', () => {
     writeFileSync(join(clone, 'package.json'), '{ "name": "clone", "version": "1.0.1", "type": "module" }');
     assert.equal((await run()).status, 0);
     assert.equal(calls(), 2);
+  });
+
+  it('leaves packages alone that node_modules is a link to', async () => {
+    const others = join(clone, 'others');
+    mkdirSync(others);
+    writeFileSync(join(others, 'package'), 'theirs');
+    symlinkSync(others, join(clone, 'node_modules'));
+    script('console.log("ran");');
+    assert.equal((await run()).stdout, 'ran\n');
+    assert.equal(calls(), 0);
+    assert.ok(existsSync(join(others, 'package')));
   });
 
   it('installs once when two start at the same time', async () => {
