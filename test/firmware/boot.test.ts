@@ -148,7 +148,7 @@ test('what does not fit, or would overlap', () => {
   fails('device tree', 'overlap', /would overlap the kernel/, () =>
     plan({ kernel: source(linuxImage({ imageSize: 14 * MIB })) }),
   );
-  fails('firmware', 'does not fit', /test.img has a segment at 0x1000, .* begins at 0x80000000; link it/, () =>
+  fails('firmware', 'does not fit', /test.img: has a segment at 0x1000, .* begins at 0x80000000; link it/, () =>
     plan({ firmware: source(elfFile({ segments: [{ gpa: 0x1000, bytes: pattern(8) }] })) }),
   );
   fails('firmware', 'truncated', /empty/, () => plan({ firmware: source(new Uint8Array(0)) }));
