@@ -14,7 +14,7 @@ export const LEAST_GUESTS = 100;
 /** Guests started one after the other, before it is looked whether there is time for more. */
 const BATCH = 10;
 /** No more are started after this, milliseconds, so that all is over in time. */
-const START_MS = 270_000;
+const START_MS = 240_000;
 const SETTLE_MS = 5000;
 
 export const density: Experiment = {

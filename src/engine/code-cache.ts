@@ -25,6 +25,9 @@ const GENERATION = 1 << 8;
 /** No block of machine memory. */
 const NONE = 0xffffffff;
 
+/** A hart whose decoded blocks last this long needs no room for more of them: two seconds. */
+const SLOW_TURN_TICKS = 2e7;
+
 /** Where a hart gets room for more decoded blocks than its area has: in pieces of MORE_BLOCKS. */
 export interface MoreBlocks {
   /** Pieces that it may have at a time. */
@@ -41,6 +44,8 @@ export interface CodeCacheOptions {
   readonly address: number;
   readonly blocks: number;
   readonly more?: MoreBlocks | undefined;
+  /** Time in ticks of the platform's timer; without it there is always more room if there is any. */
+  readonly now?: () => number;
   /** Byte address of the entries that the generated code looks for decoded blocks in. */
   readonly entries: number;
   readonly frameTable: number;
@@ -83,6 +88,8 @@ export class CodeCache {
   readonly #writes: Uint32Array;
   readonly #referenced: Uint8Array;
   #hand = 0;
+  /** When the hand last came round, ticks. */
+  #turned = 0;
   /** Byte addresses of the pieces beside the hart's area. */
   #pieces: number[] = [];
   /** Decoded instructions by their bits: bits (-1: empty), first and second word of the slot. */
@@ -411,7 +418,7 @@ export class CodeCache {
    */
   #take(): number {
     for (;;) {
-      if (this.#hand >= this.#blocks && !this.#grow()) this.#hand = 0;
+      if (this.#hand >= this.#blocks && !(this.#turnsFast() && this.#grow())) this.#hand = 0;
       const index = this.#hand++;
       if (this.#block[index] === NONE) return index;
       if (this.#referenced[index] === 0) {
@@ -422,6 +429,14 @@ export class CodeCache {
       this.#referenced[index] = 0;
       this.#takeBack(this.#block[index]!);
     }
+  }
+
+  /** Whether the hand comes round again soon: otherwise decoding anew costs hardly anything. */
+  #turnsFast(): boolean {
+    const now = this.#o.now?.() ?? 0;
+    const isFast = now - this.#turned < SLOW_TURN_TICKS;
+    this.#turned = now;
+    return isFast;
   }
 
   #drop(index: number): void {

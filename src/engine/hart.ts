@@ -91,6 +91,7 @@ export class Hart {
       address: area + DECODED_OFFSET,
       blocks: options.decodedBlocks,
       more: options.moreBlocks,
+      now: () => environment.now(),
       entries: area + BLOCK_ENTRIES_OFFSET,
       frameTable: options.frameTable,
       zeroFrame: options.zeroFrame,

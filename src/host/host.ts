@@ -352,10 +352,10 @@ const diskSlots = ({ machineMemory }: HostConfig): number => Math.floor(machineM
 const poolFrames = ({ machineMemory, compressed }: HostConfig): number =>
   Math.floor((machineMemory * compressed) / PAGE_SIZE);
 
-/** Pages of the VMM heap that a guest takes: its block, the nested page table, the areas of its harts. */
+/** Pages of the VMM heap that a guest takes: its block and its overwritten pages, the nested page table, the areas of its harts. */
 function guestOverhead({ memory, harts }: GuestConfig): number {
   return (
-    1 +
+    2 +
     Math.ceil(((memory / PAGE_SIZE) * 4) / PAGE_SIZE) +
     harts * Math.ceil((HART_CONTROL_BYTES + hartEngineBytes) / PAGE_SIZE)
   );

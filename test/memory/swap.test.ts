@@ -14,6 +14,7 @@ import {
 import { GUEST_STATE, GUEST_STOPPING } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { Reclaimer } from '../../src/memory/reclaim.ts';
+import { removeGuest } from '../../src/memory/removal.ts';
 import { Sharing } from '../../src/memory/sharing.ts';
 import { Transit } from '../../src/memory/transit.ts';
 import { TestGuest, TestStore } from './model.ts';
@@ -132,4 +133,41 @@ test('a hart whose page can not be read stands still until it can, or is stopped
   assert.throws(() => faults.fault(2, false), /was stopped/);
   control.park();
   checkMemory(memory);
+});
+
+test('while pages are written the guest reads, writes, discards and overwrites them, or ends, whether the write fails or not', () => {
+  const errors = [undefined, new Error('I/O error'), Object.assign(new Error('no space'), { code: 'ENOSPC' })];
+  for (const error of errors) {
+    for (const ends of [false, true]) {
+      const { memory, guest, take, store, account } = host(100, 100);
+      const frames = memory.freeFrames;
+      const g = guest(32);
+      let done = false;
+      store.onWrite = () => {
+        if (done) return;
+        done = true;
+        if (error !== undefined) store.failWrites.push(error);
+        // What the store has seen of them so far is of before.
+        g.read(0, 3);
+        g.write(0, 4, 4000, 7);
+        g.dmaWrite(0, 5 * PAGE_SIZE, noise(50));
+        g.stores(0, 6, 10, noise(51).subarray(0, 4000));
+        g.discard(0, 7, 1);
+        if (ends) g.end();
+      };
+      take(g, 32);
+      assert.ok(done);
+      checkMemory(memory);
+      if (!ends) {
+        assert.ok(account().guests[0]!.events.rescues >= 4);
+        g.verify();
+        take(g, 32);
+        g.verify();
+        g.end();
+      }
+      removeGuest(g.harts[0]!.guest);
+      checkMemory(memory);
+      assert.deepEqual([memory.freeFrames, account().swap.free + account().swap.bad], [frames, 100]);
+    }
+  }
 });
