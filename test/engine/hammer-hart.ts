@@ -80,6 +80,8 @@ const hart: Hart = new Hart({
   environment: {
     now: () => 0,
     nestedFault: (gfn, write) => faults.fault(gfn, write),
+    store: (gfn, offset) => faults.store(gfn, offset),
+    stored: (bytes) => faults.noteStore(bytes),
     deviceRead: () => undefined,
     deviceWrite: (address, _bytes, value) => deviceWrite(Number(address) - DEVICE.address, value),
   },

@@ -41,6 +41,8 @@ const hart = new Hart({
   environment: {
     now: () => 0,
     nestedFault: (gfn, write) => faults.fault(gfn, write),
+    store: (gfn, offset) => faults.store(gfn, offset),
+    stored: (bytes) => faults.noteStore(bytes),
     deviceRead: () => undefined,
     deviceWrite: () => false,
   },
