@@ -38,6 +38,10 @@ import type { DiskSource } from './swap-in.ts';
 const BLOCK_BITS = 29;
 const MOST_BLOCKS = 2 ** BLOCK_BITS;
 const MOST_DISKS = 2 ** (32 - BLOCK_BITS);
+/** Milliseconds that other harts have to answer: one that does not run just now is no reason to keep the disk waiting. */
+const PATIENCE_MS = 2;
+/** Requests that tie no page when one has not answered. */
+const REST = 32;
 
 /** What is told of a disk's requests. `gpa` is guest-physical, `offset` a byte of the disk. */
 export interface DiskWatch {
@@ -67,6 +71,8 @@ export class DiskMap implements DiskSource {
   readonly #disks: readonly DiskReader[];
   /** By place: the slot that was given to it, and the page. Both may have come to mean something else. */
   readonly #places = new Map<number, { slot: number; gfn: number }>();
+  /** Requests for which nothing is tied. */
+  #rest = 0;
 
   constructor(faults: FaultHandler, disks: readonly DiskReader[]) {
     this.#faults = faults;
@@ -97,6 +103,10 @@ export class DiskMap implements DiskSource {
     const { memory } = guest;
     const skip = (PAGE_SIZE - (gpa % PAGE_SIZE)) % PAGE_SIZE;
     const { length } = bytes;
+    if (this.#rest > 0) {
+      this.#rest--;
+      return;
+    }
     if (
       disk >= MOST_DISKS ||
       (offset + skip) % PAGE_SIZE !== 0 ||
@@ -123,7 +133,10 @@ export class DiskMap implements DiskSource {
       return;
     }
     control.forgetFrames(candidates.map(({ mfn }) => mfn));
-    this.#faults.flushOthers(undefined, SHOOTDOWN_DATA);
+    if (!this.#faults.flushOthersWithin(PATIENCE_MS, SHOOTDOWN_DATA)) {
+      this.#rest = REST;
+      return;
+    }
     memory.lock();
     try {
       for (const candidate of candidates) {

@@ -4,7 +4,7 @@
  * waits or reads from swap the mutex is free and the hart is parked.
  */
 
-import { GuestAddressError } from './errors.ts';
+import { GuestAddressError, ShootdownTimeoutError } from './errors.ts';
 import { FaultWaits, type WaitOptions } from './fault-wait.ts';
 import type { Guest } from './guest.ts';
 import {
@@ -254,6 +254,21 @@ export class FaultHandler {
    * and no translation in use.
    */
   flushOthers(harts: readonly number[] = this.#siblings, part?: FlushPart): void {
+    this.#shootDown(harts, part);
+  }
+
+  /** The same for all other harts, if they answer within some milliseconds. Returns whether they have. */
+  flushOthersWithin(ms: number, part: FlushPart): boolean {
+    try {
+      this.#shootDown(this.#siblings, part, ms);
+      return true;
+    } catch (error) {
+      if (error instanceof ShootdownTimeoutError) return false;
+      throw error;
+    }
+  }
+
+  #shootDown(harts: readonly number[], part?: FlushPart, timeoutMs?: number): void {
     if (harts.length === 0) {
       return;
     }
@@ -262,7 +277,7 @@ export class FaultHandler {
     control.park();
     try {
       requestShootdown(guest, this.#numbers, harts, part);
-      awaitShootdown(guest, this.#numbers, harts);
+      awaitShootdown(guest, this.#numbers, harts, timeoutMs);
     } finally {
       control.unpark();
     }

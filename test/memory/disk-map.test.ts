@@ -198,6 +198,22 @@ test('several harts: what the first one reads from its disks comes back for all,
   checkMemory(memory);
 });
 
+test('a hart that does not answer keeps no disk waiting: pages are written to swap then', () => {
+  const { memory, guest, take, store } = host();
+  const g = guest(16, 2);
+  const { control } = g.harts[1]!;
+  control.unpark();
+  const start = performance.now();
+  for (let i = 0; i < 10; i++) g.diskRead(i, i, 1);
+  const ms = performance.now() - start;
+  control.park();
+  assert.ok(ms < 1000, `${ms} ms`);
+  assert.equal(take(g, 10).freed, 10);
+  assert.equal(store.writes, 10);
+  checkMemory(memory);
+  g.verify();
+});
+
 test('a page that another hart is writing to is not tied to what it had before', async () => {
   const swap = new SharedArrayBuffer(SLOTS * PAGE_SIZE);
   const { memory, guest, take, account } = host(0, 100, new SharedStore(swap));
