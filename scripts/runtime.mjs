@@ -59,9 +59,10 @@ export const RUNTIME_FLAGS = [
 
 /**
  * How glibc's malloc uses memory (mallopt(3)): it would have an arena for each thread, which keeps what compiling needed for a
- * moment, and raise the size from which memory is given back at once. Others' malloc does not know these.
+ * moment, and raise the size from which memory is given back at once. The two arenas that there are may keep 16 MiB each: the
+ * translator takes and frees some for every region. Others' malloc does not know these.
  */
-const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '16777216' };
 
 /** The folder that holds package.json: the clone, or the installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));

@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { type BlockBackend, RawBlock } from '../devices/block/backend.ts';
 import { openOverlay } from '../devices/block/overlay.ts';
 // Not by the index: a guest's thread has no use for what generates the engine.
@@ -20,7 +20,6 @@ const LOOK_MS = 20;
 /** Output that is handed on before the slice ends, bytes. */
 const MAX_OUTPUT = 65536;
 
-const data = workerData as GuestWorkerData;
 const say = (message: FromGuest): void => parentPort!.postMessage(message);
 
 /** Output of the guest on its way to the host, in one message for each slice. */
@@ -56,17 +55,21 @@ function openDisk({ path, descriptor, readOnly, overlay }: OpenDisk): BlockBacke
 
 /** Runs one guest from its start to its end. */
 class GuestLoop {
+  readonly #port: MessagePort;
   readonly #machine: Machine;
-  readonly #thread = new HartThread(data, say);
+  readonly #thread: HartThread;
   readonly #output = new OutputBatch();
-  readonly #disks: readonly BlockBackend[] = data.disks.map(openDisk);
+  readonly #disks: readonly BlockBackend[];
   #started = false;
   /** The guest is to be paused; all of its harts stand still. */
   #paused = false;
   #standing = false;
   #killed = false;
 
-  constructor() {
+  constructor(data: GuestWorkerData) {
+    this.#port = data.port;
+    this.#thread = new HartThread(data, say);
+    this.#disks = data.disks.map(openDisk);
     const image = (name: string, bytes: Uint8Array | undefined) =>
       bytes === undefined ? {} : { [name]: { name: data.config[name as 'kernel'] ?? name, bytes } };
     this.#machine = new Machine({
@@ -156,7 +159,7 @@ class GuestLoop {
 
   #receive(): void {
     for (;;) {
-      const received = receiveMessageOnPort(data.port) as { message: ToGuest } | undefined;
+      const received = receiveMessageOnPort(this.#port) as { message: ToGuest } | undefined;
       if (received === undefined) return;
       this.#handle(received.message);
     }
@@ -207,11 +210,11 @@ class GuestLoop {
   }
 }
 
-function runToEnd(): GuestExit {
+function runToEnd(data: GuestWorkerData): GuestExit {
   let loop: GuestLoop | undefined;
   let exit: GuestExit;
   try {
-    loop = new GuestLoop();
+    loop = new GuestLoop(data);
     exit = loop.run();
   } catch (error) {
     exit =
@@ -225,6 +228,9 @@ function runToEnd(): GuestExit {
 
 // What was compiled for this thread is there for those of the next guests: without it each has a compiler of TypeScript, too.
 flushCompileCache();
-say({ kind: 'ended', exit: runToEnd() });
-data.port.close();
-data.translator.close();
+// The thread may have been started before anybody knew its guest.
+parentPort!.once('message', (data: GuestWorkerData) => {
+  say({ kind: 'ended', exit: runToEnd(data) });
+  data.port.close();
+  data.translator.close();
+});

@@ -1,7 +1,7 @@
 /** The library's handle to a running guest. */
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { EngineTotals } from '../engine/counters.ts';
 import { hartCounts } from '../machine/index.ts';
 import type { Guest as GuestMemoryHandle } from '../memory/guest.ts';
@@ -17,11 +17,11 @@ import { GUEST_BALLOON_MANUAL } from '../memory/layout-guest.ts';
 import { abandonMutex } from '../memory/repair.ts';
 import { GuestConsole } from './console.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
+import { startGuestThread, startHartThread } from './guest-thread.ts';
 import type { FromGuest, FromHart, GuestExit, GuestWorkerData, HartThreadData, ToGuest } from './messages.ts';
 import type { Observations, RegionEvent } from './observation.ts';
 import { parseSize, type Size } from './size.ts';
 import { type GuestMemoryStatistics, memoryStatistics } from './statistics.ts';
-import { workerUrl } from './worker-url.ts';
 
 /** What a guest does now. */
 export type GuestState = 'starting' | 'running' | 'paused' | 'ended';
@@ -43,12 +43,6 @@ const KILL_TIMEOUT_MS = 5000;
 /** Time that the memory manager may take to free a guest's memory, and time between two looks, milliseconds. */
 const FREE_TIMEOUT_MS = 5000;
 const LOOK_MS = 2;
-
-/**
- * V8 would let what a thread has allocated lately grow to 48 MB, which stay resident while the thread sleeps. A guest's thread
- * allocates little, and little of that lives long.
- */
-const THREAD_LIMITS = { maxYoungGenerationSizeMb: 3 };
 
 const PANIC = /Kernel panic - not syncing: ([^\r\n]*)/;
 
@@ -116,9 +110,7 @@ export class Guest {
         translation: data.translation,
         observe: data.observe,
       };
-      if (hart > 0) return this.#startThread('hart-worker', thread, [translator]);
-      const first: GuestWorkerData = { ...data, ...thread, port: port2 };
-      return this.#startThread('guest-worker', first, [translator, port2]);
+      return hart > 0 ? startHartThread(this.name, thread) : startGuestThread({ ...data, ...thread, port: port2 });
     });
     this.#running = this.#workers.length;
     for (const [hart, worker] of this.#workers.entries()) {
@@ -240,11 +232,6 @@ export class Guest {
 
   #memoryNow(): GuestMemoryStatistics {
     return memoryStatistics(this.#memory.memory).guests.get(this.#memory.slot)!;
-  }
-
-  #startThread(module: string, workerData: HartThreadData, transferList: MessagePort[]): Worker {
-    const name = workerData.hart === 0 ? `ballonet ${this.name}` : `ballonet ${this.name}/${workerData.hart}`;
-    return new Worker(workerUrl(module), { workerData, transferList, name, resourceLimits: THREAD_LIMITS });
   }
 
   /** A thread has failed, so that the guest can't go on. */

@@ -52,7 +52,7 @@ export interface HartThreadData {
   readonly observe: readonly Observable[];
 }
 
-/** What a guest's worker is started with, which runs its first hart. */
+/** The first message to a guest's worker, which runs its first hart. */
 export interface GuestWorkerData extends HartThreadData {
   readonly config: GuestConfig;
   readonly kernel: Bytes | undefined;
