@@ -34,6 +34,7 @@ export function buildEngine(
     hot: module.import('hot', ['i32']),
     enterRegion: module.import('enterRegion', ['i32'], 'i32'),
     stepSlot: module.import('stepSlot', ['i32']),
+    straddled: module.import('straddled', []),
     codeWritten: module.import('codeWritten', ['i32', 'i32', 'i32']),
     deviceRead: module.import('deviceRead', ['i64', 'i32'], 'i64'),
     deviceWrite: module.import('deviceWrite', ['i64', 'i32', 'i64']),

@@ -97,6 +97,8 @@ export interface Imports {
   readonly enterRegion: FunctionReference;
   /** Puts the instruction of a slot that enters a region into the crossing slot: (slot) */
   readonly stepSlot: FunctionReference;
+  /** The region with the entry `regionEntry` has come to a group of accesses that lies on two pages: () */
+  readonly straddled: FunctionReference;
   /**
    * A store to a frame with decoded code: (machine address, bytes, ahead). Announced behind the store, or ahead of it
    * where what is stored comes out of the operation.

@@ -128,6 +128,7 @@ export class Hart {
         hot: (slot: number) => this.#translations.hot(slot >>> 0, this.#get64('pc')),
         enterRegion: (slot: number) => this.#translations.enter(slot >>> 0, this.#get64('pc')),
         stepSlot: (slot: number) => this.#translations.step(slot >>> 0, area + CROSSING_OFFSET),
+        straddled: () => this.#translations.straddled(this.#get64('regionEntry')),
         now: () => environment.now(),
         nestedFault: (gfn: number, write: number, offset: number, storing: number) => {
           counts.add('nestedFaults');

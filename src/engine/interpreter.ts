@@ -188,6 +188,7 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   });
   code.if(i32.eq(status.get, i32.const(REGION_STATUS.interpret)), () => {
     h.count('interpretExits');
+    code.if(h.get32('straddled'), () => code.callVoid(imports.straddled));
     code.set(r.once, i32.const(1));
     code.br(labels.jump);
   });

@@ -10,15 +10,20 @@ export const REACH_TYPE = { parameters: ['i32', 'i64', 'i32'], result: 'i32' } a
 
 /**
  * What translated code wants to reach, in one word, as it is a constant of each access. Bits 0..15: distance in bytes from the
- * first byte to the last one; bit 16: 1 for ACCESS.write, 0 for ACCESS.read; bit 17: not if the TLB has been flushed since the
- * last time.
+ * first byte to the last one; bit 16: 1 for ACCESS.write, 0 for ACCESS.read; the others are those of REACH.
  */
-export const reachWord = (access: number, distance: number, ifNotFlushed = false): number =>
-  distance | (access << REACH_ACCESS_SHIFT) | (ifNotFlushed ? REACH_IF_NOT_FLUSHED : 0);
+export const reachWord = (access: number, distance: number, how = 0): number =>
+  distance | (access << REACH_ACCESS_SHIFT) | how;
+
+export const REACH = {
+  /** Not if the TLB has been flushed since the last time. */
+  ifNotFlushed: 1 << 17,
+  /** For several accesses: to be noted in the field `straddled` if they lie on two pages. */
+  group: 1 << 18,
+} as const;
 
 const REACH_DISTANCE = 0xffff;
 const REACH_ACCESS_SHIFT = 16;
-const REACH_IF_NOT_FLUSHED = 1 << 17;
 
 /**
  * `reach`: the access of translated code behind a TLB miss, for some bytes of one page. What is not plain RAM (devices,
@@ -26,12 +31,13 @@ const REACH_IF_NOT_FLUSHED = 1 << 17;
  * machine addresses that the translated code had before mean nothing then. `look` is the same for a page that is in the
  * TLB or comes there, so that all of it may be accessed.
  */
-function reachParts(word: I32): { distance: I32; access: I32; ifNotFlushed: I32 } {
+function reachParts(word: I32): { distance: I32; access: I32; ifNotFlushed: I32; group: I32 } {
   const bit = (shift: number): I32 => i32.and(i32.shr_u(word, i32.const(shift)), i32.const(1));
   return {
     distance: i32.and(word, i32.const(REACH_DISTANCE)),
     access: bit(REACH_ACCESS_SHIFT),
-    ifNotFlushed: bit(Math.log2(REACH_IF_NOT_FLUSHED)),
+    ifNotFlushed: bit(Math.log2(REACH.ifNotFlushed)),
+    group: bit(Math.log2(REACH.group)),
   };
 }
 
@@ -39,12 +45,15 @@ export function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
   module.define(f.reach, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const gva = code.parameter(1, 'i64').get;
-    const { distance, access, ifNotFlushed } = reachParts(code.parameter(2, 'i32').get);
+    const { distance, access, ifNotFlushed, group } = reachParts(code.parameter(2, 'i32').get);
     const none = i32.const(0);
     code.if(i32.and(ifNotFlushed, h.get32('refetch')), () => code.return(none));
     h.set32('refetch', none);
     const last = i64.add(gva, i64.extend_i32_u(distance));
-    code.if(i64.ne(pageOf(gva), pageOf(last)), () => code.return(none));
+    code.if(i64.ne(pageOf(gva), pageOf(last)), () => {
+      h.set32('straddled', i32.or(h.get32('straddled'), group));
+      code.return(none);
+    });
     const bytes = i32.add(distance, i32.const(1));
     // A store that has to be seen is left to the interpreter, by `codeFrame`.
     h.set32('storing', i32.const(1));

@@ -34,6 +34,8 @@ const ENGINE_FIELDS_64 = [
   /** Guest-physical address of the device access under way. */
   'deviceAddress',
   'reservationValue',
+  /** Guest-virtual address of the entry of the region that was last left to the interpreter. */
+  'regionEntry',
   /** Code for samples only: address in the region that the hart has come out of to poll; 0: it has not. */
   'leftFrom',
   /** Time in ticks at which `run` returns for a timer of the platform. */
@@ -66,6 +68,8 @@ const ENGINE_FIELDS_32 = [
   'codeFrame',
   /** Machine address that `reach` and `look` have given last. */
   'reached',
+  /** 1: a region has come to a group of accesses that lies on two pages. */
+  'straddled',
   /** 1: a store is being translated, and nothing but a store. */
   'storing',
   /** 1: the last translation is good for one store only. */

@@ -71,7 +71,12 @@ test('exits to more places than are shown are counted', () => {
 
 test('events of regions', () => {
   const block = { offset: 0, code: [0x4501, 0x8082], taken: -1, next: -1, likely: [] };
-  const translated = { hart: 1, pc: 0x1008n, kind: 'translated', region: { blocks: [block] } } as const;
+  const translated = {
+    hart: 1,
+    pc: 0x1008n,
+    kind: 'translated',
+    region: { blocks: [block], straddles: false },
+  } as const;
   const head = 'hart 1: region at copy+0x8 (0x1008) translated: 1 blocks, 2 instructions';
   assert.deepEqual(regionLines({ ...translated, first: true }, symbols, false), [head]);
   assert.deepEqual(regionLines({ ...translated, first: false }, symbols, true), [`${head}, equal to one before`]);

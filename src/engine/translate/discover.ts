@@ -50,7 +50,7 @@ export function discover(read: CodeReader, targetsOf: TargetReader = () => []): 
   const root = newFrame(undefined, 0, OUTSIDE);
   const walk = new Walk(read, targetsOf);
   walk.from({ frame: root, offset: 0 });
-  return walk.count === 0 ? undefined : { blocks: walk.blocks(root) };
+  return walk.count === 0 ? undefined : { blocks: walk.blocks(root), straddles: false };
 }
 
 function newFrame(caller: Frame | undefined, entry: number, returnOffset: number): Frame {

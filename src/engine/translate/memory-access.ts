@@ -1,7 +1,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { call, type Expr, type FunctionBuilder, type I32, type I64, i32, i64, type Local } from '../../wasm/index.ts';
 import type { HartFields } from '../emit.ts';
-import { reachWord } from '../reach.ts';
+import { REACH, reachWord } from '../reach.ts';
 import { MOST_STREAMS, STREAM_BYTES, STREAMS_OFFSET, TLB_WRITE_OFFSET } from '../state.ts';
 import { tlbIndex } from '../tlb-first.ts';
 import { ACCESS } from '../walk.ts';
@@ -34,6 +34,7 @@ export class MemoryAccesses {
   readonly #c: AccessContext;
   readonly #h: HartFields;
   readonly #imports: RegionImports;
+  readonly #straddles: boolean;
   /** The instruction, and the group that its access belongs to. */
   #decoded!: Decoded;
   #group: AccessGroup | undefined;
@@ -43,13 +44,18 @@ export class MemoryAccesses {
   /** Places of the streams in the hart area, by name. */
   readonly #places = new Map<string, number>();
 
-  /** @param streams by block */
+  /**
+   * @param streams by block
+   * @param straddles as the region's
+   */
   constructor(
     context: AccessContext,
     h: HartFields,
     imports: RegionImports,
     streams: readonly ReadonlyMap<string, Stream>[],
+    straddles: boolean,
   ) {
+    this.#straddles = straddles;
     this.#c = context;
     this.#h = h;
     this.#imports = imports;
@@ -90,14 +96,18 @@ export class MemoryAccesses {
     if (first === undefined) {
       const low = this.#c.temporary('i64', i64.add(this.#c.rs1, i64.const(group.low))).get;
       first = code.local('i32');
-      code.set(first, this.#look(access, low, group.last - group.low, (none) => code.set(none, i32.const(0))).get);
+      const ifNone = (none: Local<'i32'>): void =>
+        this.#straddles ? code.set(none, i32.const(0)) : this.#c.interpret();
+      code.set(first, this.#look(access, low, group.last - group.low, ifNone).get);
       this.#reached.set(group, first);
     }
+    const own = i32.add(first.get, i32.const(imm - group.low));
+    if (!this.#straddles) return own;
     // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at; but if there is
     // no address because of a flush, those of other groups mean nothing any more.
-    const machine = this.#c.temporary('i32', i32.add(first.get, i32.const(imm - group.low)));
+    const machine = this.#c.temporary('i32', own);
     code.unlikely(i32.eqz(first.get), () => {
-      const word = i32.const(reachWord(access, bytes - 1, true));
+      const word = i32.const(reachWord(access, bytes - 1, REACH.ifNotFlushed));
       const reached = call('i32', this.#imports.reach, this.#h.hart, address, word);
       code.if(i32.eqz(reached), () => this.#c.interpret());
       code.set(machine, this.#h.get32('reached'));
@@ -148,7 +158,7 @@ export class MemoryAccesses {
     code.unlikely(
       i64.ne(i64.load(machine.get, tableOf(access)), lastPage),
       () => {
-        const reached = call('i32', this.#imports.reach, this.#h.hart, gva, i32.const(reachWord(access, distance)));
+        const reached = call('i32', this.#imports.reach, this.#h.hart, gva, i32.const(this.#word(access, distance)));
         code.if(
           reached,
           () => code.set(machine, this.#h.get32('reached')),
@@ -158,6 +168,11 @@ export class MemoryAccesses {
       () => code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
     );
     return machine;
+  }
+
+  #word(access: number, distance: number): number {
+    const isOneOfMany = this.#group !== undefined && this.#group.count > 1;
+    return reachWord(access, distance, isOneOfMany && !this.#straddles ? REACH.group : 0);
   }
 
   #emptyStreams(): void {
@@ -188,7 +203,7 @@ export class MemoryAccesses {
     const offset = this.#c.temporary('i64', i64.sub(gva, i64.load(hart, place + STREAM.page))).get;
     const machine = this.#c.temporary('i32', i32.add(i32.wrap(offset), i32.load(hart, place + STREAM.frame)));
     code.unlikely(i64.ge_u(offset, i64.load(hart, place + STREAM.limit)), () => {
-      const word = i32.const(reachWord(access, distance));
+      const word = i32.const(this.#word(access, distance));
       const note = (): void => {
         code.set(machine, this.#h.get32('reached'));
         code.store(8, hart, i64.and(gva, i64.const(-4096)), place + STREAM.page);

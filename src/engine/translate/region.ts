@@ -25,11 +25,37 @@ export interface RegionBlock {
  */
 export interface Region {
   readonly blocks: readonly RegionBlock[];
+  /**
+   * True: groups of memory accesses often lie on two pages, so that each access can be made by itself. Otherwise the region is
+   * left to the interpreter then, and is a third less to compile.
+   */
+  readonly straddles: boolean;
 }
 
+const STRADDLES = 'straddles;';
+
 /** What two regions have in common when, and only when, they are the same. */
-export const regionKey = ({ blocks }: Region): string =>
+export const regionKey = ({ blocks, straddles }: Region): string =>
+  (straddles ? STRADDLES : '') +
   blocks.map((b) => `${b.offset}:${b.taken},${b.next},${b.likely}:${b.code.join()}`).join(';');
+
+/** The region that a key names, for groups of accesses that lie on two pages; undefined if it is one already. */
+export function straddlingRegion(key: string): Region | undefined {
+  if (key.startsWith(STRADDLES)) return undefined;
+  const numbers = (list: string): number[] => (list === '' ? [] : list.split(',').map(Number));
+  const blocks = key.split(';').map((block): RegionBlock => {
+    const [offset, edges, code] = block.split(':') as [string, string, string];
+    const [taken, next, ...likely] = edges.split(',');
+    return {
+      offset: Number(offset),
+      code: numbers(code),
+      taken: Number(taken),
+      next: Number(next),
+      likely: numbers(likely.join()),
+    };
+  });
+  return { blocks, straddles: true };
+}
 
 export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);
 

@@ -141,6 +141,7 @@ class RegionWriter {
           leave,
           this.#registers,
           this.#streams,
+          this.#region.straddles,
         );
         if (this.#registers.f.size > 0) this.#context.readFloatState();
         this.#tree(0);
@@ -188,6 +189,7 @@ class RegionWriter {
     const status = i32.and(low, i32.const(0xff));
     code.if(i32.ne(status, i32.const(REGION_STATUS.continue)), () => {
       this.#h.set('pc', this.#target.get);
+      this.#h.set('regionEntry', entry.get);
       this.#h.set32('remaining', remaining.get);
       this.#noteBlock();
       code.return(status);

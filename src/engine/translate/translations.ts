@@ -18,7 +18,7 @@ import {
 } from '../state.ts';
 import { fetchTlbOffset } from '../tlb-first.ts';
 import { discover } from './discover.ts';
-import { type Region, regionKey } from './region.ts';
+import { type Region, regionKey, straddlingRegion } from './region.ts';
 
 /** A region's function in a compiled module. */
 export interface Translation {
@@ -75,6 +75,8 @@ interface Place {
   index: number;
   /** Operation of the entry's slot while the slot says that there is a translation; before, `SLOT.undecoded`. */
   operation: number;
+  /** How often groups of accesses lay on two pages. */
+  straddled: number;
   /** For the observer, if there is one: what was found, and at which address. */
   readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
 }
@@ -92,6 +94,8 @@ const MOST_WAITING = 8;
  * hottest tries most often, and gets the next turn.
  */
 const MOST_HALVINGS = 4;
+/** Ways out of a region because a group of accesses lies on two pages, until it is translated for that. */
+const MOST_STRADDLED = 1000;
 /** Counter while there is no translator. */
 const MOST_JUMPS = 0xffff;
 /** A place that can't be translated is looked at again after so many times the jumps. */
@@ -173,7 +177,7 @@ export class Translations {
     const key = regionKey(region);
     const found = this.#o.observer && { pc: BigInt.asUintN(64, pc), region };
     this.#add(
-      { address, key, pages: [...pages.values()], index: 0, operation: SLOT.undecoded, found },
+      { address, key, pages: [...pages.values()], index: 0, operation: SLOT.undecoded, straddled: 0, found },
       region,
       translator,
     );
@@ -238,6 +242,21 @@ export class Translations {
     if (place !== undefined && this.#isCurrent(place)) this.#mark(place, slot);
   }
 
+  /** The region whose entry is at `entry` was left as a group of accesses lies on two pages. */
+  straddled(entry: bigint): void {
+    const { translator, fetchAddress } = this.#o;
+    this.#set32('straddled', 0);
+    const place = this.#translatedAt(fetchAddress(entry));
+    if (place === undefined || translator === undefined || !this.#isCurrent(place)) return;
+    if (++place.straddled < MOST_STRADDLED || this.#waiting.size >= MOST_WAITING) return;
+    const region = straddlingRegion(place.key);
+    if (region === undefined) return;
+    // What there is remains in use until the other one comes.
+    const other = { ...place, key: regionKey(region), straddled: 0 };
+    this.#remove(place);
+    this.#add(other, region, translator);
+  }
+
   /** The code in a frame changes. */
   frameChanged(mfn: number): void {
     const places = this.#byFrame.get(mfn);
@@ -256,7 +275,10 @@ export class Translations {
   }
 
   #add(place: Place, region: Region, translator: Translator): void {
-    if (this.#places.size >= translator.capacity || this.#next > translator.capacity) this.#reset();
+    if (this.#places.size >= translator.capacity || this.#next > translator.capacity) {
+      this.#reset();
+      place.index = 0;
+    }
     this.#places.set(place.address, place);
     for (const { mfn } of place.pages) {
       const places = this.#byFrame.get(mfn) ?? new Set();
@@ -296,6 +318,8 @@ export class Translations {
   }
 
   #translate(place: Place, index: number): void {
+    // The jump tables lead to the one before.
+    if (place.index !== 0) this.#o.leave();
     place.index = index;
     this.#o.count('translatedPlaces');
     const { found, key } = place;
@@ -314,10 +338,14 @@ export class Translations {
   #drop(place: Place, reason: PlaceDrop): void {
     const { found, index } = place;
     if (found !== undefined && index !== 0) this.#o.observer?.placeDropped?.(found.pc, reason);
-    this.#places.delete(place.address);
     this.#o.count('droppedPlaces');
+    this.#remove(place);
     const slot = this.#o.code.slotAt(place.address);
     if (slot !== undefined && place.index !== 0) this.#o.code.forget(slot);
+  }
+
+  #remove(place: Place): void {
+    this.#places.delete(place.address);
     for (const { mfn } of place.pages) {
       const places = this.#byFrame.get(mfn);
       places?.delete(place);

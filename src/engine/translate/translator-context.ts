@@ -96,7 +96,10 @@ export class TranslatorContext implements Context {
   readonly registers: RegisterLocals;
   readonly #memory: MemoryAccesses;
 
-  /** @param streams by block */
+  /**
+   * @param streams by block
+   * @param straddles as the region's
+   */
   constructor(
     code: FunctionBuilder,
     h: HartFields,
@@ -105,6 +108,7 @@ export class TranslatorContext implements Context {
     leave: Label,
     registers: RegisterLocals,
     streams: readonly ReadonlyMap<string, Stream>[],
+    straddles: boolean,
   ) {
     this.code = code;
     this.#h = h;
@@ -112,7 +116,7 @@ export class TranslatorContext implements Context {
     this.#imports = imports;
     this.#leave = leave;
     this.registers = registers;
-    this.#memory = new MemoryAccesses(this, h, imports, streams);
+    this.#memory = new MemoryAccesses(this, h, imports, streams, straddles);
   }
 
   beginBlock(changed: RegisterSet, streams: ReadonlyMap<string, Stream>): void {

@@ -103,7 +103,7 @@ describe('random control flow', () => {
       while (expected.step(0)) states.set(expected.machine.hart.retired, expected.registers);
       while (actual.step(random.below(60))) {
         polls++;
-        // Translated code may poll where the code runs out of the region without a jump.
+        // Translated code may poll where the code runs out of the region without a jump, or accesses lie on two pages.
         const state = states.get(actual.machine.hart.retired);
         if (state === undefined) continue;
         compared++;
@@ -111,7 +111,7 @@ describe('random control flow', () => {
       }
       assert.deepEqual(actual.state, expected.state, `seed ${seed}`);
     }
-    assert.ok(compared > 0.9 * polls && polls > PROGRAMS, `${compared} of ${polls} compared`);
+    assert.ok(compared > 0.7 * polls && polls > PROGRAMS, `${compared} of ${polls} compared`);
   });
 
   test('interrupts at any poll change nothing', () => {

@@ -65,5 +65,5 @@ export function regionOfGraph(
       likely: likely.map(number),
     });
   }
-  return { blocks };
+  return { blocks, straddles: false };
 }

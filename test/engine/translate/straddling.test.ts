@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Region, regionKey, straddlingRegion } from '../../../src/engine/translate/region.ts';
+import { SynchronousTranslator } from '../../../src/engine/translate/synchronous.ts';
+import type { Translator } from '../../../src/engine/translate/translations.ts';
+import { R } from '../assembler.ts';
+import { BareMachine, DATA } from '../bare-machine.ts';
+
+const { a0, a1, a2, a3, a4 } = R;
+const ROUNDS = 20_000;
+
+for (const [name, address, straddles] of [
+  ['on one page', DATA + 64, false],
+  ['on two pages', DATA + 4096 - 16, true],
+] as const) {
+  test(`a group of accesses that lies ${name}`, () => {
+    const asked: Region[] = [];
+    const translator = (wasmPages: number): Translator => {
+      const inner = new SynchronousTranslator(wasmPages, 16);
+      return {
+        ...{ threshold: inner.threshold, capacity: inner.capacity },
+        translate(key, region) {
+          assert.equal(key, regionKey(region));
+          asked.push(region);
+          return inner.translate(key, region);
+        },
+      };
+    };
+    const machine = new BareMachine({ translator });
+    // Stores 3, 2 and 1 less than what is left to do, and adds it all up again.
+    machine.execute((a) => {
+      a.li(a0, ROUNDS).li(a2, address).label('loop');
+      for (const imm of [1, 2, 3]) {
+        a.i('addi', { rd: a3, rs1: a0, imm: -imm }).i('sd', { rs1: a2, rs2: a3, imm: 24 - imm * 8 });
+      }
+      for (const imm of [0, 8, 16]) a.i('ld', { rd: a4, rs1: a2, imm }).i('add', { rd: a1, rs1: a1, rs2: a4 });
+      a.i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', 'loop', { rs1: a0 });
+    });
+    machine.expectNoTrap();
+    const sum = (BigInt(ROUNDS) * BigInt(ROUNDS + 1)) / 2n;
+    assert.equal(machine.x(a1), 3n * sum - 6n * BigInt(ROUNDS));
+    assert.equal(
+      asked.some((region) => region.straddles),
+      straddles,
+    );
+    // Not many times by way of the interpreter.
+    assert.ok(machine.hart.field('translatedInstructions') > (13 * ROUNDS * 8) / 10);
+  });
+}
+
+test('a region is known from its key', () => {
+  const region: Region = {
+    blocks: [
+      { offset: 0, code: [0x4501, 0x00a5_0533], taken: -1, next: 1, likely: [] },
+      { offset: -16, code: [0x8082], taken: -1, next: -1, likely: [0, 1] },
+    ],
+    straddles: false,
+  };
+  assert.deepEqual(straddlingRegion(regionKey(region)), { ...region, straddles: true });
+  assert.equal(straddlingRegion(regionKey({ ...region, straddles: true })), undefined);
+});
