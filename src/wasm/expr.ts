@@ -13,7 +13,17 @@ import {
   unaries,
 } from './operators.ts';
 
-export { Expr, type F32, type F64, type I32, type I64, memoryOperand, select, type ValType } from './operators.ts';
+export {
+  Displaced,
+  Expr,
+  type F32,
+  type F64,
+  type I32,
+  type I64,
+  memoryAccess,
+  select,
+  type ValType,
+} from './operators.ts';
 
 const lowHalf = unaries<'wrap', 'i64', 'i32'>('i32', { wrap: [0xa7] });
 

@@ -1,4 +1,4 @@
-import { Expr, type I32, type I64, memoryOperand, STORE_OPCODES, type ValType } from './expr.ts';
+import { Expr, type I32, type I64, memoryAccess, STORE_OPCODES, type ValType } from './expr.ts';
 import { ByteSink } from './sink.ts';
 
 export const VALUE_TYPE_CODES: Record<ValType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
@@ -82,10 +82,7 @@ export class FunctionBuilder {
     const opcodes: Partial<Record<number, number>> = STORE_OPCODES[value.type];
     const opcode = opcodes[bytes];
     if (opcode === undefined) throw new Error(`no ${bytes}-byte store of ${value.type}`);
-    address.emit(this.#code);
-    value.emit(this.#code);
-    this.#code.byte(opcode);
-    memoryOperand(this.#code, 0, offset);
+    memoryAccess(this.#code, { address, offset, opcode }, value);
   }
 
   /** memory.fill: `length` bytes from `address` on become `byte`. */

@@ -31,6 +31,37 @@ export class Expr<T extends ValType> {
   }
 }
 
+/** An address a constant above another one, of which it is known that the sum does not wrap: accesses have the constant as their offset. */
+export class Displaced extends Expr<'i32'> {
+  readonly base: I32;
+  readonly displacement: number;
+
+  constructor(base: I32, displacement: number) {
+    super('i32', (sink) => {
+      base.emit(sink);
+      if (displacement === 0) return;
+      sink.byte(0x41);
+      sink.signed32(displacement);
+      sink.byte(0x6a);
+    });
+    this.base = base;
+    this.displacement = displacement;
+  }
+}
+
+/** Writes an access to memory: its address, what comes behind that on the stack, the opcode and its memory operand. */
+export function memoryAccess(
+  sink: ByteSink,
+  { address, offset, opcode }: { readonly address: I32; readonly offset: number; readonly opcode: number },
+  behind?: Expr<ValType>,
+): void {
+  const isDisplaced = address instanceof Displaced;
+  (isDisplaced ? address.base : address).emit(sink);
+  behind?.emit(sink);
+  sink.byte(opcode);
+  memoryOperand(sink, 0, isDisplaced ? offset + address.displacement : offset);
+}
+
 export type I32 = Expr<'i32'>;
 export type I64 = Expr<'i64'>;
 export type F32 = Expr<'f32'>;
@@ -101,11 +132,7 @@ export function loads<N extends string, R extends ValType>(
     table[name] = (address, offset = 0) =>
       new Expr(
         result,
-        (sink) => {
-          address.emit(sink);
-          sink.byte(opcode);
-          memoryOperand(sink, 0, offset);
-        },
+        (sink) => memoryAccess(sink, { address, offset, opcode }),
         undefined,
         offset === 0 ? name : undefined,
         offset === 0 ? [address] : undefined,

@@ -1,5 +1,15 @@
 import type { Decoded } from '../../isa/decode.ts';
-import { call, type Expr, type FunctionBuilder, type I32, type I64, i32, i64, type Local } from '../../wasm/index.ts';
+import {
+  call,
+  Displaced,
+  type Expr,
+  type FunctionBuilder,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type Local,
+} from '../../wasm/index.ts';
 import type { HartFields } from '../emit.ts';
 import { REACH, reachWord } from '../reach.ts';
 import { MOST_STREAMS, STREAM_BYTES, STREAMS_OFFSET, TLB_WRITE_OFFSET } from '../state.ts';
@@ -101,7 +111,7 @@ export class MemoryAccesses {
       code.set(first, this.#look(access, low, group.last - group.low, ifNone).get);
       this.#reached.set(group, first);
     }
-    const own = i32.add(first.get, i32.const(imm - group.low));
+    const own = new Displaced(first.get, imm - group.low);
     if (!this.#straddles) return own;
     // A group that lies on two pages, or on some other than plain RAM, has each of its accesses looked at; but if there is
     // no address because of a flush, those of other groups mean nothing any more.
