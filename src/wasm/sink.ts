@@ -1,6 +1,9 @@
+/** Room at first: functions of a few hundred instructions need some thousand bytes. */
+const INITIAL_BYTES = 8192;
+
 /** A growing byte buffer with the integer encodings of the WebAssembly binary format (core specification, 5.2.2). */
 export class ByteSink {
-  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
+  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_BYTES);
   #length = 0;
 
   get length(): number {

@@ -20,19 +20,20 @@ const MOST_SPAN = 1024;
 
 /** For each instruction of a block the group that its access belongs to. */
 export function groupAccesses(instructions: readonly Decoded[]): readonly (AccessGroup | undefined)[] {
-  const open = new Map<string, AccessGroup>();
+  // By base register, writes 32 behind reads.
+  const open: (AccessGroup | undefined)[] = [];
   return instructions.map((decoded) => {
     const { access } = EFFECTS[decoded.number]!;
     const { rs1, imm } = decoded.operands;
     let group: AccessGroup | undefined;
     if (access !== undefined) {
-      const name = `${access.kind} ${rs1}`;
-      group = open.get(name);
+      const place = access.kind === 'read' ? rs1 : rs1 + 32;
+      group = open[place];
       const low = Math.min(imm, group?.low ?? imm);
       const last = Math.max(imm + access.bytes - 1, group?.last ?? imm);
       if (group === undefined || last - low >= MOST_SPAN) {
         group = { kind: access.kind, base: rs1, low: imm, last: imm + access.bytes - 1, count: 1 };
-        open.set(name, group);
+        open[place] = group;
       } else {
         group.low = low;
         group.last = last;
@@ -41,7 +42,9 @@ export function groupAccesses(instructions: readonly Decoded[]): readonly (Acces
     }
     const written = registersWritten(decoded).x;
     if (written !== 0) {
-      for (const kind of ['read', 'write']) open.delete(`${kind} ${31 - Math.clz32(written)}`);
+      const register = 31 - Math.clz32(written);
+      open[register] = undefined;
+      open[register + 32] = undefined;
     }
     return group;
   });

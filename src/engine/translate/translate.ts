@@ -19,6 +19,7 @@ import { decodeBits, OUTSIDE, type Region } from './region.ts';
 import { RegisterLocals } from './register-locals.ts';
 import {
   analyseRegisters,
+  difference,
   type RegisterSet,
   type RegisterUse,
   registersRead,
@@ -173,9 +174,15 @@ class RegionWriter {
     const { exit, exitRegisters, entry, remaining } = this.#locals;
     const { x, f } = this.#registers;
     const hart = this.#h.hart;
-    const { written } = this.#use;
-    // Without branches: what has not been written is stored as it was.
+    const { written, loaded, retired } = this.#use;
+    // What has been loaded, and is nowhere stored on the way, is as it should be whether it has been written or not.
+    const isKnown = difference(loaded, retired);
+    // Without branches: of others, what has not been written is stored as it was.
     const put = (bit: number, value: I64, offset: number): void => {
+      if ((bit < 32 ? isKnown.x : isKnown.f) & (1 << (bit & 31))) {
+        code.store(8, hart, value, offset);
+        return;
+      }
       const isWritten = i32.wrap(i64.and(i64.shr_u(exitRegisters.get, i64.const(bit)), i64.const(1)));
       code.store(8, hart, select(isWritten, value, i64.load(hart, offset)), offset);
     };
