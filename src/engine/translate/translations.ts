@@ -1,12 +1,10 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HostCounter } from '../counters.ts';
-import { targetsOf } from '../jump-sites.ts';
 import { jumpSet } from '../jump-table.ts';
 import type { EngineObserver, PlaceDrop } from '../observer.ts';
 import { SLOT } from '../slots.ts';
 import {
-  BLOCK_BYTES,
   COUNTERS,
   COUNTERS_OFFSET,
   type Field32,
@@ -16,7 +14,7 @@ import {
   JUMP_SET_BYTES,
   offset32,
 } from '../state.ts';
-import { fetchTlbOffset } from '../tlb-first.ts';
+import { CodeView, type Page, SeenCode } from './code-view.ts';
 import { discover } from './discover.ts';
 import { type Region, regionKey, straddlingRegion } from './region.ts';
 
@@ -58,13 +56,6 @@ export interface TranslationsOptions {
   readonly leave: () => void;
 }
 
-/** A page of a region's code: how many pages it lies above the entry's, and the use of a frame that it has to be. */
-interface Page {
-  readonly delta: bigint;
-  readonly mfn: number;
-  readonly generation: number;
-}
-
 /** A region where it has been found. */
 interface Place {
   /** Machine address of the entry. */
@@ -81,9 +72,6 @@ interface Place {
   readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
 }
 
-/** Targets of an indirect jump that a region compares with, and how far they may lie from its entry, bytes. */
-const MOST_TARGETS = 4;
-const MOST_DISTANCE = 2 ** 24;
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
 const TABLE_STEP = 1024;
@@ -107,6 +95,7 @@ const WHOLE_PAGE = 1;
 export class Translations {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
   readonly #o: TranslationsOptions;
+  readonly #view: CodeView;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
   readonly #i32: Int32Array;
@@ -126,6 +115,7 @@ export class Translations {
   constructor(options: TranslationsOptions) {
     const buffer = options.memory.buffer;
     this.#o = options;
+    this.#view = new CodeView(buffer, options.area, options.code);
     this.#u8 = new Uint8Array(buffer);
     this.#u16 = new Uint16Array(buffer);
     this.#i32 = new Int32Array(buffer);
@@ -164,10 +154,10 @@ export class Translations {
       return;
     }
     this.#postponed.delete(address);
-    const pages = new Map<bigint, Page>();
+    const seen = new SeenCode(this.#view, address, pc);
     const region = discover(
-      (offset) => this.#instruction(pages, address, pc, offset),
-      (offset) => this.#targets(this.#locate(pages, address, pc, offset), pc),
+      (offset) => seen.instruction(offset),
+      (offset) => seen.targets(offset),
     );
     if (region === undefined) {
       this.#u16[counter] = Math.min(SELDOM * translator.threshold, MOST_JUMPS);
@@ -177,7 +167,7 @@ export class Translations {
     const key = regionKey(region);
     const found = this.#o.observer && { pc: BigInt.asUintN(64, pc), region };
     this.#add(
-      { address, key, pages: [...pages.values()], index: 0, operation: SLOT.undecoded, straddled: 0, found },
+      { address, key, pages: seen.pages, index: 0, operation: SLOT.undecoded, straddled: 0, found },
       region,
       translator,
     );
@@ -233,7 +223,7 @@ export class Translations {
       this.#o.code.setOperation(into, SLOT.blockEnd);
     } else this.#o.code.setOperation(into, place.operation);
     // The crossing slot is known by the bits that it holds.
-    this.#set32('crossingBits', address === undefined ? 0 : this.#bitsOnPage(address));
+    this.#set32('crossingBits', address === undefined ? 0 : this.#view.bits(address));
   }
 
   /** A slot has been decoded: if a translation is known there, the slot says so. */
@@ -381,77 +371,15 @@ export class Translations {
     });
   }
 
-  /** The instruction at an offset from an entry at `pc`, if it has been executed. Notes the page that it is on. */
-  #instruction(pages: Map<bigint, Page>, entry: number, pc: bigint, offset: number): number | undefined {
-    const { code } = this.#o;
-    const first = this.#locate(pages, entry, pc, offset);
-    if (first === undefined || !code.wasExecuted(first)) return undefined;
-    const low = this.#u16[first >>> 1]!;
-    if ((low & 3) !== 3) return low;
-    const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(pages, entry, pc, offset + 2) : first + 2;
-    return second === undefined ? undefined : (low | (this.#u16[second >>> 1]! << 16)) >>> 0;
-  }
-
-  /** Where the indirect jump at a machine address has led to, as offsets from an entry at `pc`; the most frequent first. */
-  #targets(address: number | undefined, pc: bigint): number[] {
-    const slot = address === undefined ? undefined : this.#o.code.slotAt(address);
-    if (slot === undefined) return [];
-    const entry = BigInt.asIntN(64, pc);
-    const targets = targetsOf(this.#i32, this.#i64, this.#o.area, slot);
-    const offsets = targets
-      .map((target) => Number(target - entry))
-      .filter((offset) => Math.abs(offset) < MOST_DISTANCE);
-    return offsets.slice(0, MOST_TARGETS);
-  }
-
   /** Whether a region is known at an address, as far as the fetch TLB knows the address. */
   isTranslated(pc: bigint): boolean {
-    return this.#translatedAt(this.#addressInTlb(pc)) !== undefined;
+    return this.#translatedAt(this.#view.address(pc)) !== undefined;
   }
 
   /** The instruction at an address, if the fetch TLB has it on one page. */
   bitsAt(pc: bigint): number | undefined {
-    const address = this.#addressInTlb(pc);
-    return address === undefined ? undefined : this.#bitsOnPage(address) || undefined;
-  }
-
-  #addressInTlb(pc: bigint): number | undefined {
-    const mfn = this.#frameInTlb(BigInt.asIntN(64, pc));
-    return mfn === undefined ? undefined : mfn * PAGE_BYTES + Number(pc & BigInt(PAGE_BYTES - 1));
-  }
-
-  /** The bits of an instruction; 0 if it goes on on the next page. */
-  #bitsOnPage(address: number): number {
-    const low = this.#u16[address >>> 1]!;
-    if ((low & 3) !== 3) return low;
-    return address % PAGE_BYTES === PAGE_BYTES - 2 ? 0 : low | (this.#u16[(address + 2) >>> 1]! << 16);
-  }
-
-  /** Machine address of code. */
-  #locate(pages: Map<bigint, Page>, entry: number, pc: bigint, offset: number): number | undefined {
-    const { code } = this.#o;
-    const gva = pc + BigInt(offset);
-    const delta = (gva >> PAGE_SHIFT) - (pc >> PAGE_SHIFT);
-    let page = pages.get(delta);
-    if (page === undefined) {
-      const mfn = delta === 0n ? Math.floor(entry / PAGE_BYTES) : this.#frameInTlb(gva);
-      if (mfn === undefined) return undefined;
-      page = { delta, mfn, generation: code.frameGeneration(mfn) };
-      pages.set(delta, page);
-    }
-    return page.mfn * PAGE_BYTES + Number(gva & BigInt(PAGE_BYTES - 1));
-  }
-
-  /** The frame that a page of code is mapped to, if the fetch TLB says so. */
-  #frameInTlb(gva: bigint): number | undefined {
-    const page = gva & -BigInt(PAGE_BYTES);
-    for (let block = page; block < page + BigInt(PAGE_BYTES); block += BigInt(BLOCK_BYTES)) {
-      const entry = this.#get32('fetchTlb') + fetchTlbOffset(block);
-      if (this.#i64[entry / 8] === BigInt.asIntN(64, block)) {
-        return this.#o.code.frameOfBlock(this.#i32[(entry + 8) >>> 2]! >>> 0);
-      }
-    }
-    return undefined;
+    const address = this.#view.address(pc);
+    return address === undefined ? undefined : this.#view.bits(address) || undefined;
   }
 
   #set32(field: Field32, value: number): void {
