@@ -12,7 +12,7 @@ const LARGE = 512;
 const SMALL = 256;
 const MACHINE_MEMORY = 1280;
 const MOST_RATIO = 1.02;
-const ROUNDS = 9;
+const ROUNDS = 41;
 /** Longest time that the balloon may take, and time between looks, milliseconds. */
 const INFLATE_MS = 60_000;
 const LOOK_MS = 50;
