@@ -15,7 +15,7 @@ export interface Usage {
 }
 
 /** Pages in a sample at most, unless another number is asked for. */
-export const DEFAULT_SAMPLES = 2048;
+export const DEFAULT_SAMPLES = 8192;
 
 /** How it is averaged. */
 export interface UsageOptions {
