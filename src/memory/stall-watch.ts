@@ -2,34 +2,24 @@
 
 import type { Guest } from './guest.ts';
 import { COUNT_STALLED_US } from './layout-guest.ts';
+import { CounterRate } from './rate.ts';
 
 /** Time over which is averaged, milliseconds; what was longer ago counts less and less. */
 const SPAN_MS = 5000;
 
 /** The memory manager's view of one guest's waits. */
 export class StallWatch {
-  readonly #guest: Guest;
-  #seen: number;
-  #looked: number;
-  #part = 0;
+  readonly #rate: CounterRate;
+  /** Microseconds that its harts have in a millisecond. */
+  readonly #all: number;
 
   constructor(guest: Guest, now: number) {
-    this.#guest = guest;
-    this.#seen = guest.get(COUNT_STALLED_US);
-    this.#looked = now;
+    this.#all = guest.harts * 1000;
+    this.#rate = new CounterRate(() => guest.get(COUNT_STALLED_US), SPAN_MS, now, this.#all);
   }
 
   /** Part of the harts' time, 0 to 1, that was spent waiting for memory lately. */
   observe(now: number): number {
-    const elapsed = now - this.#looked;
-    if (elapsed > 0) {
-      const count = this.#guest.get(COUNT_STALLED_US);
-      const stalledMs = ((count - this.#seen) >>> 0) / 1000;
-      const part = Math.min(1, stalledMs / (elapsed * this.#guest.harts));
-      this.#part += (1 - Math.exp(-elapsed / SPAN_MS)) * (part - this.#part);
-      this.#seen = count;
-      this.#looked = now;
-    }
-    return this.#part;
+    return this.#rate.observe(now) / this.#all;
   }
 }

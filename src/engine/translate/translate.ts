@@ -176,19 +176,18 @@ class RegionWriter {
     const hart = this.#h.hart;
     const { written, loaded, retired } = this.#use;
     // What has been loaded, and is nowhere stored on the way, is as it should be whether it has been written or not.
-    const isKnown = difference(loaded, retired);
+    const known = difference(loaded, retired);
     // Without branches: of others, what has not been written is stored as it was.
-    const put = (bit: number, value: I64, offset: number): void => {
-      if ((bit < 32 ? isKnown.x : isKnown.f) & (1 << (bit & 31))) {
-        code.store(8, hart, value, offset);
-        return;
-      }
+    const put = (isKnown: boolean, bit: number, value: I64, offset: number): void => {
       const isWritten = i32.wrap(i64.and(i64.shr_u(exitRegisters.get, i64.const(bit)), i64.const(1)));
-      code.store(8, hart, select(isWritten, value, i64.load(hart, offset)), offset);
+      code.store(8, hart, isKnown ? value : select(isWritten, value, i64.load(hart, offset)), offset);
     };
-    for (const [n, local] of x) if (written.x & (1 << n)) put(n, local.get, X_OFFSET + n * 8);
+    const has = (set: number, n: number): boolean => (set & (1 << n)) !== 0;
+    for (const [n, local] of x) {
+      if (has(written.x, n)) put(has(known.x, n), n, local.get, X_OFFSET + n * 8);
+    }
     for (const [n, local] of f) {
-      if (written.f & (1 << n)) put(32 + n, i64.reinterpret(local.get), F_OFFSET + n * 8);
+      if (has(written.f, n)) put(has(known.f, n), 32 + n, i64.reinterpret(local.get), F_OFFSET + n * 8);
     }
     code.set(this.#target, i64.add(entry.get, i64.shr_s(exit.get, i64.const(32))));
     const low = i32.wrap(exit.get);
