@@ -197,12 +197,20 @@ export const COMPRESSED: readonly CompressedInstruction[] = [
   form('c.sdsp', F3, quadrant(2, 7), 'sd', 'rs2, imm(rs1)', (h) => ({ rs2: rs2(h), rs1: SP, imm: storeDoubleSp(h) })),
 ];
 
+/** Quadrant and funct3 (bits 0 and 1, 13 to 15) as one number of 5 bits. */
+const group = (halfword: number): number => (halfword & 3) | ((halfword >>> 11) & 0x1c);
+
+/** Candidates by that number, in order. */
+const BY_GROUP: readonly CompressedInstruction[][] = Array.from({ length: 32 }, (_, wanted) =>
+  COMPRESSED.filter(({ mask, match }) => (wanted & group(mask)) === group(match)),
+);
+
 /** The form that a halfword is, with its operands; undefined for what is reserved. */
 export function decodeCompressed(halfword: number): { form: CompressedInstruction; operands: Operands } | undefined {
-  for (const candidate of COMPRESSED) {
+  for (const candidate of BY_GROUP[group(halfword)]!) {
     if ((halfword & candidate.mask) !== candidate.match) continue;
     if (candidate.reserved?.(halfword)) return undefined;
-    return { form: candidate, operands: { ...noOperands(), ...candidate.operands(halfword) } };
+    return { form: candidate, operands: Object.assign(noOperands(), candidate.operands(halfword)) };
   }
   return undefined;
 }

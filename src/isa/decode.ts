@@ -25,10 +25,16 @@ export function instructionNumber(name: string): number {
   return index;
 }
 
-/** Candidates by major opcode (bits 2 to 6); within one, narrower masks come first. */
-const BY_OPCODE: readonly number[][] = Array.from({ length: 32 }, (_, opcode) =>
+/** Major opcode and funct3 (bits 2 to 6, 12 to 14) as one number of 8 bits. */
+const group = (bits: number): number => ((bits >>> 2) & 31) | ((bits >>> 7) & 0xe0);
+
+/** Candidates by that number; within one, narrower masks come first. */
+const BY_GROUP: readonly number[][] = Array.from({ length: 256 }, (_, wanted) =>
   INSTRUCTIONS.map((_instruction, index) => index)
-    .filter((index) => ((INSTRUCTIONS[index]!.match >>> 2) & 31) === opcode)
+    .filter((index) => {
+      const { mask, match } = INSTRUCTIONS[index]!;
+      return (wanted & group(mask)) === group(match);
+    })
     .sort((a, b) => population(INSTRUCTIONS[b]!.mask) - population(INSTRUCTIONS[a]!.mask)),
 );
 
@@ -60,7 +66,7 @@ export function decode(bits: number): Decoded | undefined {
     const { form, operands } = found;
     return { number: instructionNumber(form.expandsTo), length: 2, operands, name: form.name };
   }
-  for (const number of BY_OPCODE[(bits >>> 2) & 31]!) {
+  for (const number of BY_GROUP[group(bits)]!) {
     const instruction = INSTRUCTIONS[number]!;
     if ((bits & instruction.mask) >>> 0 === instruction.match) {
       return { number, length: 4, operands: operandsOf(instruction.format, bits), name: instruction.name };
