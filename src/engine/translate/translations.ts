@@ -308,9 +308,9 @@ export class Translations {
   }
 
   #translate(place: Place, index: number): void {
-    // The jump tables lead to the one before.
-    if (place.index !== 0) this.#o.leave();
-    place.index = index;
+    // What leads to the one before, jump tables above all, then leads to the new one, and loses nothing.
+    if (place.index === 0) place.index = index;
+    else this.table.set(place.index, this.table.get(index));
     this.#o.count('translatedPlaces');
     const { found, key } = place;
     if (found !== undefined) this.#o.observer?.placeTranslated?.(found.pc, key, found.region);

@@ -43,6 +43,9 @@ for (const [name, address, straddles] of [
       asked.some((region) => region.straddles),
       straddles,
     );
+    // The jump table leads to the translation that has replaced the first one.
+    const { jumpTableMisses, hotPlaces } = machine.counters;
+    assert.ok(jumpTableMisses <= hotPlaces, `${jumpTableMisses} misses for ${hotPlaces} places`);
     // Not many times by way of the interpreter.
     assert.ok(machine.hart.field('translatedInstructions') > (13 * ROUNDS * 8) / 10);
   });
