@@ -28,6 +28,10 @@ test('a file is read and written at any place', () => {
   assert.equal(target.toString('latin1'), 'cdXYZ');
   assert.equal(readFileSync(path, 'latin1'), 'abcdXYZ\0');
   assert.deepEqual([...readWhole('disk', path).slice(0, 2)], [97, 98]);
+  // A file that does not say how long it is.
+  if (existsSync('/proc/version')) {
+    assert.equal(Buffer.from(readWhole('kernel', '/proc/version')).toString(), readFileSync('/proc/version', 'utf8'));
+  }
 });
 
 test('what cannot be opened is named, with what to do', () => {
