@@ -20,13 +20,16 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** The first major version of Node.js that Ballonet runs on. */
 const REQUIRED_MAJOR = 26;
+
+/** Threads that V8 has for itself at most. */
+const MOST_HELPERS = 4;
 
 /**
  * How WebAssembly is compiled.
@@ -47,6 +50,9 @@ const REQUIRED_MAJOR = 26;
  *
  * --no-short-builtin-calls: V8 would map its built-in functions once more for each thread, 2 MB of them resident.
  *
+ * --v8-pool-size: threads in which V8 compiles JavaScript and collects garbage, four by default, whatever the machine has:
+ * together they took a guest's thread its processor.
+ *
  * --expose-gc: a guest's thread gives its garbage back when the guest becomes idle, since it never comes to where V8 would look.
  */
 export const RUNTIME_FLAGS = [
@@ -55,6 +61,7 @@ export const RUNTIME_FLAGS = [
   '--no-wasm-stack-checks',
   '--no-short-builtin-calls',
   '--expose-gc',
+  `--v8-pool-size=${Math.min(MOST_HELPERS, Math.max(1, availableParallelism() - 1))}`,
 ];
 
 /**
