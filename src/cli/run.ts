@@ -1,5 +1,4 @@
 /** `ballonet run`: one guest whose console is the terminal. */
-import { availableParallelism } from 'node:os';
 import { MAX_MACHINE_MEMORY } from '../host/options.ts';
 import {
   type ClaimOptions,
@@ -60,7 +59,6 @@ export async function run(options: RunOptions): Promise<number> {
     ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
     ...policyOptions(options),
     translation: options.interpret !== true,
-    translatorYields: options.harts < availableParallelism(),
   });
   const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);
   host.onLog = log;

@@ -1,6 +1,7 @@
 /** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
 import { closeSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { Instruments } from '../engine/observer.ts';
 import { compileEngine, hartEngineBytes, MAX_DISKS } from '../machine/index.ts';
 import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
@@ -95,11 +96,7 @@ export class Host {
       throw error;
     }
     this.#record = record;
-    this.#translator = startTranslator({
-      memory: this.#wasmMemory,
-      yields: config.translatorYields,
-      instruments: instrumentsOf(config.observe),
-    });
+    this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
     // Guests go on without it: what has no translation is interpreted.
     this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
     const data = {
@@ -327,7 +324,8 @@ export class Host {
   }
 }
 
-function startTranslator(workerData: TranslatorWorkerData): Worker {
+function startTranslator(memory: WebAssembly.Memory, instruments: Instruments): Worker {
+  const workerData: TranslatorWorkerData = { memory, instruments };
   const worker = new Worker(workerUrl('translator-worker'), { workerData, name: 'ballonet translator' });
   worker.unref();
   return worker;

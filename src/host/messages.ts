@@ -159,8 +159,6 @@ export type FromManager =
 /** What the translator's worker is started with. */
 export interface TranslatorWorkerData {
   readonly memory: WebAssembly.Memory;
-  /** Whether the thread is to give way to others. */
-  readonly yields: boolean;
   readonly instruments: Instruments;
 }
 

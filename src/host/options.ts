@@ -58,11 +58,6 @@ export interface HostOptions {
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
   readonly translation?: boolean;
-  /**
-   * Has the translator give way to guests, where the system has priorities for threads: right as long as there are more processors
-   * than busy harts, as it would be left without any otherwise. Default: false.
-   */
-  readonly translatorYields?: boolean;
   /** What guests' harts are to note (see `Guest.onRegion` and `Guest.observations`); it costs time. Default: nothing. */
   readonly observe?: readonly Observable[];
 }
@@ -126,7 +121,6 @@ export interface HostConfig {
   readonly sampledPages: number;
   readonly sharing: boolean;
   readonly translation: boolean;
-  readonly translatorYields: boolean;
   readonly observe: readonly Observable[];
 }
 
@@ -190,7 +184,6 @@ export function hostConfig(options: HostOptions): HostConfig {
     recordLimit: parseSize(options.recordLimit ?? DEFAULT_RECORD_LIMIT, 'recordLimit'),
     sharing: options.sharing ?? true,
     translation: options.translation ?? true,
-    translatorYields: options.translatorYields ?? false,
     observe: options.observe ?? [],
   };
 }

@@ -2,7 +2,6 @@
  * The host's translator: turns regions of guest code into machine code, for all guests. A region is named by its
  * contents, so that guests which run the same code share its translation.
  */
-import { constants, getPriority, setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { Region } from '../engine/translate/region.ts';
 import { compileRegions, regionName, translate } from '../engine/translate/translate.ts';
@@ -16,11 +15,7 @@ const WASM_PAGE = 65536;
 /** Translations after which all are forgotten; guests keep what they use. */
 const MOST_KNOWN = 30_000;
 
-const { memory, yields, instruments } = workerData as TranslatorWorkerData;
-
-// Elsewhere it would be the priority of the whole process.
-if (yields && process.platform === 'linux')
-  setPriority(Math.max(getPriority(), constants.priority.PRIORITY_BELOW_NORMAL));
+const { memory, instruments } = workerData as TranslatorWorkerData;
 
 interface Job {
   readonly key: string;
