@@ -41,7 +41,7 @@ describe('what a run tells of its engine', () => {
       `
   .globl _start
 _start:
-  li s0, 3000000
+  li s0, 12000000
   .type long_loop, @function
 long_loop:
   addi s1, s1, 1
