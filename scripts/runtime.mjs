@@ -28,7 +28,7 @@ import { fileURLToPath } from 'node:url';
 /** The first major version of Node.js that Ballonet runs on. */
 const REQUIRED_MAJOR = 26;
 
-/** Threads that V8 has for itself at most. */
+/** Threads that V8 has for itself at most: as many as it would have by default. */
 const MOST_HELPERS = 4;
 
 /**

@@ -137,38 +137,21 @@ export function openOutput(use: string, path: string): number {
  */
 export function readWhole(use: string, path: string): Uint8Array<SharedArrayBuffer> {
   try {
-    return readShared(path) ?? shared(readFileSync(path));
+    const file = new RandomAccessFile(openSync(path, 'r'), `${use} ${path}`);
+    try {
+      const { size } = file;
+      // What a pipe holds, or a file of /proc, is known only when it has been read; others are read where they are to stand.
+      const read = size > 0 && fstatSync(file.descriptor).isFile() ? undefined : readFileSync(file.descriptor);
+      const shared = new Uint8Array(new SharedArrayBuffer(read?.length ?? size));
+      if (read === undefined) file.read(0, shared);
+      else shared.set(read);
+      return shared;
+    } finally {
+      file.close();
+    }
   } catch (error) {
     throw new FileError(use, path, fileProblem(error, 'read'), { cause: error });
   }
-}
-
-/** Bytes that are read at once. */
-const MOST_READ = 2 ** 30;
-
-/** A file, read where it is to stand, as kernels are large. Undefined for one whose size says nothing, or changes. */
-function readShared(path: string): Uint8Array<SharedArrayBuffer> | undefined {
-  const descriptor = openSync(path, 'r');
-  try {
-    const stat = fstatSync(descriptor);
-    if (!stat.isFile() || stat.size === 0) return undefined;
-    const contents = new Uint8Array(new SharedArrayBuffer(stat.size));
-    let length = 0;
-    while (length < contents.length) {
-      const count = readSync(descriptor, contents, length, Math.min(MOST_READ, contents.length - length), length);
-      if (count === 0) return undefined;
-      length += count;
-    }
-    return contents;
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function shared(contents: Uint8Array): Uint8Array<SharedArrayBuffer> {
-  const copy = new Uint8Array(new SharedArrayBuffer(contents.length));
-  copy.set(contents);
-  return copy;
 }
 
 /** Files as they were last read: guests that boot the same ones share one copy of them. */
