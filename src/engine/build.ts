@@ -15,15 +15,13 @@ import { declareWalk, defineWalk } from './walk.ts';
  * Writes the engine as one WebAssembly module: interpreter, address translation, CSRs, traps, floating point.
  * It is the same for every hart of a host: where the hart's area is comes with each call.
  *
- * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
  * @param instruments what harts' observers are to be told
  */
 export function buildEngine(
-  memoryPages: number,
   constants: MemoryConstants,
   instruments: Instruments = NO_INSTRUMENTS,
 ): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder(memoryPages);
+  const module = new ModuleBuilder();
   const imports: Imports = {
     now: module.import('now', [], 'f64'),
     nestedFault: module.import('nestedFault', ['i32', 'i32', 'i32', 'i32'], 'i32'),

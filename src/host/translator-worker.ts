@@ -10,8 +10,6 @@ import type { AttachGuest, ToTranslator, Translated, TranslatorWorkerData } from
 
 /** Regions of one module: few, so that the first one that is waited for is not held up by many others. */
 const BATCH = 4;
-/** Pages of a WebAssembly memory, bytes. */
-const WASM_PAGE = 65536;
 /** Translations after which all are forgotten; guests keep what they use. */
 const MOST_KNOWN = 30_000;
 
@@ -55,7 +53,6 @@ function work(): void {
   const batch = [...jobs.values()].slice(0, BATCH);
   const bytes = translate(
     batch.map((job) => job.region),
-    memory.buffer.byteLength / WASM_PAGE,
     instruments,
   );
   const compiled = { module: compileRegions(bytes, memory), number: modules++ };

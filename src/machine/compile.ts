@@ -1,14 +1,18 @@
 import { buildEngine } from '../engine/build.ts';
-import type { Instruments } from '../engine/observer.ts';
+import { type Instruments, NO_INSTRUMENTS } from '../engine/observer.ts';
 import { MEMORY_CONSTANTS } from './engine.ts';
 
-const WASM_PAGE = 65536;
+/** By what harts' observers are to be told. */
+const compiled = new Map<string, WebAssembly.Module>();
 
 /**
- * Compiles the engine for a machine memory. One module serves all guests of a host: it can be posted to workers, which
- * then share its machine code.
+ * The engine. One module serves all guests of all hosts: it can be posted to workers, which then share its machine code.
  * @param instruments what harts' observers are to be told
  */
-export function compileEngine(memory: WebAssembly.Memory, instruments?: Instruments): WebAssembly.Module {
-  return new WebAssembly.Module(buildEngine(memory.buffer.byteLength / WASM_PAGE, MEMORY_CONSTANTS, instruments));
+export function compileEngine(instruments: Instruments = NO_INSTRUMENTS): WebAssembly.Module {
+  const { exits, samples } = instruments;
+  const key = `${exits} ${samples}`;
+  const module = compiled.get(key) ?? new WebAssembly.Module(buildEngine(MEMORY_CONSTANTS, instruments));
+  compiled.set(key, module);
+  return module;
 }

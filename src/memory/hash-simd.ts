@@ -11,7 +11,6 @@ import { HEADER_HASH, PAGE_SHIFT, PAGE_SIZE } from './layout.ts';
 
 /** Bytes hashed or compared in a turn of the loop. */
 const STEP = 64;
-const WASM_PAGE = 65536;
 
 /** Fractional bits of square roots of primes, as nothing up the sleeve. */
 const KEYS = [
@@ -31,7 +30,7 @@ interface Exports {
 
 /** @param memory the machine memory */
 export function vectorContents(memory: WebAssembly.Memory): PageContents {
-  const module = new WebAssembly.Module(build(memory.buffer.byteLength / WASM_PAGE));
+  const module = new WebAssembly.Module(build());
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   const { hash, same } = exports as unknown as Exports;
   const i32 = new Int32Array(memory.buffer);
@@ -49,8 +48,8 @@ export function vectorContents(memory: WebAssembly.Memory): PageContents {
   };
 }
 
-function build(wasmPages: number): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder(wasmPages);
+function build(): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder();
   const hash = module.declare(['i32', 'i32'], undefined, 'hash');
   module.define(hash, (code) => {
     const address = code.parameter(0, 'i32');

@@ -9,6 +9,9 @@ import {
 } from './function.ts';
 import { ByteSink } from './sink.ts';
 
+/** All that 32 bits can address, in WebAssembly pages (64 KiB). */
+const MOST_MEMORY_PAGES = 65536;
+
 interface Definition {
   readonly reference: FunctionReference;
   readonly exportName: string | undefined;
@@ -16,20 +19,14 @@ interface Definition {
 }
 
 /**
- * Builds a WebAssembly module that imports one shared memory as `env.memory`, functions from `env`, and, if asked for,
+ * Builds a WebAssembly module that imports one shared memory of any size as `env.memory`, functions from `env`, and, if asked for,
  * one table of functions as `env.table`. All imports have to be declared before the first function. A function may be declared first and defined later.
  */
 export class ModuleBuilder {
   readonly #types: FunctionType[] = [];
   readonly #imports: { name: string; type: FunctionType }[] = [];
   readonly #functions: Definition[] = [];
-  readonly #memoryPages: number;
   #hasTable = false;
-
-  /** @param memoryPages the size of the shared memory in WebAssembly pages (64 KiB), minimum and maximum. */
-  constructor(memoryPages: number) {
-    this.#memoryPages = memoryPages;
-  }
 
   import(name: string, parameters: readonly ValType[], result?: ValType): FunctionReference {
     if (this.#functions.length > 0) throw new Error('imports come before functions');
@@ -84,8 +81,8 @@ export class ModuleBuilder {
         out.name('memory');
         out.byte(0x02);
         out.byte(0x03); // shared, with a maximum
-        out.unsigned(this.#memoryPages);
-        out.unsigned(this.#memoryPages);
+        out.unsigned(1);
+        out.unsigned(MOST_MEMORY_PAGES);
       } else {
         out.name(this.#imports[index]!.name);
         out.byte(0x00);

@@ -43,7 +43,7 @@ export interface FirmwareOptions {
 export function runFirmware(firmware: Uint8Array, timeout: number, options: FirmwareOptions = {}): Run {
   const { tier = 'interpreter', seed = 1, prepare } = options;
   const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
-  engine ??= compileEngine(wasmMemory);
+  engine ??= compileEngine();
   const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
   const guest = createGuest(MachineMemory.format(buffer, { heapBytes: HEAP_BYTES }), {
     name: 'differential',
@@ -54,7 +54,7 @@ export function runFirmware(firmware: Uint8Array, timeout: number, options: Firm
   const machine: Machine = new Machine({
     wasmMemory,
     engine,
-    translator: translatorOf(tier, WASM_PAGES, seed, () => machine.install.bind(machine)),
+    translator: translatorOf(tier, seed, () => machine.install.bind(machine)),
     guest,
     now: () => performance.now(),
     wallClockNs: () => BigInt(Date.now()) * 1_000_000n,

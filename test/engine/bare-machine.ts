@@ -52,8 +52,8 @@ export interface BareOptions {
   readonly tier?: Tier;
   /** Jumps to a place after which it is translated, if it is not the tier that says so. */
   readonly threshold?: number;
-  /** Who translates, if it is not the tier that says so: for a memory of so many WebAssembly pages. */
-  readonly translator?: (wasmPages: number) => Translator;
+  /** Who translates, if it is not the tier that says so. */
+  readonly translator?: () => Translator;
   /** Chooses among the ways of the tier `mixed`. */
   readonly seed?: number;
   /** Is told everything. */
@@ -103,8 +103,7 @@ export class BareMachine {
     const { tier = defaultTier(), threshold, translator, seed = 1, observer } = how;
     const instruments = { exits: observer !== undefined, samples: observer !== undefined };
     const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
-    const built = (): WebAssembly.Module =>
-      new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS, instruments));
+    const built = (): WebAssembly.Module => new WebAssembly.Module(buildEngine(MEMORY_CONSTANTS, instruments));
     if (observer === undefined) engine ??= built();
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     const created = createGuest(MachineMemory.format(buffer), {
@@ -132,10 +131,10 @@ export class BareMachine {
       frameTable: this.machineMemory.frameTable * 4,
       zeroFrame: this.machineMemory.zeroFrame,
       translator:
-        translator?.(WASM_PAGES) ??
+        translator?.() ??
         (threshold === undefined
-          ? translatorOf(tier, WASM_PAGES, seed, () => this.hart.install.bind(this.hart))
-          : new SynchronousTranslator(WASM_PAGES, threshold, instruments)),
+          ? translatorOf(tier, seed, () => this.hart.install.bind(this.hart))
+          : new SynchronousTranslator(threshold, instruments)),
     };
     this.hart = new Hart({
       ...this.#hartOptions,

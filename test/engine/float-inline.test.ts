@@ -34,7 +34,7 @@ function bitsOf(value: Expr<ValType>): I64 {
 
 /** A function (fcsr, a, b, c) -> bits that stores whether they are usable; undefined if there is nothing to inline. */
 function build(operation: FloatOperation, format: FloatFormat, mode: number, fuses: boolean) {
-  const module = new ModuleBuilder(1);
+  const module = new ModuleBuilder();
   let inlines = false;
   module.define(module.declare(['i32', 'i64', 'i64', 'i64'], 'i64', 'f'), (code) => {
     const limit = code.local('i64', floatLimit(code.parameter(0, 'i32').get)).get;
@@ -124,7 +124,7 @@ describe('inlined', () => {
   });
 
   test('what is always usable says so', () => {
-    const module = new ModuleBuilder(1);
+    const module = new ModuleBuilder();
     module.define(module.declare(['i64', 'f64'], undefined), (code) => {
       const options = { mode: RNE, limit: i64.const(0) };
       const word = inlineFloat(code, 'from_w', 'D', [code.parameter(0, 'i64').get], options);

@@ -31,7 +31,7 @@ class FloatUnit {
   leftWasm = false;
 
   constructor(fuses: boolean) {
-    const module = new ModuleBuilder(1);
+    const module = new ModuleBuilder();
     const float = module.import('float', ['i32', 'i32', 'i32', 'i64', 'i64', 'i64'], 'i64');
     const functions = declareFloat(module);
     defineFloat(module, functions, { float }, fuses);

@@ -76,7 +76,7 @@ const hart: Hart = new Hart({
   ramPages: guest.pages,
   frameTable: guest.memory.frameTable * 4,
   zeroFrame: guest.memory.zeroFrame,
-  translator: translatorOf(options.tier, buffer.byteLength / 65536, options.slot, () => hart.install.bind(hart)),
+  translator: translatorOf(options.tier, options.slot, () => hart.install.bind(hart)),
   environment: {
     now: () => 0,
     nestedFault: (gfn, write) => faults.fault(gfn, write),

@@ -69,7 +69,7 @@ for (const tier of TIERS) {
 async function hammer(tier: Tier): Promise<void> {
   const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
   const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
-  const engine = new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
+  const engine = new WebAssembly.Module(buildEngine(MEMORY_CONSTANTS));
   const host = MachineMemory.format(buffer, { heapBytes: HEAP_PAGES * PAGE_SIZE, reserveFrames: 8 });
   createSwap(host, SLOTS);
   const swap = new SharedArrayBuffer(SLOTS * PAGE_SIZE);

@@ -37,8 +37,8 @@ export class MixedTranslator implements Translator {
   #late: [key: string, region: Region][] = [];
 
   /** @param install called when a translation comes that was put off */
-  constructor(wasmPages: number, seed: number, install: () => Install) {
-    this.#inner = new SynchronousTranslator(wasmPages, EAGER_THRESHOLD);
+  constructor(seed: number, install: () => Install) {
+    this.#inner = new SynchronousTranslator(EAGER_THRESHOLD);
     this.#random = new Random(seed);
     this.#install = install;
   }
@@ -62,18 +62,13 @@ export class MixedTranslator implements Translator {
 }
 
 /** The translator of a tier. */
-export function translatorOf(
-  tier: Tier,
-  wasmPages: number,
-  seed: number,
-  install: () => Install,
-): Translator | undefined {
+export function translatorOf(tier: Tier, seed: number, install: () => Install): Translator | undefined {
   switch (tier) {
     case 'interpreter':
       return undefined;
     case 'translator':
-      return new SynchronousTranslator(wasmPages, EAGER_THRESHOLD);
+      return new SynchronousTranslator(EAGER_THRESHOLD);
     case 'mixed':
-      return new MixedTranslator(wasmPages, seed, install);
+      return new MixedTranslator(seed, install);
   }
 }

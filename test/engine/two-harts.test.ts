@@ -81,7 +81,7 @@ function storeThenLoad(a: Assembler): void {
 /** Runs a program on two harts in two threads to its end, and gives the guest's memory. */
 async function runTwo(write: (a: Assembler) => void, prepare: (memory: GuestMemory) => void): Promise<GuestMemory> {
   const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
-  const engine = new WebAssembly.Module(buildEngine(WASM_PAGES, MEMORY_CONSTANTS));
+  const engine = new WebAssembly.Module(buildEngine(MEMORY_CONSTANTS));
   const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
   const { slot } = createGuest(MachineMemory.format(buffer), {
     name: 'two harts',

@@ -35,7 +35,7 @@ function setUp(program: Assembler, mode: 'M' | 'S', more: Partial<MachineOptions
   const image = { name: 'program', bytes: mode === 'M' ? program.finish() : kernelImage(program.finish()) };
   const machine = new Machine({
     wasmMemory,
-    engine: compileEngine(wasmMemory),
+    engine: compileEngine(),
     guest,
     now: () => performance.now(),
     wallClockNs: () => 0n,

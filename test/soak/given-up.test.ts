@@ -27,8 +27,8 @@ const ALLOWANCES: Readonly<Record<string, Allowance>> = {
 /** What is held while a guest makes code all the time; the samples' time is the number of functions. */
 async function run(keep?: (translation: Translation) => void): Promise<Sample[]> {
   const machine = new BareMachine({
-    translator: (pages) => {
-      const inner = new SynchronousTranslator(pages, EAGER_THRESHOLD, NO_INSTRUMENTS, CAPACITY);
+    translator: () => {
+      const inner = new SynchronousTranslator(EAGER_THRESHOLD, NO_INSTRUMENTS, CAPACITY);
       const translate: typeof inner.translate = (key, region) => {
         const translation = inner.translate(key, region);
         keep?.(translation);

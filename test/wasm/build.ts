@@ -14,7 +14,7 @@ export function build(
   result: ValType | undefined,
   write: (code: FunctionBuilder, module: ModuleBuilder) => void,
 ): Built {
-  const module = new ModuleBuilder(1);
+  const module = new ModuleBuilder();
   module.define(module.declare(parameters, result, 'f'), (code) => write(code, module));
   return instantiate(module);
 }

@@ -202,7 +202,7 @@ describe('control flow', () => {
 
 describe('modules', () => {
   test('functions call each other, whatever order they are defined in, and imports', () => {
-    const module = new ModuleBuilder(1);
+    const module = new ModuleBuilder();
     const seen: Value[][] = [];
     const report = module.import('report', ['i32', 'i64']);
     const ask = module.import('ask', ['i64'], 'i64');
@@ -228,7 +228,7 @@ describe('modules', () => {
   });
 
   test('mistakes are found while the module is built', () => {
-    const module = new ModuleBuilder(1);
+    const module = new ModuleBuilder();
     const given = module.import('given', ['i32'], 'i32');
     const declared = module.declare(['i32'], undefined, 'f');
     assert.throws(() => module.import('late', []), /imports come before functions/);

@@ -17,7 +17,7 @@ export function fusesMultiplyAdd(): boolean {
 }
 
 function probe(): boolean {
-  const module = new ModuleBuilder(1);
+  const module = new ModuleBuilder();
   const single = module.declare(['f32', 'f32', 'f32'], 'f32', 'single');
   const double = module.declare(['f64', 'f64', 'f64'], 'f64', 'double');
   for (const [reference, type, operators] of [

@@ -10,23 +10,15 @@ const CAPACITY = 4000;
 export class SynchronousTranslator implements Translator {
   readonly threshold: number;
   readonly capacity: number;
-  readonly #memoryPages: number;
   readonly #instruments: Instruments;
   readonly #known = new Map<string, Translation>();
   #modules = 0;
 
   /**
-   * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
    * @param threshold jumps to a place after which it is translated
    * @param capacity translations after which all are given up
    */
-  constructor(
-    memoryPages: number,
-    threshold: number,
-    instruments: Instruments = NO_INSTRUMENTS,
-    capacity: number = CAPACITY,
-  ) {
-    this.#memoryPages = memoryPages;
+  constructor(threshold: number, instruments: Instruments = NO_INSTRUMENTS, capacity: number = CAPACITY) {
     this.#instruments = instruments;
     this.threshold = threshold;
     this.capacity = capacity;
@@ -35,7 +27,7 @@ export class SynchronousTranslator implements Translator {
   translate(key: string, region: Region): Translation {
     let translation = this.#known.get(key);
     if (translation === undefined) {
-      const module = new WebAssembly.Module(translate([region], this.#memoryPages, this.#instruments));
+      const module = new WebAssembly.Module(translate([region], this.#instruments));
       translation = { module, number: this.#modules++, name: regionName(0) };
       if (this.#known.size >= this.capacity) this.#known.clear();
       this.#known.set(key, translation);

@@ -57,15 +57,13 @@ export const regionName = (index: number): string => `r${index}`;
 
 /**
  * Writes regions as one WebAssembly module. It imports the machine memory and functions of the engine, and exports a function (hart, pc) -> REGION_STATUS for each region.
- * @param memoryPages the size of the machine memory in WebAssembly pages (64 KiB)
  * @param instruments what harts' observers are to be told
  */
 export function translate(
   regions: readonly Region[],
-  memoryPages: number,
   instruments: Instruments = NO_INSTRUMENTS,
 ): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder(memoryPages);
+  const module = new ModuleBuilder();
   const imports = importFunctions(module, regions);
   for (const [index, region] of regions.entries()) {
     const reference = module.declare(REGION_TYPE.parameters, REGION_TYPE.result, regionName(index));

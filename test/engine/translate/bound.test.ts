@@ -12,7 +12,7 @@ const MADE = 4 * CAPACITY;
 
 test('a guest that makes new code all the time does not make the table of translations longer and longer', () => {
   const machine = new BareMachine({
-    translator: (pages) => new SynchronousTranslator(pages, EAGER_THRESHOLD, NO_INSTRUMENTS, CAPACITY),
+    translator: () => new SynchronousTranslator(EAGER_THRESHOLD, NO_INSTRUMENTS, CAPACITY),
   });
   let most = 0;
   for (let first = 0; first < MADE; first += CAPACITY / 4) {

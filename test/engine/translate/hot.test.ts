@@ -6,7 +6,7 @@ import { regionName, translate } from '../../../src/engine/translate/translate.t
 import type { Translator } from '../../../src/engine/translate/translations.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { type Assembler, R } from '../assembler.ts';
-import { BareMachine, WASM_PAGES } from '../bare-machine.ts';
+import { BareMachine } from '../bare-machine.ts';
 
 const { a0, a1, a2, a3 } = R;
 const ROUNDS = 1000;
@@ -47,7 +47,7 @@ test('while too many translations are waited for, what is hottest tries again so
   });
   assert.equal(asked.length, 8);
   const { key, region } = asked[0]!;
-  const module = new WebAssembly.Module(translate([region], WASM_PAGES));
+  const module = new WebAssembly.Module(translate([region]));
   machine.hart.install(key, { module, number: 0, name: regionName(0) });
   machine.run();
   const first = asked[8]!.region.blocks[0]!.code[0];
@@ -60,7 +60,7 @@ test('indirect jumps are noted by the interpreter, and stay within the region', 
     ...{ threshold: 64, capacity: 100 },
     translate(_, region) {
       const number = asked.push(region);
-      return { module: new WebAssembly.Module(translate([region], WASM_PAGES)), number, name: regionName(0) };
+      return { module: new WebAssembly.Module(translate([region])), number, name: regionName(0) };
     },
   });
   const machine = new BareMachine({ translator: synchronous });
@@ -82,7 +82,7 @@ test('code goes on that was translated, is changed, and waits for its next trans
   const second = (imm: number): number => encode('addi', { rd: a1, rs1: a1, imm });
   let late = 0;
   const translator = (): Translator => {
-    const inner = new SynchronousTranslator(WASM_PAGES, 1);
+    const inner = new SynchronousTranslator(1);
     return {
       ...{ threshold: 1, capacity: 100 },
       translate(key, region) {

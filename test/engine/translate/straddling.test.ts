@@ -15,8 +15,8 @@ for (const [name, address, straddles] of [
 ] as const) {
   test(`a group of accesses that lies ${name}`, () => {
     const asked: Region[] = [];
-    const translator = (wasmPages: number): Translator => {
-      const inner = new SynchronousTranslator(wasmPages, 16);
+    const translator = (): Translator => {
+      const inner = new SynchronousTranslator(16);
       return {
         ...{ threshold: inner.threshold, capacity: inner.capacity },
         translate(key, region) {
