@@ -15,6 +15,7 @@ import {
   HEADER_STATE,
   HEADER_SWAP_SLOTS,
   HEADER_WATERMARK,
+  HEADER_WITHHELD,
   STATE_HARD,
   STATE_HIGH,
 } from './layout.ts';
@@ -325,7 +326,10 @@ export class MemoryManager {
       faults += guest.get(COUNT_FAULTS);
     }
     const arrived = this.#sharing.arrived(guests) > 0;
-    const pages = this.#pace.pages(state, elapsedMs, unmerged, faults, arrived);
+    // A guest that is alone, and has room for all of its memory, has nobody to share with and nobody to save for.
+    const wanted =
+      guests.length > 1 || guests[0]!.pages > this.#memory.guestFrames - this.#memory.i32[HEADER_WITHHELD]!;
+    const pages = this.#pace.pages(state, elapsedMs, unmerged, faults, arrived, wanted);
     if (pages > 0) {
       const start = now();
       const result = this.#sharing.scan(

@@ -64,8 +64,9 @@ export class SharingPace {
   /**
    * Adds the time that has passed. Returns the pages that may be scanned now, 0 if it is not worth it yet. `faults`: how
    * many the guests that are there have had so far. `arrived`: devices have written pages, for which a short scan is worth it.
+   * `wanted`: somebody could use what is found.
    */
-  pages(state: number, elapsedMs: number, unmerged: number, faults: number, arrived = false): number {
+  pages(state: number, elapsedMs: number, unmerged: number, faults: number, arrived = false, wanted = true): number {
     // Those of guests that have gone are no longer counted.
     this.#faults = Math.min(this.#faults, faults);
     this.#finding ||= unmerged > this.#unmerged * GROWTH;
@@ -77,7 +78,7 @@ export class SharingPace {
     const short = state !== STATE_HIGH;
     this.#finding ||= short && !this.#short;
     this.#short = short;
-    const load = !this.#finding ? idle * this.#part : short ? pressed : finding;
+    const load = !this.#finding ? idle * this.#part : short ? pressed : wanted ? finding : idle;
     this.#credit = Math.min(CREDIT_MS, this.#credit + elapsedMs * load);
     return this.#credit < (arrived ? SHORTEST_MS / 10 : SHORTEST_MS) ? 0 : Math.floor(this.#credit / this.#cost);
   }

@@ -93,3 +93,18 @@ test('what is found makes the next round worth more time', () => {
   assert.ok(pace.finding);
   assert.ok(scanning(pace, 1, { found: 0.05 }) > 100);
 });
+
+test('what nobody could use is not looked for, however much there may be', () => {
+  const pace = new SharingPace({ idle: 0.01, finding: 0.2, pressed: 0.2 });
+  const credit = (state: number, wanted: boolean): number => {
+    const pages = pace.pages(state, 100, PAGES, 0, false, wanted);
+    pace.note({ scanned: pages, merged: 0, zero: 0 }, pages * COST, PAGES, 0);
+    return pages * COST;
+  };
+  assert.ok(pace.finding);
+  let unwanted = 0;
+  for (let i = 0; i < 10; i++) unwanted += credit(STATE_HIGH, false);
+  assert.ok(unwanted < 20, `${unwanted} ms in a second`);
+  assert.ok(pace.finding, 'nothing is known yet');
+  assert.ok(credit(STATE_HIGH, true) >= 10, 'but it is when it is wanted');
+});
