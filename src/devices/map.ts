@@ -47,6 +47,10 @@ export const RAM_BASE = 0x8000_0000;
 /** Number of virtio-mmio slots. */
 export const VIRTIO_SLOTS = 8;
 
+/** The most disks that fit behind console, rng and balloon. */
+const FIXED_SLOTS = 3;
+export const MAX_DISKS = VIRTIO_SLOTS - FIXED_SLOTS;
+
 /** The place of virtio-mmio slot `slot`, 0 to 7. */
 export function virtioSlot(slot: number): Required<Region> {
   if (!Number.isInteger(slot) || slot < 0 || slot >= VIRTIO_SLOTS) {

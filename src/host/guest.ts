@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { EngineTotals } from '../engine/counters.ts';
-import { hartCounts } from '../machine/index.ts';
+import { hartCounts } from '../machine/hart-block.ts';
 import type { Guest as GuestMemoryHandle } from '../memory/guest.ts';
 import {
   HART_PARKED,

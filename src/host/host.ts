@@ -1,8 +1,9 @@
 /** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
 import { closeSync } from 'node:fs';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { Instruments } from '../engine/observer.ts';
-import { compileEngine, hartEngineBytes, MAX_DISKS } from '../machine/index.ts';
+import { MAX_DISKS } from '../devices/map.ts';
+// Not by the index: this thread has no use for what executes guests.
+import { compileEngine } from '../machine/compile.ts';
+import { hartEngineBytes } from '../machine/engine.ts';
 import { takeAccount } from '../memory/account.ts';
 import { createGuest } from '../memory/guest.ts';
 import { HART_CONTROL_BYTES, HEADER_RESERVE, HEADER_SWAP_NAIVE, PAGE_SIZE } from '../memory/layout.ts';
@@ -15,7 +16,7 @@ import type { GuestExplanation } from './explanation.ts';
 import { openFile, openOutput, WholeFiles } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
 import { ManagerLink } from './manager-link.ts';
-import type { AttachGuest, ManagerWork, ManagerWorkerData, OpenDisk, TranslatorWorkerData } from './messages.ts';
+import type { ManagerWork, ManagerWorkerData, OpenDisk } from './messages.ts';
 import { instrumentsOf } from './observation.ts';
 import {
   type DiskOptions,
@@ -33,7 +34,7 @@ import { ShareDomains } from './share-domain.ts';
 import { parseSize, type Size } from './size.ts';
 import { type HostMemoryStatistics, memoryStatistics } from './statistics.ts';
 import { openSwapFile } from './swap-file.ts';
-import { workerUrl } from './worker-url.ts';
+import { TranslatorLink } from './translator-link.ts';
 
 /** A host in figures. */
 export interface HostStatistics {
@@ -61,7 +62,7 @@ export class Host {
   readonly #engine: WebAssembly.Module;
   readonly #swap: number | undefined;
   readonly #record: ManagerWorkerData['record'];
-  readonly #translator: Worker;
+  readonly #translator: TranslatorLink;
   readonly #manager: ManagerLink;
   readonly #guests = new Set<Guest>();
   readonly #files = new WholeFiles(KEPT_FILES);
@@ -84,7 +85,7 @@ export class Host {
       this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer, {
         heapBytes: heapBytes(config),
       });
-      this.#engine = compileEngine(this.#wasmMemory, instrumentsOf(config.observe));
+      this.#engine = compileEngine(instrumentsOf(config.observe));
       for (const habit of config.naiveSwap) this.#memory.i32[HEADER_SWAP_NAIVE]! |= SWAP_HABITS[habit];
       if (swap !== undefined) {
         createSwap(this.#memory, config.swapSize / PAGE_SIZE, diskSlots(config));
@@ -96,9 +97,9 @@ export class Host {
       throw error;
     }
     this.#record = record;
-    this.#translator = startTranslator(this.#wasmMemory, instrumentsOf(config.observe));
-    // Guests go on without it: what has no translation is interpreted.
-    this.#translator.on('error', (error) => this.onLog?.(`the translator has failed: ${messageOf(error)}`));
+    this.#translator = new TranslatorLink(this.#wasmMemory, instrumentsOf(config.observe), (error) =>
+      this.onLog?.(`the translator has failed: ${messageOf(error)}`),
+    );
     const data = {
       memory: this.#wasmMemory,
       swap,
@@ -174,7 +175,7 @@ export class Host {
         translation: this.config.translation,
         observe: this.config.observe,
       };
-      const translators = memory.allHarts.map(() => this.#attachTranslator());
+      const translators = memory.allHarts.map(() => this.#translator.attach());
       guest = new Guest(memory, data, translators, (ended, freed) => {
         this.#guests.delete(ended);
         // A domain whose frames may still be there keeps its number.
@@ -194,6 +195,7 @@ export class Host {
       await guest.wait();
       throw error;
     }
+    if (this.config.translation) this.#translator.start();
     return guest;
   }
 
@@ -217,13 +219,6 @@ export class Host {
         overhead: guestOverhead(config),
       },
     );
-  }
-
-  #attachTranslator(): MessagePort {
-    const { port1, port2 } = new MessageChannel();
-    const message: AttachGuest = { port: port1 };
-    this.#translator.postMessage(message, [port1]);
-    return port2;
   }
 
   /**
@@ -314,7 +309,7 @@ export class Host {
     await Promise.all([...this.#guests].map((guest) => guest.kill()));
     await this.#manager.stop();
     if (this.#record !== undefined) closeSync(this.#record.descriptor);
-    await this.#translator.terminate();
+    await this.#translator.close();
     if (this.#swap !== undefined) closeSync(this.#swap);
   }
 
@@ -322,13 +317,6 @@ export class Host {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-function startTranslator(memory: WebAssembly.Memory, instruments: Instruments): Worker {
-  const workerData: TranslatorWorkerData = { memory, instruments };
-  const worker = new Worker(workerUrl('translator-worker'), { workerData, name: 'ballonet translator' });
-  worker.unref();
-  return worker;
 }
 
 /**

@@ -2,6 +2,6 @@ export { compileEngine } from './compile.ts';
 export { hartEngineBytes } from './engine.ts';
 export { hartCounts } from './hart-block.ts';
 export { Machine, type MachineExit, type MachineOptions } from './machine.ts';
-export { type Disk, MAX_DISKS } from './platform.ts';
+export type { Disk } from './platform.ts';
 export type { ThreadOptions } from './processor.ts';
 export { Sibling } from './sibling.ts';

@@ -4,7 +4,16 @@ import { Bus, BusError } from '../devices/bus.ts';
 import { GoldfishRtc } from '../devices/goldfish-rtc.ts';
 import type { GuestRam } from '../devices/guest-ram.ts';
 import type { HartLines } from '../devices/hart-lines.ts';
-import { ACLINT, GOLDFISH_RTC, PLIC, TEST_FINISHER, UART, VIRTIO_SLOTS, virtioSlot } from '../devices/map.ts';
+import {
+  ACLINT,
+  GOLDFISH_RTC,
+  MAX_DISKS,
+  PLIC,
+  TEST_FINISHER,
+  UART,
+  VIRTIO_SLOTS,
+  virtioSlot,
+} from '../devices/map.ts';
 import { Plic } from '../devices/plic.ts';
 import { type Finish, TestFinisher } from '../devices/test-finisher.ts';
 import { Uart16550 } from '../devices/uart16550.ts';
@@ -38,10 +47,6 @@ export interface PlatformOptions {
   readonly finish: (finish: Finish) => void;
   readonly log: (error: Error) => void;
 }
-
-/** The most disks that fit behind console, rng and balloon. */
-const FIXED_SLOTS = 3;
-export const MAX_DISKS = VIRTIO_SLOTS - FIXED_SLOTS;
 
 /** All devices of a virtual machine on one bus, at the places where QEMU's `virt` has them. */
 export class Platform {

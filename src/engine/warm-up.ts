@@ -1,0 +1,26 @@
+import type { EngineExports } from './build.ts';
+import { hartAreaBytes, offset32 } from './state.ts';
+
+const WASM_PAGE = 65536;
+
+/**
+ * Has the interpreter compiled, which happens when it is first called and takes some ten milliseconds: it polls, and finds that
+ * it may execute nothing. Threads that have the same module then have its machine code.
+ * @param engine compiled from `buildEngine`
+ */
+export function warmUp(engine: WebAssembly.Module): void {
+  const pages = Math.ceil(hartAreaBytes(0) / WASM_PAGE);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+  const env: Record<string, WebAssembly.ImportValue> = { memory, table };
+  for (const { name, kind } of WebAssembly.Module.imports(engine)) {
+    if (kind === 'function') env[name] = (): never => unexpected(name);
+  }
+  new Int32Array(memory.buffer)[offset32('remaining') >>> 2] = -1;
+  const { exports } = new WebAssembly.Instance(engine, { env });
+  (exports as unknown as EngineExports).run(0);
+}
+
+function unexpected(name: string): never {
+  throw new Error(`the engine has called ${name} without a hart`);
+}
