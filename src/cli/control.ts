@@ -6,7 +6,7 @@
 import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { cacheDirectory } from '../guest/index.ts';
+import { cacheDirectory } from '../guest/cache.ts';
 import { hasCode, messageOf } from '../host/errors.ts';
 import { type GuestExplanation, type Host, OptionError } from '../index.ts';
 

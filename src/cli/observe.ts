@@ -5,7 +5,8 @@ import { openOutput, readWhole } from '../host/files.ts';
 import { type Guest, type Observable, OptionError } from '../index.ts';
 import { foldedLines, profile, profileLines } from './profile.ts';
 import { kernelSymbols, readSymbols, SymbolTable } from './symbols.ts';
-import { exitLines, regionLines, type Trace } from './trace.ts';
+import { exitLines, regionLines } from './trace.ts';
+import type { Trace } from './traces.ts';
 
 export interface ObserveOptions {
   readonly trace?: readonly Trace[];

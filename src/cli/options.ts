@@ -7,7 +7,7 @@ import { parseShareDomain } from '../host/share-domain.ts';
 import { parseSize } from '../host/size.ts';
 import { DIVISORS } from '../memory/decision.ts';
 import { DEFAULT_TARGETS, DEFAULT_TAX } from '../policy/policy.ts';
-import { TRACES, type Trace } from './trace.ts';
+import { TRACES, type Trace } from './traces.ts';
 
 /** An option whose value is read by `parse`; what it throws becomes the command's error. */
 function option<T>(flags: string, description: string, parse?: (value: string, previous: T) => T, value?: T): Option {

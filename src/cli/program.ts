@@ -1,11 +1,9 @@
 /** The command `ballonet`: its subcommands and their options. */
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../host/errors.ts';
-import { demo } from './demo/demo.ts';
-import { explain } from './explain.ts';
 import * as option from './options.ts';
-import { replayTrace } from './replay.ts';
-import { run } from './run.ts';
+
+// Each subcommand is loaded when it is asked for: a guest starts the sooner the less there is to load.
 
 const MIB = 2 ** 20;
 
@@ -31,6 +29,7 @@ program
   .addOption(option.record())
   .addOption(option.json())
   .action(async (options) => {
+    const { demo } = await import('./demo/demo.ts');
     status = await demo(options);
   });
 
@@ -67,6 +66,7 @@ program
   .addOption(option.symbols())
   .addOption(option.json())
   .action(async (options) => {
+    const { run } = await import('./run.ts');
     status = await run(options);
   });
 
@@ -77,6 +77,7 @@ program
   .addOption(option.host())
   .addOption(option.json())
   .action(async (guest: string | undefined, options) => {
+    const { explain } = await import('./explain.ts');
     status = await explain(guest, options);
   });
 
@@ -88,7 +89,8 @@ program
   .addOption(option.tax())
   .addOption(option.machineMemory())
   .addOption(option.json())
-  .action((trace: string, options) => {
+  .action(async (trace: string, options) => {
+    const { replayTrace } = await import('./replay.ts');
     status = replayTrace(trace, options);
   });
 

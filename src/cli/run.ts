@@ -10,10 +10,8 @@ import {
   OptionError,
 } from '../index.ts';
 import { openControl } from './control.ts';
-import { counterLines } from './counters.ts';
-import { debianFiles } from './images.ts';
 import { Monitor } from './monitor.ts';
-import { Observation, type ObserveOptions } from './observe.ts';
+import type { Observation, ObserveOptions } from './observe.ts';
 import { type PolicyOptions, policyOptions } from './policy-options.ts';
 import { EscapeKeys, takeTerminal } from './terminal.ts';
 
@@ -48,12 +46,12 @@ const ROOM = 96 * 2 ** 20;
 /** Runs the guest to its end and returns the exit status of the command. */
 export async function run(options: RunOptions): Promise<number> {
   const guestOptions = await guestOptionsOf(options);
-  const observation = new Observation(options, guestOptions.kernel);
+  const observation = await observationOf(options, guestOptions.kernel);
   const machineMemory =
     options.machineMemory ?? Math.min(MAX_MACHINE_MEMORY, options.memory + (options.memory >> 3) + ROOM);
   await using host = await Host.create({
     machineMemory,
-    observe: observation.observe,
+    ...(observation === undefined ? {} : { observe: observation.observe }),
     ...(options.swapFile === undefined ? {} : { swapFile: options.swapFile }),
     ...(options.swapSize === undefined ? {} : { swapSize: options.swapSize }),
     ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
@@ -65,7 +63,7 @@ export async function run(options: RunOptions): Promise<number> {
   using _control = await openControl(host, log);
   const guest = await host.start(guestOptions);
   guest.onLog = log;
-  observation.attach(guest);
+  observation?.attach(guest);
   const exit = await attend(host, guest, options.json === true);
   if (options.json === true) {
     const { memory, engine } = guest.statistics();
@@ -73,11 +71,21 @@ export async function run(options: RunOptions): Promise<number> {
   } else if (exit.reason === 'error' || exit.reason === 'panic') {
     log(`guest ${guest.name}: ${exit.reason}: ${exit.message ?? ''}`);
   }
-  observation.finish(guest);
+  observation?.finish(guest);
   if (options.counters === true) {
+    const { counterLines } = await import('./counters.ts');
     for (const line of counterLines(guest.statistics().engine)) process.stderr.write(`${line}\n`);
   }
   return processStatus(exit.status);
+}
+
+/** @throws OptionError, FileError, ImageError */
+async function observationOf(options: RunOptions, kernel: string | undefined): Promise<Observation | undefined> {
+  const { trace, traceFile, profile, symbols } = options;
+  if (trace === undefined && traceFile === undefined && profile === undefined && symbols === undefined)
+    return undefined;
+  const { Observation } = await import('./observe.ts');
+  return new Observation(options, kernel);
 }
 
 /** A process has 8 bits for its status: a failure must not look like a success. */
@@ -129,6 +137,7 @@ function claimOf({ shares, minimum, maximum, stallLimit }: RunOptions): ClaimOpt
 }
 
 async function defaultFiles(initrd: string | undefined): Promise<{ kernel: string; initrd: string }> {
+  const { debianFiles } = await import('./images.ts');
   const files = await debianFiles();
   return { kernel: files.kernel, initrd: initrd ?? files.initrd };
 }

@@ -6,10 +6,6 @@ import { disassemble } from '../isa/disassemble.ts';
 import { hex, type SymbolTable } from './symbols.ts';
 import { type Column, renderTable } from './table.ts';
 
-/** What can be traced: `asm` is `regions` with the code of each new one. */
-export const TRACES = ['regions', 'exits', 'asm'] as const;
-export type Trace = (typeof TRACES)[number];
-
 const place = (pc: bigint, symbols: SymbolTable): string => {
   const text = symbols.text(pc);
   return text === hex(pc) ? text : `${text} (${hex(pc)})`;
