@@ -1,6 +1,6 @@
-import { csrIndex } from '../isa/csr.ts';
-import { decode, INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
-import { operationOf, SLOT } from './slots.ts';
+import { INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
+import { SlotDecoder } from './slot-decoder.ts';
+import { aloneOperation, FIRST_INSTRUCTION, HANDLERS, pairOperation, SLOT } from './slots.ts';
 import {
   BLOCK_BYTES,
   BLOCK_ENTRIES,
@@ -14,12 +14,12 @@ import {
   SLOT_BYTES,
   SLOTS_BYTES,
 } from './state.ts';
+import { EFFECTS } from './translate/effects.ts';
 
 const FRAME_BYTES = 4096;
 const BLOCKS_PER_FRAME = FRAME_BYTES / BLOCK_BYTES;
 /** Stores to a decoded block after which it counts as data. */
 const WRITES_UNTIL_DATA = 64;
-const MEMO_ENTRIES = 8192;
 /** What raises the generation in a frame's word by one. */
 const GENERATION = 1 << 8;
 /** No block of machine memory. */
@@ -57,8 +57,8 @@ export interface CodeCacheOptions {
   readonly refetch: () => void;
   /** Takes a frame out of the hart's write TLBs. */
   readonly dropWrites: (mfn: number) => void;
-  /** An instruction has been decoded: (slot, machine address of the code). */
-  readonly decoded: (slot: number, address: number) => void;
+  /** Instructions have been decoded: (slot of the first one, machine addresses of the first byte and of the end of their code). */
+  readonly decoded: (slot: number, start: number, end: number) => void;
   /** The bytes of a frame with decoded code change. */
   readonly frameChanged: (mfn: number) => void;
   /** Given if the guest has other harts: see `SiblingHarts`. */
@@ -92,9 +92,7 @@ export class CodeCache {
   #turned = 0;
   /** Byte addresses of the pieces beside the hart's area. */
   #pieces: number[] = [];
-  /** Decoded instructions by their bits: bits (-1: empty), first and second word of the slot. */
-  readonly #memoBits = new Float64Array(MEMO_ENTRIES).fill(-1);
-  readonly #memoWords = new Int32Array(2 * MEMO_ENTRIES);
+  readonly #decoder = new SlotDecoder();
 
   constructor(options: CodeCacheOptions) {
     this.#o = options;
@@ -131,25 +129,53 @@ export class CodeCache {
   }
 
   /**
-   * Decodes the instruction at the place that a slot stands for. False if the frame has been put to another use since
-   * (then its bytes are not the guest's), or the block was given up: it has to be fetched again.
+   * Decodes the instruction at the place that a slot stands for, and those behind it up to a jump or the end of the block.
+   * @returns the number of instructions; 0 if the frame has been put to another use since (then its bytes are not the guest's),
+   * or the block was given up: it has to be fetched again
    */
-  decodeSlot(slot: number): boolean {
+  decodeSlot(slot: number): number {
     const index = this.#indexOf(slot);
     const address = this.#address(index);
     if (!this.#isCurrent(index)) {
       // The fetch TLB still leads here.
       this.#o.refetch();
-      return false;
+      return 0;
     }
-    const offset = ((slot - address) / SLOT_BYTES) * 2;
-    const code = (this.#i32[(address + DECODED_CODE_OFFSET) >>> 2]! >>> 0) + offset;
-    const low = this.#u16[code >>> 1]!;
-    if (isCompressed(low)) this.decodeBits(slot, low);
-    else if (code % FRAME_BYTES === FRAME_BYTES - 2) this.#u8[slot] = SLOT.crossing;
-    else this.decodeBits(slot, (low | (this.#u16[(code + 2) >>> 1]! << 16)) >>> 0);
-    this.#o.decoded(slot, code);
-    return true;
+    const end = address + SLOTS_BYTES;
+    const start = (this.#i32[(address + DECODED_CODE_OFFSET) >>> 2]! >>> 0) + ((slot - address) / SLOT_BYTES) * 2;
+    let code = start;
+    let next = slot;
+    /** Slot of the instruction before. */
+    let before = 0;
+    let count = 0;
+    do {
+      count++;
+      const low = this.#u16[code >>> 1]!;
+      if (isCompressed(low)) this.decodeBits(next, low);
+      else if (code % FRAME_BYTES === FRAME_BYTES - 2) {
+        this.#u8[next] = SLOT.crossing;
+        code += 2;
+        break;
+      } else this.decodeBits(next, (low | (this.#u16[(code + 2) >>> 1]! << 16)) >>> 0);
+      const operation = this.#u8[next]!;
+      if (before !== 0) this.#pair(before, operation);
+      before = next;
+      const length = LENGTH_OF_NEXT[operation]!;
+      if (length === 0) {
+        code += 2;
+        break;
+      }
+      code += length;
+      next += (length / 2) * SLOT_BYTES;
+    } while (next < end && this.#u8[next] === SLOT.undecoded);
+    this.#o.decoded(slot, start, code);
+    return count;
+  }
+
+  /** Has a slot stand for both its instruction and the one behind it, if there is a handler for both. */
+  #pair(slot: number, second: number): void {
+    const operation = pairOperation(this.#u8[slot]!, second);
+    if (operation !== 0) this.#u8[slot] = operation;
   }
 
   /** Machine address of the code that a slot stands for; undefined if the frame has been put to another use. */
@@ -168,18 +194,23 @@ export class CodeCache {
     return this.#address(index) + ((address % BLOCK_BYTES) / 2) * SLOT_BYTES;
   }
 
-  /** True if the instruction at a machine address has been decoded, which happens when it is executed. */
+  /** True if the instruction at a machine address has been decoded: it, or what leads to it without a jump, is executed. */
   wasExecuted(address: number): boolean {
     const slot = this.slotAt(address);
-    return slot !== undefined && this.#u8[slot] !== SLOT.undecoded && this.#u8[slot] !== SLOT.illegal;
+    return slot !== undefined && this.slotWasExecuted(slot);
   }
 
-  /** Has a slot enter a translation. Gives the operation that was there; undefined if there is none. */
+  slotWasExecuted(slot: number): boolean {
+    const operation = this.#u8[slot];
+    return operation !== SLOT.undecoded && operation !== SLOT.illegal;
+  }
+
+  /** Has a slot enter a translation. Gives the operation of the instruction that was there; undefined if there is none. */
   markTranslated(slot: number): number | undefined {
     const operation = this.#u8[slot]!;
     if (operation === SLOT.translated || operation === SLOT.undecoded) return undefined;
     this.#u8[slot] = SLOT.translated;
-    return operation;
+    return aloneOperation(operation);
   }
 
   setOperation(slot: number, operation: number): void {
@@ -210,15 +241,10 @@ export class CodeCache {
 
   /** Decodes instruction bits into a slot. */
   decodeBits(slot: number, bits: number): void {
-    const memo = (bits ^ (bits >>> 13)) & (MEMO_ENTRIES - 1);
-    if (this.#memoBits[memo] !== bits) {
-      const [first, second] = slotWords(bits);
-      this.#memoBits[memo] = bits;
-      this.#memoWords[2 * memo] = first;
-      this.#memoWords[2 * memo + 1] = second;
-    }
-    this.#i32[(slot >>> 2) + 1] = this.#memoWords[2 * memo + 1]!;
-    this.#i32[slot >>> 2] = this.#memoWords[2 * memo]!;
+    const decoder = this.#decoder;
+    decoder.decode(bits);
+    this.#i32[(slot >>> 2) + 1] = decoder.second;
+    this.#i32[slot >>> 2] = decoder.first;
   }
 
   /**
@@ -227,8 +253,8 @@ export class CodeCache {
    * frame loses the flag, and whoever decodes of it must first wait until this hart polls, which is behind the change.
    */
   written(mfn: number, offset: number, length: number, ahead = false): void {
-    // An instruction of 4 bytes may begin 2 bytes before the first one written.
-    const first = Math.max(0, offset - 2);
+    // An instruction of 4 bytes may begin 2 bytes before the first one written, and be the second of a pair.
+    const first = Math.max(0, offset - 6);
     const end = offset + length;
     const stays = this.#staysCode(mfn, first, end) && !(ahead && this.#o.dropSiblingWrites !== undefined);
     // Whoever else has decoded this use of the frame finds another generation at his next look.
@@ -458,21 +484,11 @@ export class CodeCache {
   }
 }
 
-/** The two words of a slot (see the engine's state for the layout). */
-function slotWords(bits: number): [number, number] {
-  const decoded = decode(bits);
-  if (decoded === undefined) return [SLOT.illegal, 0];
-  const instruction = INSTRUCTIONS[decoded.number]!;
-  const { rd, rs1, rs2, rs3, rm } = decoded.operands;
-  let { imm } = decoded.operands;
-  if (instruction.pure && rd === 0) return [decoded.length === 2 ? SLOT.nop2 : SLOT.nop4, 0];
-  if (instruction.format === 'CSR') {
-    const index = csrIndex(imm);
-    if (index === undefined) return [SLOT.illegal, 0];
-    imm = index;
-  } else if (instruction.format === 'R' || instruction.format === 'R4') {
-    imm = rm | ((rs3 * 8) << 8);
-  }
-  const operation = operationOf(decoded.number, decoded.length);
-  return [operation | ((rd * 8) << 8) | ((rs1 * 8) << 16) | ((rs2 * 8) << 24), imm];
-}
+/** By operation: bytes of the instruction if the next one is executed behind it; 0 otherwise. */
+const LENGTH_OF_NEXT = Uint8Array.from({ length: 256 }, (_, operation) => {
+  if (operation === SLOT.nop2) return 2;
+  if (operation === SLOT.nop4) return 4;
+  const handler = HANDLERS[operation - FIRST_INSTRUCTION];
+  if (handler === undefined) return 0;
+  return EFFECTS[INSTRUCTIONS.indexOf(handler.instruction)]!.control === 'next' ? handler.length : 0;
+});

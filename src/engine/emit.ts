@@ -85,8 +85,8 @@ export interface Imports {
   /** The decoded block of a block of machine memory: (machine address >>> BLOCK_SHIFT) -> address */
   readonly codeBlock: FunctionReference;
   /**
-   * Decodes the instruction of a slot: (slot) -> 0 if the block is of a frame that has gone, so that it has to be
-   * fetched again
+   * Decodes instructions from that of a slot on: (slot) -> their number; 0 if the block is of a frame that has gone, so that
+   * it has to be fetched again
    */
   readonly decodeSlot: FunctionReference;
   /** Decodes instruction bits into a slot: (slot, bits) */

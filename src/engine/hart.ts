@@ -102,7 +102,7 @@ export class Hart {
         this.#set32('refetch', 1);
       },
       dropWrites: (mfn) => this.#engine.dropWrites(area, mfn * 4096),
-      decoded: (slot, address) => this.#translations.decoded(slot, address),
+      decoded: (slot, start, end) => this.#translations.decoded(slot, start, end),
       frameChanged: (mfn) => this.#translations.frameChanged(mfn),
       dropSiblingWrites: siblings && ((mfn) => siblings.forgetWrites(mfn)),
       changed: siblings && (() => this.#codeChanged(siblings)),
@@ -139,8 +139,9 @@ export class Hart {
         storeNoted: (bytes: number) => environment.stored?.(bytes),
         codeBlock: (number: number) => this.#code.block(number),
         decodeSlot: (slot: number) => {
-          counts.add('decodedInstructions');
-          return this.#code.decodeSlot(slot >>> 0) ? 1 : 0;
+          const decoded = this.#code.decodeSlot(slot >>> 0);
+          counts.add('decodedInstructions', decoded);
+          return decoded;
         },
         decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
         codeWritten: (address: number, bytes: number, ahead: number) => {

@@ -19,7 +19,7 @@ import type { HartFields } from './emit.ts';
 import { floatFunction, UNROUNDED } from './float.ts';
 import { countJump, type Runtime } from './interpreter.ts';
 import { noteTarget } from './jump-sites.ts';
-import { EXIT, F_OFFSET, MOST_PAUSES, offset64, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
+import { EXIT, F_OFFSET, MOST_PAUSES, offset64, SLOT_BYTES, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
 import { tlbIndex } from './tlb-first.ts';
 import { ACCESS } from './walk.ts';
 
@@ -94,6 +94,18 @@ export class InterpreterContext implements Context {
       const fs = i32.and(i32.load8_u(this.#h.hart, FS_BYTE_OFFSET), i32.const(FS_MASK));
       this.code.brIf(this.#labels.illegal, i32.eqz(fs));
     }
+  }
+
+  /** Executes the next slot. */
+  goOn(): void {
+    this.advance();
+    this.code.br(this.#labels.next);
+  }
+
+  /** Moves on to the next slot. */
+  advance(): void {
+    const { slot } = this.#r;
+    this.code.set(slot, i32.add(slot.get, i32.const((this.#length / 2) * SLOT_BYTES)));
   }
 
   get rs1(): I64 {

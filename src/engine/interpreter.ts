@@ -1,3 +1,4 @@
+import { INSTRUCTIONS } from '../isa/decode.ts';
 import { CAUSE } from '../isa/fields.ts';
 import {
   call,
@@ -18,10 +19,11 @@ import { IN_CROSSING_SLOT } from './fetch.ts';
 import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
 import { findJump } from './jump-table.ts';
-import { FIRST_INSTRUCTION, HANDLERS, SLOT } from './slots.ts';
+import { FIRST_INSTRUCTION, HANDLERS, type Handler, OPERATIONS, PAIRS, SLOT } from './slots.ts';
 import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import { blockOf, fetchTlbIndex } from './tlb-first.ts';
+import { EFFECTS } from './translate/effects.ts';
 import { REGION_STATUS } from './translate/status.ts';
 import type { TrapFunctions } from './trap.ts';
 
@@ -52,7 +54,9 @@ export const declareInterpreter = (module: ModuleBuilder): FunctionReference => 
  * instructions follow each other: it is the block's address plus the slot's position.
  */
 export function defineInterpreter(module: ModuleBuilder, reference: FunctionReference, runtime: Runtime): void {
-  if (FIRST_INSTRUCTION + HANDLERS.length > 256) throw new Error('a slot names its operation by one byte');
+  if (FIRST_INSTRUCTION + HANDLERS.length + PAIRS.length > OPERATIONS) {
+    throw new Error('a slot names its operation by one byte');
+  }
   module.define(reference, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const r: Registers = {
@@ -234,9 +238,16 @@ function instructionBits(h: HartFields, r: Registers): I64 {
   return i64.extend_i32_u(bits.get);
 }
 
+const accessesMemory = ({ instruction }: Handler): boolean =>
+  EFFECTS[INSTRUCTIONS.indexOf(instruction)]!.access !== undefined;
+
 function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
   const context = new InterpreterContext(code, h, r, labels, runtime);
-  const advance = (bytes: 2 | 4): void => {
+  const execute = ({ instruction, length }: Handler): void => {
+    context.begin(instruction, length);
+    instruction.semantics(context);
+  };
+  const skip = (bytes: 2 | 4): void => {
     code.set(r.slot, i32.add(r.slot.get, i32.const((bytes / 2) * SLOT_BYTES)));
     code.br(labels.next);
   };
@@ -261,16 +272,24 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
     },
     illegal: () => code.br(labels.illegal),
     translated: () => enterRegion(code, h, r, labels, runtime),
-    nop2: () => advance(2),
-    nop4: () => advance(4),
+    nop2: () => skip(2),
+    nop4: () => skip(4),
   };
   const specials = Object.entries(SLOT).sort((a, b) => a[1] - b[1]);
   const bodies = [
     ...specials.map(([name]) => special[name as keyof typeof SLOT]),
-    ...HANDLERS.map(({ instruction, length }) => () => {
-      context.begin(instruction, length);
-      instruction.semantics(context);
-      advance(length);
+    ...HANDLERS.map((handler) => () => {
+      execute(handler);
+      context.goOn();
+    }),
+    ...PAIRS.map(({ first, second }) => () => {
+      execute(first);
+      context.advance();
+      // Code may have changed meanwhile: by the store itself, or by another hart while an access waited for its page.
+      if (accessesMemory(first)) code.brIf(labels.next, i32.eq(i32.load8_u(r.slot.get), i32.const(SLOT.undecoded)));
+      code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
+      execute(second);
+      context.goOn();
     }),
   ];
   code.switch(i32.load8_u(r.slot.get), bodies);

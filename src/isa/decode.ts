@@ -66,11 +66,17 @@ export function decode(bits: number): Decoded | undefined {
     const { form, operands } = found;
     return { number: instructionNumber(form.expandsTo), length: 2, operands, name: form.name };
   }
+  const number = wordNumber(bits);
+  if (number === undefined) return undefined;
+  const { format, name } = INSTRUCTIONS[number]!;
+  return { number, length: 4, operands: operandsOf(format, bits), name };
+}
+
+/** The number of an instruction of 32 bits, by its bits. Undefined: no instruction of ours. */
+export function wordNumber(bits: number): number | undefined {
   for (const number of BY_GROUP[group(bits)]!) {
-    const instruction = INSTRUCTIONS[number]!;
-    if ((bits & instruction.mask) >>> 0 === instruction.match) {
-      return { number, length: 4, operands: operandsOf(instruction.format, bits), name: instruction.name };
-    }
+    const { mask, match } = INSTRUCTIONS[number]!;
+    if ((bits & mask) >>> 0 === match) return number;
   }
   return undefined;
 }

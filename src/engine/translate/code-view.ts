@@ -1,6 +1,6 @@
 import type { CodeCache } from '../code-cache.ts';
 import { targetsOf } from '../jump-sites.ts';
-import { BLOCK_BYTES, offset32 } from '../state.ts';
+import { BLOCK_BYTES, offset32, SLOT_BYTES } from '../state.ts';
 import { fetchTlbOffset } from '../tlb-first.ts';
 
 /** A page of a region's code: how many pages it lies above the entry's, and the use of a frame that it has to be. */
@@ -13,7 +13,6 @@ export interface Page {
 /** Targets of an indirect jump that a region compares with, and how far they may lie from its entry, bytes. */
 const MOST_TARGETS = 4;
 const MOST_DISTANCE = 2 ** 24;
-const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
 
 /** Guest code as far as the fetch TLB of a hart leads to it, which costs the guest nothing. */
@@ -74,13 +73,20 @@ export class SeenCode {
   readonly #view: CodeView;
   readonly #address: number;
   readonly #pc: bigint;
-  readonly #pages = new Map<bigint, Page>();
+  /** Where in its page the hot place is. */
+  readonly #start: number;
+  /** By distance in pages. */
+  readonly #pages = new Map<number, Page>();
+  /** Machine address of the block looked at last, and its first slot. */
+  #block = NaN;
+  #slots: number | undefined;
 
   /** @param address machine address of the instruction at `pc` */
   constructor(view: CodeView, address: number, pc: bigint) {
     this.#view = view;
     this.#address = address;
     this.#pc = pc;
+    this.#start = Number(pc & BigInt(PAGE_BYTES - 1));
   }
 
   get pages(): readonly Page[] {
@@ -90,7 +96,7 @@ export class SeenCode {
   /** The instruction, if it has been executed. */
   instruction(offset: number): number | undefined {
     const first = this.#locate(offset);
-    if (first === undefined || !this.#view.code.wasExecuted(first)) return undefined;
+    if (first === undefined || !this.#wasExecuted(first)) return undefined;
     const low = this.#view.half(first);
     if ((low & 3) !== 3) return low;
     const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(offset + 2) : first + 2;
@@ -109,17 +115,27 @@ export class SeenCode {
     return offsets.slice(0, MOST_TARGETS);
   }
 
+  #wasExecuted(address: number): boolean {
+    const { code } = this.#view;
+    const within = address % BLOCK_BYTES;
+    if (address - within !== this.#block) {
+      this.#block = address - within;
+      this.#slots = code.slotAt(this.#block);
+    }
+    return this.#slots !== undefined && code.slotWasExecuted(this.#slots + (within / 2) * SLOT_BYTES);
+  }
+
   /** Machine address of code. */
   #locate(offset: number): number | undefined {
-    const gva = this.#pc + BigInt(offset);
-    const delta = (gva >> PAGE_SHIFT) - (this.#pc >> PAGE_SHIFT);
+    const position = this.#start + offset;
+    const delta = Math.floor(position / PAGE_BYTES);
     let page = this.#pages.get(delta);
     if (page === undefined) {
-      const mfn = delta === 0n ? Math.floor(this.#address / PAGE_BYTES) : this.#view.frame(gva);
+      const mfn = delta === 0 ? Math.floor(this.#address / PAGE_BYTES) : this.#view.frame(this.#pc + BigInt(offset));
       if (mfn === undefined) return undefined;
-      page = { delta, mfn, generation: this.#view.code.frameGeneration(mfn) };
+      page = { delta: BigInt(delta), mfn, generation: this.#view.code.frameGeneration(mfn) };
       this.#pages.set(delta, page);
     }
-    return page.mfn * PAGE_BYTES + Number(gva & BigInt(PAGE_BYTES - 1));
+    return page.mfn * PAGE_BYTES + position - delta * PAGE_BYTES;
   }
 }

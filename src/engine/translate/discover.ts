@@ -37,6 +37,8 @@ interface Place {
 
 /** Where an instruction leads; offsets from the entry. */
 interface Successors {
+  /** The instruction; 0 if it can't be part of a region. */
+  readonly bits: number;
   readonly kind: 'next' | 'branch' | 'jump' | 'call' | 'indirect' | 'indirect call' | 'return' | 'stop';
   readonly target: number;
   readonly next: number;
@@ -60,7 +62,7 @@ function newFrame(caller: Frame | undefined, entry: number, returnOffset: number
 
 class Walk {
   count = 0;
-  readonly #read: CodeReader;
+  readonly #reader: CodeReader;
   /** Blocks to look at; those of calls come when all else has been seen. */
   readonly #queue: Place[] = [];
   readonly #calls: Place[] = [];
@@ -68,9 +70,11 @@ class Walk {
   /** Frames by call: caller's place of the call instruction. */
   readonly #inlined = new Map<Frame, Map<number, Frame[]>>();
   readonly #targetsOf: TargetReader;
+  /** What has been read, by offset. */
+  readonly #read = new Map<number, Successors>();
 
   constructor(read: CodeReader, targetsOf: TargetReader) {
-    this.#read = read;
+    this.#reader = read;
     this.#targetsOf = targetsOf;
   }
 
@@ -82,6 +86,15 @@ class Walk {
       if (place === undefined || this.count >= MOST_INSTRUCTIONS) return;
       this.#scan(place);
     }
+  }
+
+  #at(offset: number): Successors {
+    let read = this.#read.get(offset);
+    if (read === undefined) {
+      read = successors(this.#reader(offset), offset);
+      this.#read.set(offset, read);
+    }
+    return read;
   }
 
   #enqueue(place: Place): void {
@@ -96,8 +109,7 @@ class Walk {
         frame.leaders.add(offset);
         return;
       }
-      const bits = this.#read(offset);
-      const s = successors(bits, offset);
+      const s = this.#at(offset);
       if (s.kind === 'stop') return;
       frame.seen.add(offset);
       this.count++;
@@ -159,7 +171,7 @@ class Walk {
     const queue = [entry];
     for (let start = queue.pop(); start !== undefined; start = queue.pop()) {
       for (let offset = start; !seen.has(offset); ) {
-        const s = successors(this.#read(offset), offset);
+        const s = this.#at(offset);
         if (s.kind === 'stop') break;
         seen.add(offset);
         if (seen.size > most) return false;
@@ -199,9 +211,8 @@ class Walk {
       };
       blocks.push(block);
       for (let offset = start; ; ) {
-        const bits = this.#read(offset)!;
-        const s = successors(bits, offset);
-        code.push(bits);
+        const s = this.#at(offset);
+        code.push(s.bits);
         if (s.kind === 'next') {
           offset = s.next;
           if (frame.seen.has(offset) && !frame.leaders.has(offset)) continue;
@@ -236,7 +247,7 @@ export const isForRegions = (bits: number): boolean => successors(bits, 0).kind 
 
 /** The roles of jumps follow the hints of the unprivileged specification, 2.5.1 (return-address stack). */
 function successors(bits: number | undefined, offset: number): Successors {
-  const stop = { kind: 'stop', target: OUTSIDE, next: OUTSIDE } as const;
+  const stop = { bits: 0, kind: 'stop', target: OUTSIDE, next: OUTSIDE } as const;
   if (bits === undefined) return stop;
   const decoded = decodeBits(bits);
   if (decoded === undefined) return stop;
@@ -245,13 +256,13 @@ function successors(bits: number | undefined, offset: number): Successors {
   const target = offset + imm;
   switch (EFFECTS[decoded.number]!.control) {
     case 'next':
-      return { kind: 'next', target: OUTSIDE, next };
+      return { bits, kind: 'next', target: OUTSIDE, next };
     case 'branch':
-      return { kind: 'branch', target, next };
+      return { bits, kind: 'branch', target, next };
     case 'relative':
-      return { kind: isLink(rd) ? 'call' : 'jump', target, next };
+      return { bits, kind: isLink(rd) ? 'call' : 'jump', target, next };
     case 'indirect':
-      return { kind: isLink(rd) ? 'indirect call' : isLink(rs1) ? 'return' : 'indirect', target: OUTSIDE, next };
+      return { bits, kind: isLink(rd) ? 'indirect call' : isLink(rs1) ? 'return' : 'indirect', target: OUTSIDE, next };
     case 'interpreter':
       return stop;
   }

@@ -13,6 +13,7 @@ import {
   JUMP_PAGES_OFFSET,
   JUMP_SET_BYTES,
   offset32,
+  SLOT_BYTES,
 } from '../state.ts';
 import { CodeView, type Page, SeenCode } from './code-view.ts';
 import { discover } from './discover.ts';
@@ -226,10 +227,15 @@ export class Translations {
     this.#set32('crossingBits', address === undefined ? 0 : this.#view.bits(address));
   }
 
-  /** A slot has been decoded: if a translation is known there, the slot says so. */
-  decoded(slot: number, address: number): void {
-    const place = this.#translatedAt(address);
-    if (place !== undefined && this.#isCurrent(place)) this.#mark(place, slot);
+  /** Slots from one on have been decoded, for code of one page: those where a translation is known say so. */
+  decoded(slot: number, start: number, end: number): void {
+    const places = this.#byFrame.get(Math.floor(start / PAGE_BYTES));
+    if (places === undefined) return;
+    for (const place of places) {
+      const { address } = place;
+      if (address < start || address >= end || place.index === 0 || !this.#isCurrent(place)) continue;
+      this.#mark(place, slot + ((address - start) / 2) * SLOT_BYTES);
+    }
   }
 
   /** The region whose entry is at `entry` was left as a group of accesses lies on two pages. */
