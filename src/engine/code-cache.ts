@@ -1,4 +1,5 @@
 import { INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
+import { BlockRoom, type BlockRoomOptions } from './block-room.ts';
 import { SlotDecoder } from './slot-decoder.ts';
 import { aloneOperation, FIRST_INSTRUCTION, HANDLERS, pairOperation, SLOT } from './slots.ts';
 import {
@@ -6,11 +7,8 @@ import {
   BLOCK_ENTRIES,
   BLOCK_ENTRY_BYTES,
   BLOCK_SHIFT,
-  DECODED_BLOCK_BYTES,
   DECODED_CODE_OFFSET,
   type MemoryConstants,
-  MORE_BLOCKS,
-  MORE_BLOCKS_BYTES,
   SLOT_BYTES,
   SLOTS_BYTES,
 } from './state.ts';
@@ -28,22 +26,8 @@ const NONE = 0xffffffff;
 /** A hart whose decoded blocks last this long needs no room for more of them: two seconds. */
 const SLOW_TURN_TICKS = 2e7;
 
-/** Where a hart gets room for more decoded blocks than its area has: in pieces of MORE_BLOCKS. */
-export interface MoreBlocks {
-  /** Pieces that it may have at a time. */
-  readonly most: number;
-  /** Byte address of another piece, of MORE_BLOCKS_BYTES; undefined if there is none now. */
-  take(): number | undefined;
-  /** Takes all pieces back. */
-  giveAll(): void;
-}
-
-export interface CodeCacheOptions {
+export interface CodeCacheOptions extends BlockRoomOptions {
   readonly buffer: SharedArrayBuffer;
-  /** Byte address and number of the decoded blocks that the hart always has. */
-  readonly address: number;
-  readonly blocks: number;
-  readonly more?: MoreBlocks | undefined;
   /** Time in ticks of the platform's timer; without it there is always more room if there is any. */
   readonly now?: () => number;
   /** Byte address of the entries that the generated code looks for decoded blocks in. */
@@ -77,6 +61,7 @@ export interface CodeCacheOptions {
  */
 export class CodeCache {
   readonly #o: CodeCacheOptions;
+  readonly #room: BlockRoom;
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
@@ -90,8 +75,6 @@ export class CodeCache {
   #hand = 0;
   /** When the hand last came round, ticks. */
   #turned = 0;
-  /** Byte addresses of the pieces beside the hart's area. */
-  #pieces: number[] = [];
   readonly #decoder = new SlotDecoder();
 
   constructor(options: CodeCacheOptions) {
@@ -99,12 +82,12 @@ export class CodeCache {
     this.#i32 = new Int32Array(options.buffer);
     this.#u8 = new Uint8Array(options.buffer);
     this.#u16 = new Uint16Array(options.buffer);
-    const most = options.blocks + (options.more?.most ?? 0) * MORE_BLOCKS;
+    this.#room = new BlockRoom(this.#u8, options);
+    const { most } = this.#room;
     this.#block = new Uint32Array(most).fill(NONE);
     this.#generation = new Uint32Array(most);
     this.#writes = new Uint32Array(most);
     this.#referenced = new Uint8Array(most);
-    this.#prepare(0, options.blocks);
   }
 
   /** The decoded block of a block of machine memory: its byte address. */
@@ -116,7 +99,7 @@ export class CodeCache {
       index = this.#take();
       this.#index.set(number, index);
       this.#block[index] = number;
-      this.#i32[(this.#address(index) + DECODED_CODE_OFFSET) >>> 2] = (number << BLOCK_SHIFT) | 0;
+      this.#i32[(this.#room.address(index) + DECODED_CODE_OFFSET) >>> 2] = (number << BLOCK_SHIFT) | 0;
     } else if (this.#generation[index] !== generation) {
       this.#clear(index);
     }
@@ -125,7 +108,7 @@ export class CodeCache {
     this.#referenced[index] = 1;
     this.#flag(mfn, generation);
     this.#tell(number, index);
-    return this.#address(index);
+    return this.#room.address(index);
   }
 
   /**
@@ -134,8 +117,8 @@ export class CodeCache {
    * or the block was given up: it has to be fetched again
    */
   decodeSlot(slot: number): number {
-    const index = this.#indexOf(slot);
-    const address = this.#address(index);
+    const index = this.#room.indexOf(slot);
+    const address = this.#room.address(index);
     if (!this.#isCurrent(index)) {
       // The fetch TLB still leads here.
       this.#o.refetch();
@@ -180,8 +163,8 @@ export class CodeCache {
 
   /** Machine address of the code that a slot stands for; undefined if the frame has been put to another use. */
   codeAddress(slot: number): number | undefined {
-    const index = this.#indexOf(slot);
-    const address = this.#address(index);
+    const index = this.#room.indexOf(slot);
+    const address = this.#room.address(index);
     const number = this.#block[index];
     if (number === undefined || !this.#isCurrent(index)) return undefined;
     return number * BLOCK_BYTES + ((slot - address) / SLOT_BYTES) * 2;
@@ -191,7 +174,7 @@ export class CodeCache {
   slotAt(address: number): number | undefined {
     const index = this.#index.get(Math.floor(address / BLOCK_BYTES));
     if (index === undefined || !this.#isCurrent(index)) return undefined;
-    return this.#address(index) + ((address % BLOCK_BYTES) / 2) * SLOT_BYTES;
+    return this.#room.address(index) + ((address % BLOCK_BYTES) / 2) * SLOT_BYTES;
   }
 
   /** True if the instruction at a machine address has been decoded: it, or what leads to it without a jump, is executed. */
@@ -276,7 +259,7 @@ export class CodeCache {
       const from = Math.max(0, first - part * BLOCK_BYTES);
       const to = Math.min(BLOCK_BYTES, end - part * BLOCK_BYTES);
       if (from >= to) continue;
-      const address = this.#address(index);
+      const address = this.#room.address(index);
       this.#undecode(address + (from >> 1) * SLOT_BYTES, address + ((to + 1) >> 1) * SLOT_BYTES);
     }
     if (known && !stays) this.#o.refetch();
@@ -289,14 +272,14 @@ export class CodeCache {
 
   /** Gives the room beside the hart's area back, and with it what was decoded there. Not while the hart executes. */
   shrink(): void {
-    if (this.#pieces.length === 0) return;
+    if (this.#room.blocks === this.#o.blocks) return;
     // What stays is of work that is done, too: its room is used first.
     for (let index = 0; index < this.#o.blocks; index++) {
       this.#referenced[index] = 0;
       const number = this.#block[index]!;
       if (number !== NONE) this.#takeBack(number);
     }
-    for (let index = this.#o.blocks; index < this.#blocks; index++) {
+    for (let index = this.#o.blocks; index < this.#room.blocks; index++) {
       const number = this.#block[index]!;
       if (number === NONE) continue;
       this.#takeBack(number);
@@ -305,9 +288,8 @@ export class CodeCache {
     }
     // Before another one gets the memory nothing may lead there.
     this.#o.refetch();
-    this.#pieces = [];
     this.#hand = 0;
-    this.#o.more?.giveAll();
+    this.#room.shrink();
   }
 
   /** Counts a store to decoded blocks of a frame. False if there is none, or one that is written so often that it is data. */
@@ -336,48 +318,6 @@ export class CodeCache {
       const next = ((old & ~(frameCode | frameCodeKnown)) + GENERATION) | 0;
       if (Atomics.compareExchange(this.#i32, info, old, next) === old) return old >>> 8;
     }
-  }
-
-  /** Blocks that there is room for now. */
-  get #blocks(): number {
-    return this.#o.blocks + this.#pieces.length * MORE_BLOCKS;
-  }
-
-  #address(index: number): number {
-    const { address, blocks } = this.#o;
-    if (index < blocks) return address + index * DECODED_BLOCK_BYTES;
-    const beside = index - blocks;
-    return this.#pieces[Math.floor(beside / MORE_BLOCKS)]! + (beside % MORE_BLOCKS) * DECODED_BLOCK_BYTES;
-  }
-
-  /** The decoded block that a slot is in. */
-  #indexOf(slot: number): number {
-    const { address, blocks } = this.#o;
-    const at = (start: number): number => Math.floor((slot - start) / DECODED_BLOCK_BYTES);
-    const piece = this.#pieces.findIndex((start) => slot >= start && slot < start + MORE_BLOCKS_BYTES);
-    return piece < 0 ? at(address) : blocks + piece * MORE_BLOCKS + at(this.#pieces[piece]!);
-  }
-
-  /** Makes room from block `first` up to `end` ready for use. */
-  #prepare(first: number, end: number): void {
-    for (let index = first; index < end; index++) {
-      const address = this.#address(index);
-      this.#u8.fill(0, address, address + DECODED_BLOCK_BYTES);
-      this.#u8[address + SLOTS_BYTES] = SLOT.blockEnd;
-      this.#u8[address + SLOTS_BYTES + SLOT_BYTES] = SLOT.blockEnd;
-    }
-  }
-
-  /** Gets room for more blocks, if there is any and the hart may have it. */
-  #grow(): boolean {
-    const { more } = this.#o;
-    if (more === undefined || this.#pieces.length >= more.most) return false;
-    const piece = more.take();
-    if (piece === undefined) return false;
-    const first = this.#blocks;
-    this.#pieces.push(piece);
-    this.#prepare(first, this.#blocks);
-    return true;
   }
 
   #infoIndex(mfn: number): number {
@@ -424,7 +364,7 @@ export class CodeCache {
     if (info >>> 8 !== this.#generation[index] || ((info & flag) === 0 && mfn !== zeroFrame)) return;
     const entry = this.#entry(number);
     this.#i32[entry] = number + 1;
-    this.#i32[entry + 1] = this.#address(index);
+    this.#i32[entry + 1] = this.#room.address(index);
     this.#i32[entry + 2] = info;
   }
 
@@ -444,7 +384,7 @@ export class CodeCache {
    */
   #take(): number {
     for (;;) {
-      if (this.#hand >= this.#blocks && !(this.#turnsFast() && this.#grow())) this.#hand = 0;
+      if (this.#hand >= this.#room.blocks && !(this.#turnsFast() && this.#room.grow())) this.#hand = 0;
       const index = this.#hand++;
       if (this.#block[index] === NONE) return index;
       if (this.#referenced[index] === 0) {
@@ -472,7 +412,7 @@ export class CodeCache {
   }
 
   #clear(index: number): void {
-    const address = this.#address(index);
+    const address = this.#room.address(index);
     this.#undecode(address, address + SLOTS_BYTES);
   }
 

@@ -1,4 +1,4 @@
-import type { MoreBlocks } from './code-cache.ts';
+import type { MoreBlocks } from './block-room.ts';
 import type { EngineObserver } from './observer.ts';
 import type { MemoryConstants } from './state.ts';
 import type { Translator } from './translate/translations.ts';

@@ -1,4 +1,4 @@
-import type { MoreBlocks } from '../engine/code-cache.ts';
+import type { MoreBlocks } from '../engine/block-room.ts';
 import { hartAreaBytes, type MemoryConstants, MORE_BLOCKS, MORE_BLOCKS_BYTES } from '../engine/state.ts';
 import { freePieces, takePiece } from '../memory/code-memory.ts';
 import type { Guest } from '../memory/guest.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import type { MoreBlocks } from '../../src/engine/block-room.ts';
 import { buildEngine } from '../../src/engine/build.ts';
-import type { MoreBlocks } from '../../src/engine/code-cache.ts';
 import type { EngineCounters } from '../../src/engine/counters.ts';
 import { readCounters } from '../../src/engine/counting.ts';
 import { Hart } from '../../src/engine/hart.ts';
