@@ -1,7 +1,7 @@
-import { INSTRUCTIONS, isCompressed } from '../isa/decode.ts';
+import { isCompressed } from '../isa/decode.ts';
 import { BlockRoom, type BlockRoomOptions } from './block-room.ts';
 import { SlotDecoder } from './slot-decoder.ts';
-import { aloneOperation, FIRST_INSTRUCTION, HANDLERS, pairOperation, SLOT } from './slots.ts';
+import { aloneOperation, FIRST_INSTRUCTION, HANDLERS, OPERATIONS, pairOperation, SLOT } from './slots.ts';
 import {
   BLOCK_BYTES,
   BLOCK_ENTRIES,
@@ -425,10 +425,10 @@ export class CodeCache {
 }
 
 /** By operation: bytes of the instruction if the next one is executed behind it; 0 otherwise. */
-const LENGTH_OF_NEXT = Uint8Array.from({ length: 256 }, (_, operation) => {
+const LENGTH_OF_NEXT = Uint8Array.from({ length: OPERATIONS }, (_, operation) => {
   if (operation === SLOT.nop2) return 2;
   if (operation === SLOT.nop4) return 4;
   const handler = HANDLERS[operation - FIRST_INSTRUCTION];
   if (handler === undefined) return 0;
-  return EFFECTS[INSTRUCTIONS.indexOf(handler.instruction)]!.control === 'next' ? handler.length : 0;
+  return EFFECTS[handler.number]!.control === 'next' ? handler.length : 0;
 });

@@ -1,4 +1,3 @@
-import { INSTRUCTIONS } from '../isa/decode.ts';
 import { CAUSE } from '../isa/fields.ts';
 import {
   call,
@@ -238,8 +237,7 @@ function instructionBits(h: HartFields, r: Registers): I64 {
   return i64.extend_i32_u(bits.get);
 }
 
-const accessesMemory = ({ instruction }: Handler): boolean =>
-  EFFECTS[INSTRUCTIONS.indexOf(instruction)]!.access !== undefined;
+const accessesMemory = ({ number }: Handler): boolean => EFFECTS[number]!.access !== undefined;
 
 function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
   const context = new InterpreterContext(code, h, r, labels, runtime);

@@ -24,12 +24,14 @@ export const FIRST_INSTRUCTION = 7;
 /** One handler of the interpreter: an instruction with its length. */
 export interface Handler {
   readonly instruction: Instruction;
+  /** Index of the instruction. */
+  readonly number: number;
   readonly length: 2 | 4;
 }
 
 export const HANDLERS: readonly Handler[] = [
-  ...INSTRUCTIONS.map((instruction) => ({ instruction, length: 4 }) as const),
-  ...COMPRESSIBLE.map((number) => ({ instruction: INSTRUCTIONS[number]!, length: 2 }) as const),
+  ...INSTRUCTIONS.map((instruction, number) => ({ instruction, number, length: 4 }) as const),
+  ...COMPRESSIBLE.map((number) => ({ instruction: INSTRUCTIONS[number]!, number, length: 2 }) as const),
 ];
 const SHORT_HANDLERS = new Map(COMPRESSIBLE.map((number, index) => [number, INSTRUCTIONS.length + index]));
 
@@ -86,8 +88,8 @@ const PAIRED = new Uint8Array(OPERATIONS * OPERATIONS);
 /** By operation: that of the first instruction, when it is one of a pair; otherwise the same. */
 const ALONE = Uint8Array.from({ length: OPERATIONS }, (_, operation) => operation);
 for (const [index, { first, second }] of PAIRS.entries()) {
-  const operation = FIRST_INSTRUCTION + HANDLERS.indexOf(first);
-  PAIRED[operation * OPERATIONS + FIRST_INSTRUCTION + HANDLERS.indexOf(second)] = FIRST_PAIR + index;
+  const operation = operationOf(first.number, first.length);
+  PAIRED[operation * OPERATIONS + operationOf(second.number, second.length)] = FIRST_PAIR + index;
   ALONE[FIRST_PAIR + index] = operation;
 }
 
@@ -98,7 +100,9 @@ export const pairOperation = (first: number, second: number): number => PAIRED[f
 export const aloneOperation = (operation: number): number => ALONE[operation]!;
 
 /** The operation byte of a slot for an instruction. */
-export const operationOf = (number: number, length: 2 | 4): number => FIRST_INSTRUCTION + handlerNumber(number, length);
+export function operationOf(number: number, length: 2 | 4): number {
+  return FIRST_INSTRUCTION + handlerNumber(number, length);
+}
 
 function handlerNumber(number: number, length: 2 | 4): number {
   const handler = length === 4 ? number : SHORT_HANDLERS.get(number);

@@ -269,7 +269,7 @@ const BLOCK_ENTRIES_END = BLOCK_ENTRIES_OFFSET + BLOCK_ENTRIES * BLOCK_ENTRY_BYT
 
 /**
  * Decoded blocks. A block is a quarter of a page of guest code; for each halfword of it there is a slot of 8 bytes:
- *   byte 0    operation: index into the interpreter's handlers (0: not decoded yet)
+ *   byte 0    operation: index into the interpreter's handlers, of this instruction or of a pair (0: not decoded yet)
  *   byte 1..3 rd, rs1, rs2, each times 8
  *   byte 4..7 immediate, signed; floating point: bits 0..2 rm, bits 8..15 rs3 times 8; CSR instructions: index into
  *             CSRS

@@ -36,7 +36,7 @@ type Bytes = Uint8Array;
 /** What the thread of a hart is started with. */
 export interface HartThreadData {
   readonly memory: WebAssembly.Memory;
-  /** The execution engine, compiled for that memory. */
+  /** The execution engine. */
   readonly engine: WebAssembly.Module;
   /** Slot in the guest table of the machine memory. */
   readonly slot: number;

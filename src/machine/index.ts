@@ -1,6 +1,5 @@
 export { compileEngine } from './compile.ts';
 export { hartEngineBytes } from './engine.ts';
-export { hartCounts } from './hart-block.ts';
 export { Machine, type MachineExit, type MachineOptions } from './machine.ts';
 export type { Disk } from './platform.ts';
 export type { ThreadOptions } from './processor.ts';

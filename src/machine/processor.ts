@@ -25,7 +25,7 @@ import { RemoteLines } from './remote-lines.ts';
 /** What the thread of each hart is given. */
 export interface ThreadOptions {
   readonly wasmMemory: WebAssembly.Memory;
-  /** The engine for that memory (`compileEngine`). */
+  /** The engine (`compileEngine`). */
   readonly engine: WebAssembly.Module;
   /** Translates hot guest code; without it all is interpreted. */
   readonly translator?: Translator | undefined;
