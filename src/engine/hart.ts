@@ -23,6 +23,7 @@ import {
   PMP_RANGE_BYTES,
   PMP_RANGES_OFFSET,
   PMPADDR_OFFSET,
+  RETURNS_OFFSET,
   SLOT_BYTES,
   TLB_OFFSET,
   TLB_USED_OFFSET,
@@ -188,6 +189,7 @@ export class Hart {
       this.#set32('codeChanges', siblings.codeChanges);
       this.#set32('codeChangesSeen', Atomics.load(this.#i32, siblings.codeChanges >>> 2));
     }
+    this.#i64[(area + RETURNS_OFFSET) / 8] = -1n;
     const crossing = area + CROSSING_OFFSET;
     // What the slot holds at first are the bits 0, which are no instruction.
     this.#i32[crossing >>> 2] = SLOT.illegal;

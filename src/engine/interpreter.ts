@@ -19,7 +19,15 @@ import type { FloatFunctions } from './float.ts';
 import { InterpreterContext, type Labels, pcOf, type Registers } from './interpreter-context.ts';
 import { findJump } from './jump-table.ts';
 import { FIRST_INSTRUCTION, HANDLERS, type Handler, OPERATIONS, PAIRS, SLOT } from './slots.ts';
-import { BLOCK_BYTES, COUNTERS, COUNTERS_OFFSET, CROSSING_OFFSET, DECODED_CODE_OFFSET, SLOT_BYTES } from './state.ts';
+import {
+  BLOCK_BYTES,
+  COUNTERS,
+  COUNTERS_OFFSET,
+  CROSSING_OFFSET,
+  DECODED_CODE_OFFSET,
+  RETURNS_OFFSET,
+  SLOT_BYTES,
+} from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import { blockOf, fetchTlbIndex } from './tlb-first.ts';
 import { EFFECTS } from './translate/effects.ts';
@@ -171,6 +179,7 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
     code.if(i32.eqz(index.get), () => code.br(labels.fetch));
   });
   h.set32('remaining', r.remaining.get);
+  h.set32('returnTop', i32.add(h.hart, i32.const(RETURNS_OFFSET)));
   code.set(status, callIndirect('i32', region, index.get, h.hart, r.target.get));
   if (imports.regionLeft !== undefined) code.callVoid(imports.regionLeft, status.get);
   h.count('regionEntries');

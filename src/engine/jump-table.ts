@@ -57,13 +57,14 @@ export function declareLink(module: ModuleBuilder): FunctionReference {
 }
 
 /**
- * Goes on at pc: in another region if one is known there and no poll is due. Regions share it, as V8 would take some
- * hundred microseconds for a copy in each.
+ * Goes on at pc: in the region that waits for a return to there, or in another region if one is known there and no poll is
+ * due. Regions share it, as V8 would take some hundred microseconds for a copy in each.
  */
 export function defineLink(module: ModuleBuilder, link: FunctionReference, region: TypeReference): void {
   module.define(link, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
     const pc = code.parameter(1, 'i64').get;
+    code.if(i64.eq(i64.load(h.get32('returnTop')), pc), () => code.return(i32.const(REGION_STATUS.returned)));
     code.if(i32.ge_s(h.get32('remaining'), i32.const(0)), () =>
       findJump(h, pc, (entry) => code.returnCallIndirect(region, i32.load(entry, 8), h.hart, pc)),
     );

@@ -52,6 +52,8 @@ const ENGINE_FIELDS_32 = [
   'fetchTlb',
   /** Byte address of the jump table for the privilege now. */
   'jumpTable',
+  /** Byte address of the entry of the return stack that was pushed last. */
+  'returnTop',
   /** 1: something stands in a jump table; 1: some of it is of supervisor pages that are not global. */
   'jumpTableUsed',
   'jumpTableLocal',
@@ -141,7 +143,31 @@ export const PMP_RANGE_BYTES = 24;
  * then two end-of-block slots, for what follows one of 2 and one of 4 bytes.
  */
 export const CROSSING_OFFSET = PMP_RANGES_OFFSET + PMP_ENTRIES * PMP_RANGE_BYTES;
-const STATE_END = CROSSING_OFFSET + 24 + 16 * 24;
+
+/**
+ * The streams of the translated region that is executed: for each the page of its last access.
+ *   0..7   guest-virtual address of the page
+ *   8..15  an access that begins at less than this from the start of the page is on it as a whole; 0: there is no page
+ *   16..19 machine address of the frame
+ *   20..23 unused
+ * A region empties those that it uses when it begins. They are in memory because they are more than a processor has
+ * registers for, beside those of the guest.
+ */
+export const MOST_STREAMS = 16;
+export const STREAM_BYTES = 24;
+export const STREAMS_OFFSET = CROSSING_OFFSET + 24;
+
+/**
+ * The return stack: for each region that has called itself, as a function of WebAssembly, and waits, the guest-virtual address
+ * behind the guest's call (u64). A region that jumps to the address on top returns into the one that waits. Below all stands an
+ * odd number, which no address is.
+ * Invariant: what waits may be gone on with at once. Whatever empties the jump tables has the hart leave the region that it is
+ * in, and with it all that wait.
+ */
+export const RETURNS_OFFSET = STREAMS_OFFSET + MOST_STREAMS * STREAM_BYTES;
+/** Entries, the odd number included: so many frames there may be on the stack of a hart's thread. */
+export const RETURNS = 128;
+const STATE_END = RETURNS_OFFSET + RETURNS * 8;
 
 /**
  * First-level TLBs. An entry has 16 bytes:
@@ -201,19 +227,6 @@ export const SPACE_BYTES = 16;
 export const LARGE_MARKS_BYTES = 1024;
 export const LARGE_MARKS_OFFSET = SPACES_OFFSET + SPACES * SPACE_BYTES;
 export const TLB_END = LARGE_MARKS_OFFSET + 2 * LARGE_MARKS_BYTES;
-
-/**
- * The streams of the translated region that is executed: for each the page of its last access.
- *   0..7   guest-virtual address of the page
- *   8..15  an access that begins at less than this from the start of the page is on it as a whole; 0: there is no page
- *   16..19 machine address of the frame
- *   20..23 unused
- * A region empties those that it uses when it begins. They are in memory because they are more than a processor has
- * registers for, beside those of the guest.
- */
-export const MOST_STREAMS = 16;
-export const STREAM_BYTES = 24;
-export const STREAMS_OFFSET = CROSSING_OFFSET + 24;
 
 /**
  * Jump tables, one by privilege as the fetch tables: translated regions by guest-virtual address, in sets of two entries

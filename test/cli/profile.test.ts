@@ -70,7 +70,7 @@ test('exits to more places than are shown are counted', () => {
 });
 
 test('events of regions', () => {
-  const block = { offset: 0, code: [0x4501, 0x8082], taken: -1, next: -1, likely: [] };
+  const block = { offset: 0, code: [0x4501, 0x8082], taken: -1, next: -1, likely: [], returns: -1 };
   const translated = {
     hart: 1,
     pc: 0x1008n,

@@ -125,7 +125,7 @@ class Walk {
           this.#enqueue({ frame, offset: s.target });
           return;
         case 'call':
-          this.#call(frame, offset, s, MOST_INLINED);
+          if (!this.#call(frame, offset, s, MOST_INLINED) && s.target === 0) this.#jump(frame, s.next);
           return;
         case 'indirect call':
           for (const target of this.#targetsOf(offset)) this.#call(frame, offset, { ...s, target }, MOST_GUESSED);
@@ -149,20 +149,22 @@ class Walk {
     this.#calls.push({ frame, offset: target });
   }
 
-  #call(caller: Frame, offset: number, s: Successors, most: number): void {
-    if (caller.depth >= MOST_CALL_DEPTH) return;
+  /** True if the function is taken into the region. */
+  #call(caller: Frame, offset: number, s: Successors, most: number): boolean {
+    if (caller.depth >= MOST_CALL_DEPTH) return false;
     let isRecursive = false;
     for (let frame: Frame | undefined = caller; frame !== undefined; frame = frame.caller) {
       isRecursive ||= frame.depth > 0 && frame.entry === s.target;
     }
-    if (isRecursive) return;
-    if (!this.#isSmall(s.target, Math.min(most, MOST_INSTRUCTIONS - this.count))) return;
+    if (isRecursive) return false;
+    if (!this.#isSmall(s.target, Math.min(most, MOST_INSTRUCTIONS - this.count))) return false;
     const frame = newFrame(caller, s.target, s.next);
     this.#frames.push(frame);
     const calls = this.#inlined.get(caller) ?? new Map<number, Frame[]>();
     this.#inlined.set(caller, calls.set(offset, [...(calls.get(offset) ?? []), frame]));
     frame.leaders.add(s.target);
     this.#calls.push({ frame, offset: s.target });
+    return true;
   }
 
   /** True if so many instructions of a function have been executed, at most, and some have. */
@@ -205,7 +207,7 @@ class Walk {
     for (const { frame, offset: start } of places) {
       const code: number[] = [];
       const likely: number[] = [];
-      const block = { offset: start, code, taken: OUTSIDE, next: OUTSIDE, likely };
+      const block = { offset: start, code, taken: OUTSIDE, next: OUTSIDE, likely, returns: OUTSIDE };
       const may = (number: number): void => {
         if (number !== OUTSIDE) likely.push(number);
       };
@@ -224,6 +226,7 @@ class Walk {
           block.taken = numberOf(frame, s.target);
         } else if (s.kind === 'call') {
           block.taken = numberOf(this.#inlined.get(frame)?.get(offset)?.[0], s.target);
+          if (block.taken === OUTSIDE && s.target === 0) block.returns = numberOf(frame, s.next);
         } else if (s.kind === 'indirect call') {
           for (const its of this.#inlined.get(frame)?.get(offset) ?? []) may(numberOf(its, its.entry));
         } else if (s.kind === 'indirect') {

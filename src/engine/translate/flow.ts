@@ -35,6 +35,12 @@ export interface Flow {
 }
 
 export function successorsOf(region: Region, block: number): number[] {
+  const { returns } = region.blocks[block]!;
+  return returns === OUTSIDE ? directSuccessorsOf(region, block) : [...directSuccessorsOf(region, block), returns];
+}
+
+/** Successors that the locals are handed on to: not the one behind a call. */
+export function directSuccessorsOf(region: Region, block: number): number[] {
   const { taken, next, likely } = region.blocks[block]!;
   return [taken, next, ...likely].filter((successor) => successor !== OUTSIDE);
 }

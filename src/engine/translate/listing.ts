@@ -44,6 +44,7 @@ export function listRegion(region: Region, pc: bigint, text: AddressText = hex):
       ...edge('taken', block.taken),
       ...edge('next', block.next),
       ...block.likely.flatMap((to) => edge('likely', to)),
+      ...edge('behind the call', block.returns),
     ];
     return [
       `block ${number} at ${text(addressOf(block.offset))}${role}`,

@@ -15,6 +15,8 @@ export interface RegionBlock {
   next: number;
   /** Blocks that the indirect jump at the end may lead to: their offsets are what the target is compared with, in turn. */
   likely: readonly number[];
+  /** Block behind the call at the end, which is one of the region's own entry: the function calls itself. */
+  returns: number;
 }
 
 /**
@@ -37,7 +39,7 @@ const STRADDLES = 'straddles;';
 /** What two regions have in common when, and only when, they are the same. */
 export const regionKey = ({ blocks, straddles }: Region): string =>
   (straddles ? STRADDLES : '') +
-  blocks.map((b) => `${b.offset}:${b.taken},${b.next},${b.likely}:${b.code.join()}`).join(';');
+  blocks.map((b) => `${b.offset}:${b.taken},${b.next},${b.returns},${b.likely}:${b.code.join()}`).join(';');
 
 /** The region that a key names, for groups of accesses that lie on two pages; undefined if it is one already. */
 export function straddlingRegion(key: string): Region | undefined {
@@ -45,12 +47,13 @@ export function straddlingRegion(key: string): Region | undefined {
   const numbers = (list: string): number[] => (list === '' ? [] : list.split(',').map(Number));
   const blocks = key.split(';').map((block): RegionBlock => {
     const [offset, edges, code] = block.split(':') as [string, string, string];
-    const [taken, next, ...likely] = edges.split(',');
+    const [taken, next, returns, ...likely] = edges.split(',');
     return {
       offset: Number(offset),
       code: numbers(code),
       taken: Number(taken),
       next: Number(next),
+      returns: Number(returns),
       likely: numbers(likely.join()),
     };
   });

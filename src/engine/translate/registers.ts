@@ -1,7 +1,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS } from './effects.ts';
-import { type Flow, successorsOf } from './flow.ts';
-import { decodeBits, type Region } from './region.ts';
+import { directSuccessorsOf, type Flow } from './flow.ts';
+import { decodeBits, OUTSIDE, type Region } from './region.ts';
 
 /** Sets of registers, bit n for register n: of the integer and of the floating-point file. */
 export interface RegisterSet {
@@ -35,8 +35,10 @@ export function registersWritten({ number, operands }: Decoded): RegisterSet {
 
 /** How a region uses the register files, which it keeps in locals. */
 export interface RegisterUse {
-  /** Registers that the locals need from memory at the entry. */
-  readonly loaded: RegisterSet;
+  /** By block: registers whose locals have to be right at its start, as they are read, or stored, before they are written. */
+  readonly wanted: readonly RegisterSet[];
+  /** Registers whose locals are right everywhere. */
+  readonly known: RegisterSet;
   /** Registers that the region writes anywhere. */
   readonly written: RegisterSet;
   /** By block: registers that may have been written on the way to its start and not stored, so that an exit has to. */
@@ -47,10 +49,17 @@ export interface RegisterUse {
   readonly retired: RegisterSet;
 }
 
-/** A flow backward over the blocks: registers that are read before they are written. */
-function liveRegisters(region: Region, decoded: readonly (readonly Decoded[])[]): RegisterSet[] {
-  const effects = decoded.map((instructions) => {
-    let read = NONE;
+/**
+ * A flow backward over the blocks: registers that are read before they are written.
+ * @param stored by block: registers that may be stored at its start
+ */
+function liveRegisters(
+  region: Region,
+  decoded: readonly (readonly Decoded[])[],
+  stored: readonly RegisterSet[] = [],
+): RegisterSet[] {
+  const effects = decoded.map((instructions, block) => {
+    let read = stored[block] ?? NONE;
     let written = NONE;
     for (const instruction of instructions) {
       read = union(read, difference(registersRead(instruction), written));
@@ -63,7 +72,7 @@ function liveRegisters(region: Region, decoded: readonly (readonly Decoded[])[])
     changed = false;
     for (let block = live.length - 1; block >= 0; block--) {
       const { read, written } = effects[block]!;
-      const behind = successorsOf(region, block).map((successor) => live[successor]!);
+      const behind = directSuccessorsOf(region, block).map((successor) => live[successor]!);
       const next = union(read, difference(behind.reduce(union, NONE), written));
       if (same(next, live[block]!)) continue;
       live[block] = next;
@@ -74,46 +83,36 @@ function liveRegisters(region: Region, decoded: readonly (readonly Decoded[])[])
 }
 
 /**
- * Two flows forward over the blocks: registers that some way to a block writes (exits have to store them), and that all
- * ways write. A register that is read, or would be stored, where not all ways have written it has to be loaded.
+ * A flow forward over the blocks: registers that some way to a block writes, which exits have to store. One backward: what is
+ * read, or may have to be stored, on some way before it is written has to be loaded.
  *
  * What a loop writes and its next turn does not read is stored at the end of each turn: a store is cheaper than a value that
- * is carried through the loop for exits only.
+ * is carried through the loop for exits only. A call stores all, and what is wanted behind it is loaded again.
  */
 export function analyseRegisters(region: Region, flow: Flow): RegisterUse {
   const { blocks } = region;
   const decoded = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
   const written = decoded.map((instructions) => instructions.map(registersWritten).reduce(union, NONE));
-  const may: RegisterSet[] = blocks.map(() => NONE);
-  const must: RegisterSet[] = blocks.map((_, block) => (block === 0 ? NONE : ALL));
+  const changed: RegisterSet[] = blocks.map(() => NONE);
   const live = liveRegisters(region, decoded);
   let retired = NONE;
   const queue = blocks.map((_, block) => block);
   for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
-    const mayOut = union(may[block]!, written[block]!);
-    const mustOut = union(must[block]!, written[block]!);
-    for (const successor of successorsOf(region, block)) {
-      let carried = mayOut;
+    const changedOut = union(changed[block]!, written[block]!);
+    for (const successor of directSuccessorsOf(region, block)) {
+      let carried = changedOut;
       if (flow.isBackEdge(block, successor)) {
-        carried = intersection(mayOut, live[successor]!);
-        retired = union(retired, difference(mayOut, carried));
+        carried = intersection(changedOut, live[successor]!);
+        retired = union(retired, difference(changedOut, carried));
       }
-      const nextMay = union(may[successor]!, carried);
-      const nextMust = intersection(must[successor]!, mustOut);
-      if (same(nextMay, may[successor]!) && same(nextMust, must[successor]!)) continue;
-      may[successor] = nextMay;
-      must[successor] = nextMust;
+      const next = union(changed[successor]!, carried);
+      if (same(next, changed[successor]!)) continue;
+      changed[successor] = next;
       if (!queue.includes(successor)) queue.push(successor);
     }
   }
-  let loaded = NONE;
-  for (const [block, instructions] of decoded.entries()) {
-    loaded = union(loaded, difference(may[block]!, must[block]!));
-    let known = must[block]!;
-    for (const instruction of instructions) {
-      loaded = union(loaded, difference(registersRead(instruction), known));
-      known = union(known, registersWritten(instruction));
-    }
-  }
-  return { loaded, written: written.reduce(union, NONE), changed: may, live, retired };
+  const wanted = liveRegisters(region, decoded, changed);
+  const loading = [0, ...blocks.map(({ returns }) => returns).filter((block) => block !== OUTSIDE)];
+  const known = difference(loading.map((block) => wanted[block]!).reduce(intersection, ALL), retired);
+  return { wanted, known, written: written.reduce(union, NONE), changed, live, retired };
 }

@@ -6,4 +6,6 @@ export const REGION_STATUS = {
   fetch: 1,
   /** Executes the instruction at pc itself: it is not for a region, or not now. */
   interpret: 2,
+  /** To a region that waits, never to the interpreter: the address on top of the return stack has been jumped to. */
+  returned: 3,
 } as const;

@@ -2,7 +2,7 @@ import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
 import type { Flow } from './flow.ts';
 import { groupAccesses } from './groups.ts';
-import { decodeBits, type Region } from './region.ts';
+import { decodeBits, OUTSIDE, type Region } from './region.ts';
 import { registersWritten } from './registers.ts';
 
 /**
@@ -40,6 +40,8 @@ export function findStreams(region: Region, flow: Flow): readonly ReadonlyMap<st
 }
 
 function streamsOf(region: Region, loop: ReadonlySet<number>): Map<string, Stream> {
+  // What a region calls uses the same places: behind the call there is nothing left in them.
+  if ([...loop].some((block) => region.blocks[block]!.returns !== OUTSIDE)) return new Map();
   const instructions = [...loop].flatMap((block) => decodedBlock(region, block));
   let jumping = 0;
   for (const decoded of instructions) {

@@ -1,5 +1,7 @@
 import {
+  call,
   type FunctionBuilder,
+  type FunctionReference,
   type I64,
   i32,
   i64,
@@ -11,7 +13,7 @@ import {
 import { HartFields } from '../emit.ts';
 import { REGION_TYPE } from '../jump-table.ts';
 import { type Instruments, NO_INSTRUMENTS } from '../observer.ts';
-import { F_OFFSET, X_OFFSET } from '../state.ts';
+import { F_OFFSET, RETURNS, RETURNS_OFFSET, X_OFFSET } from '../state.ts';
 import { analyseFlow, type Flow } from './flow.ts';
 import { groupAccesses } from './groups.ts';
 import { importFunctions, type RegionImports } from './imports.ts';
@@ -19,7 +21,6 @@ import { decodeBits, OUTSIDE, type Region } from './region.ts';
 import { RegisterLocals } from './register-locals.ts';
 import {
   analyseRegisters,
-  difference,
   type RegisterSet,
   type RegisterUse,
   registersRead,
@@ -67,7 +68,7 @@ export function translate(
   const imports = importFunctions(module, regions);
   for (const [index, region] of regions.entries()) {
     const reference = module.declare(REGION_TYPE.parameters, REGION_TYPE.result, regionName(index));
-    module.define(reference, (code) => new RegionWriter(code, region, imports, instruments).write());
+    module.define(reference, (code) => new RegionWriter(code, reference, region, imports, instruments).write());
   }
   return module.finish();
 }
@@ -75,6 +76,7 @@ export function translate(
 /** Writes one region's function. */
 class RegionWriter {
   readonly #code: FunctionBuilder;
+  readonly #self: FunctionReference;
   readonly #region: Region;
   readonly #imports: RegionImports;
   readonly #flow: Flow;
@@ -92,8 +94,16 @@ class RegionWriter {
   #context!: TranslatorContext;
   #link!: Label;
 
-  constructor(code: FunctionBuilder, region: Region, imports: RegionImports, { samples }: Instruments) {
+  /** @param self the function that is written */
+  constructor(
+    code: FunctionBuilder,
+    self: FunctionReference,
+    region: Region,
+    imports: RegionImports,
+    { samples }: Instruments,
+  ) {
     this.#code = code;
+    this.#self = self;
     this.#region = region;
     this.#imports = imports;
     this.#flow = analyseFlow(region);
@@ -128,7 +138,7 @@ class RegionWriter {
       code.return(i32.const(REGION_STATUS.continue)),
     );
     code.set(remaining, this.#h.get32('remaining'));
-    this.#registers.load(this.#use.loaded);
+    this.#registers.load(this.#use.wanted[0]!);
     code.block((link) => {
       this.#link = link;
       code.block((leave) => {
@@ -172,9 +182,8 @@ class RegionWriter {
     const { exit, exitRegisters, entry, remaining } = this.#locals;
     const { x, f } = this.#registers;
     const hart = this.#h.hart;
-    const { written, loaded, retired } = this.#use;
     // What has been loaded, and is nowhere stored on the way, is as it should be whether it has been written or not.
-    const known = difference(loaded, retired);
+    const { written, known } = this.#use;
     // Without branches: of others, what has not been written is stored as it was.
     const put = (isKnown: boolean, bit: number, value: I64, offset: number): void => {
       const isWritten = i32.wrap(i64.and(i64.shr_u(exitRegisters.get, i64.const(bit)), i64.const(1)));
@@ -257,7 +266,8 @@ class RegionWriter {
         this.#edge(number, block.next, offset, false);
         break;
       case 'relative':
-        this.#edge(number, block.taken, target, false);
+        if (block.returns !== OUTSIDE) this.#recurse(number, offset);
+        else this.#edge(number, block.taken, target, false);
         break;
       case 'branch': {
         code.if(
@@ -282,6 +292,34 @@ class RegionWriter {
         break;
       }
     }
+  }
+
+  /**
+   * Calls the region itself; goes on in the block behind the call when that returns to there. If it does not, it is the
+   * interpreter's turn, and whoever called this region is told the same.
+   * @param behind offset of the instruction behind the call
+   */
+  #recurse(number: number, behind: number): void {
+    const code = this.#code;
+    const h = this.#h;
+    const { returns } = this.#region.blocks[number]!;
+    const { remaining, entry } = this.#locals;
+    this.#registers.spill();
+    const top = this.#context.temporary('i32', h.get32('returnTop')).get;
+    const last = i32.add(h.hart, i32.const(RETURNS_OFFSET + (RETURNS - 1) * 8));
+    code.set(this.#target, entry.get);
+    code.unlikely(i32.or(i32.eq(top, last), i32.lt_s(remaining.get, i32.const(0))), () => code.br(this.#link));
+    code.store(8, top, this.#context.address(behind), 8);
+    h.set32('returnTop', i32.add(top, i32.const(8)));
+    h.set32('remaining', remaining.get);
+    const status = this.#context.temporary('i32', call('i32', this.#self, h.hart, entry.get)).get;
+    code.unlikely(i32.ne(status, i32.const(REGION_STATUS.returned)), () => code.return(status));
+    h.set32('returnTop', top);
+    code.set(remaining, h.get32('remaining'));
+    this.#registers.load(this.#use.wanted[returns]!);
+    this.#registers.changed = { x: 0, f: 0 };
+    this.#context.returned();
+    this.#edge(number, returns, behind, false);
   }
 
   /** Goes from the end of a block to another one, or to an offset out of the region. */

@@ -334,6 +334,12 @@ export class TranslatorContext implements Context {
     this.#memory.forget();
   }
 
+  /** A call has returned: what was looked up before it does not hold any more. */
+  returned(): void {
+    if (this.registers.f.size > 0) this.readFloatState();
+    this.#memory.forget();
+  }
+
   get rs1FieldIsNonzero(): I32 {
     return i32.const(this.#decoded.operands.rs1 === 0 ? 0 : 1);
   }

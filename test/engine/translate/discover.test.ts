@@ -121,6 +121,18 @@ describe('calls', () => {
     assert.ok(taken.length >= 2 && taken.length < depth, `${taken.length} calls`);
   });
 
+  test('a function that calls itself is taken in once, and then called', () => {
+    const region = regionOf((a) => {
+      a.label('f').to('beq', 'end', { rs1: t1 }).to('jal', 'f', { rd: ra }).nops(1).label('end').i('jalr', { rs1: ra });
+    })!;
+    const [first, second, ...others] = region.blocks.filter(({ offset }) => offset === 4);
+    assert.deepEqual(others, []);
+    assert.equal(region.blocks[first!.taken]!.offset, 0);
+    assert.equal(first!.returns, OUTSIDE);
+    assert.equal(second!.taken, OUTSIDE);
+    assert.equal(region.blocks[second!.returns]!.offset, 8);
+  });
+
   test('a long function is called, and the region ends there', () => {
     const blocks = shape((a) => {
       a.to('jal', 'function', { rd: ra }).i('jalr', { rs1: t1 }).label('function').nops(200).i('jalr', { rs1: ra });

@@ -7,7 +7,7 @@ const { ra, sp, t0, s0, t5, t6 } = R;
 /** What random instructions write to, and what bounds the program. */
 const FREE = [5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22];
 const BASES = [23, 24, 25] as const;
-const [TABLE, FUEL] = [26, 27];
+const [TABLE, FUEL, DEPTH] = [26, 27, 28];
 const BRANCHES = ['beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu'];
 const COMPUTE = ['add', 'sub', 'xor', 'sltu', 'sll', 'mul', 'divu', 'rem', 'addw', 'sraw', 'and', 'sh1add', 'max'];
 const LOADS = ['lb', 'lbu', 'lh', 'lhu', 'lw', 'lwu', 'ld', 'fld', 'flw'];
@@ -99,18 +99,26 @@ class FlowWriter {
     this.#a.i('addi', { rd: t5, rs1: t5, imm: -1 }).to('bne', label, { rs1: t5 });
   }
 
-  /** A leaf, or a function with a frame that calls those before it; it may return behind the next instruction. */
+  /**
+   * A leaf, or a function with a frame that calls one before it, or itself as long as the depth allows; it may return behind the
+   * next instruction.
+   */
   #function(): void {
     const a = this.#a;
     const random = this.#random;
     const number = this.#functions;
     a.label(`f${number}`);
-    const calls = number > 0 && random.chance(2);
+    const recurs = random.chance(3);
+    const calls = recurs || (number > 0 && random.chance(2));
     if (calls) a.i('addi', { rd: sp, rs1: sp, imm: -16 }).i('sd', { rs1: sp, rs2: ra, imm: 8 });
     for (let n = random.between(1, 5); n > 0; n--) this.#step(false);
     if (calls) {
-      a.to('jal', `f${random.below(number)}`, { rd: ra }).i('addi');
-      for (let n = random.below(3); n > 0; n--) this.#step(false);
+      if (recurs) a.i('addi', { rd: DEPTH, rs1: DEPTH, imm: -1 }).to('bge', `end${number}`, { rs1: 0, rs2: DEPTH });
+      for (let n = recurs ? random.between(1, 2) : 1; n > 0; n--) {
+        a.to('jal', `f${recurs ? number : random.below(number)}`, { rd: ra }).i('addi');
+        for (let n = random.below(3); n > 0; n--) this.#step(false);
+      }
+      a.label(`end${number}`);
       a.i('ld', { rd: ra, rs1: sp, imm: 8 }).i('addi', { rd: sp, rs1: sp, imm: 16 });
     }
     if (random.chance(4))
@@ -163,7 +171,9 @@ class FlowWriter {
       case 12:
       case 13:
         if (this.#functions > 0)
-          a.to('jal', `f${random.below(this.#functions)}`, { rd: ra }).i('addi', { rd: t0, rs1: t0 });
+          a.li(DEPTH, random.below(12))
+            .to('jal', `f${random.below(this.#functions)}`, { rd: ra })
+            .i('addi', { rd: t0, rs1: t0 });
         break;
       default:
         if (random.chance(3)) a.i('addi', { rd, rs1, imm: random.between(-2048, 2047) });

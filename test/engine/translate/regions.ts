@@ -28,16 +28,19 @@ export function regionOf(
   return discover(readerOf(assemble(write), isExecuted), targetsOf);
 }
 
-/** Blocks of a region as "offset: taken next likely", where each is the offset of a block, or nothing. */
+/** Blocks of a region as "offset: taken next likely", and "behind" of a call of another region, where each is the offset of a block, or nothing. */
 export function shapeOf({ blocks }: Region): string[] {
   const name = (block: number): string => (block === OUTSIDE ? '-' : `${blocks[block]!.offset}`);
-  return blocks.map((b) => `${b.offset}: ${name(b.taken)} ${name(b.next)} ${b.likely.map(name).join() || '-'}`);
+  const behind = ({ returns }: RegionBlock): string => (returns === OUTSIDE ? '' : ` behind ${name(returns)}`);
+  return blocks.map(
+    (b) => `${b.offset}: ${name(b.taken)} ${name(b.next)} ${b.likely.map(name).join() || '-'}${behind(b)}`,
+  );
 }
 
 const NOP = encode('addi');
 
 /** Successors of a block: OUTSIDE or the number of a block. */
-export type Edges = Pick<RegionBlock, 'taken' | 'next' | 'likely'>;
+export type Edges = Pick<RegionBlock, 'taken' | 'next' | 'likely' | 'returns'>;
 
 /** A region with blocks of the given edges, without those that the first one does not lead to. */
 export function regionOfGraph(
@@ -56,13 +59,14 @@ export function regionOfGraph(
   };
   const blocks: RegionBlock[] = [];
   for (const block of sequence) {
-    const { taken, next, likely } = edges[block]!;
+    const { taken, next, likely, returns } = edges[block]!;
     blocks.push({
       offset: block * 64,
       code: codeOf(block),
       taken: number(taken),
       next: number(next),
       likely: likely.map(number),
+      returns: number(returns),
     });
   }
   return { blocks, straddles: false };

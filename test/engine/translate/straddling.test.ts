@@ -54,8 +54,8 @@ for (const [name, address, straddles] of [
 test('a region is known from its key', () => {
   const region: Region = {
     blocks: [
-      { offset: 0, code: [0x4501, 0x00a5_0533], taken: -1, next: 1, likely: [] },
-      { offset: -16, code: [0x8082], taken: -1, next: -1, likely: [0, 1] },
+      { offset: 0, code: [0x4501, 0x00a5_0533], taken: -1, next: 1, likely: [], returns: -1 },
+      { offset: -16, code: [0x8082], taken: -1, next: -1, likely: [0, 1], returns: 0 },
     ],
     straddles: false,
   };
