@@ -43,8 +43,9 @@ const MOST_HELPERS = 4;
  * can't be folded into the instruction that uses its value.
  *
  * --no-wasm-stack-checks: no look at the limit of the stack at the start of each function and in each loop. Translated
- * code calls no translated code but itself, to a depth that has a limit (from one region to another it goes by tail calls), and
- * the engine's functions call each other to a depth that is known. What V8 would interrupt a loop for waits until the hart's slice ends, some milliseconds.
+ * code calls no translated code but itself, to a depth that has a limit (from one region to another it goes by tail
+ * calls), and the engine's functions call each other to a depth that is known. What V8 would interrupt a loop for waits
+ * until the hart's slice ends, some milliseconds.
  *
  * And what a thread takes, of which a host has one for each guest's hart:
  *

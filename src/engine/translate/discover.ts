@@ -125,6 +125,7 @@ class Walk {
           this.#enqueue({ frame, offset: s.target });
           return;
         case 'call':
+          // A call of the region's own entry comes back; of others that are not taken in, it is left for good.
           if (!this.#call(frame, offset, s, MOST_INLINED) && s.target === 0) this.#jump(frame, s.next);
           return;
         case 'indirect call':

@@ -36,7 +36,8 @@ export interface Flow {
 
 export function successorsOf(region: Region, block: number): number[] {
   const { returns } = region.blocks[block]!;
-  return returns === OUTSIDE ? directSuccessorsOf(region, block) : [...directSuccessorsOf(region, block), returns];
+  const direct = directSuccessorsOf(region, block);
+  return returns === OUTSIDE ? direct : [...direct, returns];
 }
 
 /** Successors that the locals are handed on to: not the one behind a call. */

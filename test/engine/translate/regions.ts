@@ -28,7 +28,7 @@ export function regionOf(
   return discover(readerOf(assemble(write), isExecuted), targetsOf);
 }
 
-/** Blocks of a region as "offset: taken next likely", and "behind" of a call of another region, where each is the offset of a block, or nothing. */
+/** Blocks of a region as "offset: taken next likely" and, if there is one, "behind" a call: each the offset of a block, or nothing. */
 export function shapeOf({ blocks }: Region): string[] {
   const name = (block: number): string => (block === OUTSIDE ? '-' : `${blocks[block]!.offset}`);
   const behind = ({ returns }: RegionBlock): string => (returns === OUTSIDE ? '' : ` behind ${name(returns)}`);
