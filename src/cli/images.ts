@@ -1,5 +1,7 @@
 /** Which kernel and initial file system a guest of the command gets. */
-import { prepareGuestImage, prepareInitramfs } from '../guest/index.ts';
+// Not by the index, of which a start has use for a small part.
+import { prepareGuestImage } from '../guest/image.ts';
+import { prepareInitramfs } from '../guest/initramfs.ts';
 
 /** Paths of what a guest boots. */
 export interface BootFiles {

@@ -1,6 +1,7 @@
 /** Names for guest-virtual addresses, from kernels, ELF files, System.map and /proc/kallsyms. */
 import { readFileSync } from 'node:fs';
 import { isElf, readElfSymbols } from '../firmware/elf.ts';
+import { imageInMemory } from '../firmware/image-source.ts';
 import { isLinuxImage, type KernelSymbol, readKallsyms } from '../guest/index.ts';
 import { FileError, messageOf } from '../host/errors.ts';
 
@@ -98,7 +99,7 @@ const STT_OBJECT = 1;
 const STT_FUNC = 2;
 
 function elfSymbols(path: string, bytes: Uint8Array): NamedAddress[] {
-  const symbols = readElfSymbols('symbols', { name: path, bytes })
+  const symbols = readElfSymbols('symbols', imageInMemory(path, bytes))
     // Names that the tools make for themselves: of kinds of contents, and local labels.
     .filter(({ name, type, value }) => type <= STT_FUNC && value !== 0n && !/^(\$|\.L)/.test(name))
     .map(({ name, value, size, type, executable }) => ({

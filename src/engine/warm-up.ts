@@ -3,9 +3,16 @@ import { hartAreaBytes, offset32 } from './state.ts';
 
 const WASM_PAGE = 65536;
 
+/** What only translated code calls from outside of the module. */
+interface RegionExports {
+  reach(hart: number, gva: bigint, word: number): number;
+  csr(hart: number, index: number, operand: bigint, operation: number, writes: number): number;
+}
+
 /**
  * Has the interpreter compiled, which happens when it is first called and takes some ten milliseconds: it polls, and finds that
- * it may execute nothing. Threads that have the same module then have its machine code.
+ * it may execute nothing. Threads that have the same module then have its machine code. So have some other functions that
+ * a guest needs as soon as it starts, on a hart that has no memory.
  * @param engine compiled from `buildEngine`
  */
 export function warmUp(engine: WebAssembly.Module): void {
@@ -18,7 +25,15 @@ export function warmUp(engine: WebAssembly.Module): void {
   }
   new Int32Array(memory.buffer)[offset32('remaining') >>> 2] = -1;
   const { exports } = new WebAssembly.Instance(engine, { env });
-  (exports as unknown as EngineExports).run(0);
+  const { run, fetchAddress, flush, dropFrame, fence, reach, csr } = exports as unknown as EngineExports &
+    RegionExports;
+  run(0);
+  fetchAddress(0, 0n);
+  reach(0, 0n, 0);
+  csr(0, 0, 0n, 0, 0);
+  fence(0, 0n, 1, 0n, 0);
+  dropFrame(0, 0);
+  flush(0);
 }
 
 function unexpected(name: string): never {

@@ -1,7 +1,8 @@
 import type { GuestRam } from '../devices/guest-ram.ts';
 import { isElf, readElf } from './elf.ts';
 import { FW_DYNAMIC_INFO_SIZE, fwDynamicInfo } from './fw-dynamic.ts';
-import { ImageError, type ImageRole, type ImageSource, sizeText } from './image-error.ts';
+import { ImageError, type ImageRole, sizeText } from './image-error.ts';
+import { bytesOf, type Contents, type ImageSource, imageInMemory } from './image-source.ts';
 import { readLinuxImage } from './linux-image.ts';
 
 /** Where a raw next stage begins in full virtualization, as on hardware with OpenSBI: 2 MiB after the start of RAM. */
@@ -9,13 +10,16 @@ const NEXT_STAGE_OFFSET = 0x20_0000;
 const PAGE = 4096;
 /** Firmware adds to the device tree where it stands: room left behind it. */
 const DEVICE_TREE_SLACK = 16 * 1024;
+const ELF_MAGIC_SIZE = 4;
+/** Bytes that are in memory twice while an image is copied: few, so that they stay in the processor's cache. */
+const COPIED_AT_ONCE = 128 * 1024;
 
-/** Bytes to copy to guest-physical `gpa`. RAM beyond `bytes`, up to `memorySize`, is taken too and has to be zero. */
+/** What to copy to guest-physical `gpa`. RAM beyond the contents, up to `memorySize`, is taken too and has to be zero. */
 export interface Load {
   readonly role: ImageRole;
   readonly name: string;
   readonly gpa: number;
-  readonly bytes: Uint8Array;
+  readonly contents: Contents;
   readonly memorySize: number;
 }
 
@@ -72,25 +76,17 @@ export function planBoot(ram: Pick<GuestRam, 'base' | 'size'>, images: BootImage
   const tree = alignDown(information - treeLength - DEVICE_TREE_SLACK);
   let initrdAt: { start: number; end: number } | undefined;
   if (initrd !== undefined) {
-    const start = alignDown(tree - initrd.bytes.length);
-    initrdAt = { start, end: start + initrd.bytes.length };
-    layout.add({ role: 'initrd', name: initrd.name, gpa: start, bytes: initrd.bytes, memorySize: initrd.bytes.length });
+    const start = alignDown(tree - initrd.size);
+    initrdAt = { start, end: start + initrd.size };
+    layout.add({ role: 'initrd', name: initrd.name, gpa: start, contents: initrd, memorySize: initrd.size });
   }
-  layout.add({
-    role: 'device tree',
-    name: '(generated)',
-    gpa: tree,
-    bytes: images.deviceTree(initrdAt),
-    memorySize: information - tree,
-  });
+  const name = '(generated)';
+  const contents = imageInMemory(name, images.deviceTree(initrdAt));
+  layout.add({ role: 'device tree', name, gpa: tree, contents, memorySize: information - tree });
   if (firmware !== undefined) {
-    layout.add({
-      role: 'firmware',
-      name: '(fw_dynamic information)',
-      gpa: information,
-      bytes: fwDynamicInfo(next, bootHart),
-      memorySize: FW_DYNAMIC_INFO_SIZE,
-    });
+    const name = '(fw_dynamic information)';
+    const contents = imageInMemory(name, fwDynamicInfo(next, bootHart));
+    layout.add({ role: 'firmware', name, gpa: information, contents, memorySize: FW_DYNAMIC_INFO_SIZE });
   }
   return {
     mode: firmware === undefined ? 'S' : 'M',
@@ -105,15 +101,22 @@ export function planBoot(ram: Pick<GuestRam, 'base' | 'size'>, images: BootImage
 
 /** Copies what the plan says into fresh RAM, all zeros before. */
 export function loadBoot(ram: GuestRam, plan: BootPlan): void {
-  for (const { gpa, bytes } of plan.loads) ram.write(gpa, bytes);
+  const buffer = new Uint8Array(COPIED_AT_ONCE);
+  for (const { gpa, contents } of plan.loads) {
+    for (let done = 0; done < contents.size; done += COPIED_AT_ONCE) {
+      const part = buffer.subarray(0, contents.size - done);
+      contents.read(done, part);
+      ram.write(gpa + done, part);
+    }
+  }
 }
 
 /** A flat kernel image or an ELF file; returns its entry. */
 function placeKernel(layout: Layout, kernel: ImageSource): number {
-  if (isElf(kernel.bytes)) return placeProgram(layout, 'kernel', kernel).entry;
+  if (isElf(bytesOf(kernel, 0, ELF_MAGIC_SIZE))) return placeProgram(layout, 'kernel', kernel).entry;
   const { textOffset, imageSize } = readLinuxImage(kernel);
   const gpa = layout.ram.base + Math.max(textOffset, NEXT_STAGE_OFFSET);
-  layout.add({ role: 'kernel', name: kernel.name, gpa, bytes: kernel.bytes, memorySize: imageSize });
+  layout.add({ role: 'kernel', name: kernel.name, gpa, contents: kernel, memorySize: imageSize });
   return gpa;
 }
 
@@ -123,11 +126,11 @@ function placeProgram(
   role: 'kernel' | 'firmware',
   source: ImageSource,
 ): { entry: number; htif?: NonNullable<BootPlan['htif']> } {
-  const { name, bytes } = source;
-  if (!isElf(bytes)) {
-    if (bytes.length === 0)
+  const { name, size } = source;
+  if (!isElf(bytesOf(source, 0, ELF_MAGIC_SIZE))) {
+    if (size === 0)
       throw new ImageError(role, name, 'truncated', 'is an empty file; pass a flat binary or an ELF file');
-    layout.add({ role, name, gpa: layout.ram.base, bytes, memorySize: bytes.length });
+    layout.add({ role, name, gpa: layout.ram.base, contents: source, memorySize: size });
     return { entry: layout.ram.base };
   }
   const { entry, segments, symbols } = readElf(role, source, ['tohost', 'fromhost']);
@@ -140,7 +143,8 @@ function placeProgram(
         `has a segment at 0x${segment.gpa.toString(16)}, the guest's memory begins at 0x${layout.ram.base.toString(16)}; link it for an address from there on`,
       );
     }
-    layout.add({ role, name, ...segment });
+    const { gpa, bytes, memorySize } = segment;
+    layout.add({ role, name, gpa, contents: imageInMemory(name, bytes), memorySize });
   }
   const tohost = symbols.get('tohost');
   const fromhost = symbols.get('fromhost');

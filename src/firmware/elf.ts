@@ -1,4 +1,5 @@
-import { describeContents, ImageError, type ImageRole, type ImageSource } from './image-error.ts';
+import { describeContents, ImageError, type ImageRole } from './image-error.ts';
+import { bytesOf, type ImageSource } from './image-source.ts';
 
 /** One loadable piece: `bytes` go to `gpa`, and zeros follow up to `memorySize`. */
 export interface ElfSegment {
@@ -62,11 +63,12 @@ export function readElf(role: ImageRole, source: ImageSource, wanted: readonly s
 export const readElfSymbols = (role: ImageRole, source: ImageSource): ElfSymbol[] => [...symbolsIn(open(role, source))];
 
 function open(role: ImageRole, source: ImageSource): Reader {
-  const { name, bytes } = source;
+  const { name } = source;
+  const bytes = bytesOf(source);
   if (!isElf(bytes)) {
     throw new ImageError(role, name, 'not an image', `is ${describeContents(bytes)}, not an ELF file`);
   }
-  const reader = new Reader(role, source);
+  const reader = new Reader(role, name, bytes);
   reader.require(0, 64, 'header');
   if (bytes[4] !== 2 || bytes[5] !== 1) {
     throw new ImageError(role, name, 'wrong architecture', 'is not a 64-bit little-endian ELF file');
@@ -147,7 +149,7 @@ class Reader {
   #name: string;
   #view: DataView;
 
-  constructor(role: ImageRole, { name, bytes }: ImageSource) {
+  constructor(role: ImageRole, name: string, bytes: Uint8Array) {
     this.bytes = bytes;
     this.#role = role;
     this.#name = name;

@@ -1,10 +1,3 @@
-/** An image given to boot from. */
-export interface ImageSource {
-  /** What messages call it: the path of the file, or where it came from. */
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
-
 export type ImageRole = 'kernel' | 'initrd' | 'firmware' | 'device tree' | 'symbols';
 
 export type ImageProblem = 'truncated' | 'not an image' | 'wrong architecture' | 'does not fit' | 'overlap';

@@ -1,4 +1,5 @@
-import { describeContents, ImageError, type ImageSource } from './image-error.ts';
+import { describeContents, ImageError } from './image-error.ts';
+import { bytesOf, type ImageSource } from './image-source.ts';
 
 /**
  * Header of a flat RISC-V kernel image (Linux, Documentation/arch/riscv/boot-image-header.rst), little endian:
@@ -16,6 +17,9 @@ import { describeContents, ImageError, type ImageSource } from './image-error.ts
  *     +60 u32              offset of the PE header with an EFI stub
  */
 const HEADER_SIZE = 64;
+/** Of the PE header without what is optional, and of an entry of its section table. */
+const PE_HEADER_SIZE = 24;
+const PE_SECTION_SIZE = 40;
 const MAGIC = 0x5643_5349_52n;
 const MAGIC2 = 0x0543_5352;
 const ALIGNMENT = 2 * 1024 * 1024;
@@ -35,16 +39,18 @@ export function isLinuxImage(bytes: Uint8Array): boolean {
 }
 
 /** Checks the header of a flat kernel image; throws {@link ImageError} if it is none, damaged or cut off. */
-export function readLinuxImage({ name, bytes }: ImageSource): LinuxImage {
-  if (!isLinuxImage(bytes)) {
+export function readLinuxImage(source: ImageSource): LinuxImage {
+  const { name, size } = source;
+  const header = bytesOf(source, 0, HEADER_SIZE);
+  if (!isLinuxImage(header)) {
     throw new ImageError(
       'kernel',
       name,
       'not an image',
-      `is ${describeContents(bytes)}, not a flat RISC-V kernel image; pass an uncompressed arch/riscv/boot/Image (Debian: vmlinux of linux-image-riscv64)`,
+      `is ${describeContents(header)}, not a flat RISC-V kernel image; pass an uncompressed arch/riscv/boot/Image (Debian: vmlinux of linux-image-riscv64)`,
     );
   }
-  const view = dataView(bytes);
+  const view = dataView(header);
   const textOffset = Number(view.getBigUint64(8, true));
   const imageSize = Number(view.getBigUint64(16, true));
   if ((view.getUint32(24, true) & 1) !== 0) {
@@ -58,35 +64,36 @@ export function readLinuxImage({ name, bytes }: ImageSource): LinuxImage {
       `is damaged: its text offset 0x${textOffset.toString(16)} is no multiple of 2 MiB`,
     );
   }
-  const expected = fileLength(bytes, view);
-  if (expected !== undefined && bytes.length < expected) {
+  const expected = fileLength(source, header);
+  if (expected !== undefined && size < expected) {
     throw new ImageError(
       'kernel',
       name,
       'truncated',
-      `is cut off: ${bytes.length} bytes of ${expected}; fetch or copy it again`,
+      `is cut off: ${size} bytes of ${expected}; fetch or copy it again`,
     );
   }
-  return { textOffset, imageSize: Math.max(imageSize, bytes.length) };
+  return { textOffset, imageSize: Math.max(imageSize, size) };
 }
 
 /**
  * Length that the file has to have. The header tells only the size in memory; with an EFI stub the sections of the PE
  * header say what is in the file. Undefined without one.
  */
-function fileLength(bytes: Uint8Array, view: DataView): number | undefined {
-  if (bytes[0] !== 0x4d || bytes[1] !== 0x5a) return undefined;
-  const pe = view.getUint32(60, true);
-  const needed = pe + 24;
-  if (needed > bytes.length) return needed;
-  if (view.getUint32(pe, true) !== 0x4550) return undefined;
-  const sections = view.getUint16(pe + 6, true);
-  const table = pe + 24 + view.getUint16(pe + 20, true);
-  let end = table + 40 * sections;
-  if (end > bytes.length) return end;
+function fileLength(source: ImageSource, header: Uint8Array): number | undefined {
+  if (header[0] !== 0x4d || header[1] !== 0x5a) return undefined;
+  const at = dataView(header).getUint32(60, true);
+  if (at + PE_HEADER_SIZE > source.size) return at + PE_HEADER_SIZE;
+  const pe = dataView(bytesOf(source, at, PE_HEADER_SIZE));
+  if (pe.getUint32(0, true) !== 0x4550) return undefined;
+  const sections = pe.getUint16(6, true);
+  const tableAt = at + PE_HEADER_SIZE + pe.getUint16(20, true);
+  let end = tableAt + PE_SECTION_SIZE * sections;
+  if (end > source.size) return end;
+  const table = dataView(bytesOf(source, tableAt, PE_SECTION_SIZE * sections));
   for (let i = 0; i < sections; i++) {
-    const at = table + 40 * i;
-    end = Math.max(end, view.getUint32(at + 16, true) + view.getUint32(at + 20, true));
+    const section = PE_SECTION_SIZE * i;
+    end = Math.max(end, table.getUint32(section + 16, true) + table.getUint32(section + 20, true));
   }
   return end;
 }

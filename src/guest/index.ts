@@ -1,5 +1,6 @@
 // Guest images from Debian packages.
 
+export { buildInitramfs } from './build-initramfs.ts';
 export { cacheDirectory } from './cache.ts';
 export { type CpioEntry, CpioPathError, writeCpio } from './cpio.ts';
 export { GuestImageError, type GuestImageErrorCode } from './errors.ts';
@@ -11,7 +12,6 @@ export {
   prepareGuestImage,
 } from './image.ts';
 export {
-  buildInitramfs,
   DEFAULT_MODULES,
   EXIT_MARK,
   type GuestFile,

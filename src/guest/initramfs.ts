@@ -1,11 +1,9 @@
 // The initramfs of a guest: busybox, the kernel modules, and an init that runs a script or a shell on the console.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { cacheDirectory, namingCacheErrors, writeWhole } from './cache.ts';
-import { type CpioEntry, writeCpio } from './cpio.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage } from './image.ts';
 import { EXIT_MARK, initScript } from './init.ts';
@@ -51,17 +49,6 @@ export interface Initramfs {
   readonly size: number;
 }
 
-const bytes = (data: string | Uint8Array) => (typeof data === 'string' ? new TextEncoder().encode(data) : data);
-
-/**
- * Writes an archive of exactly the described entries, compressed by gzip.
- * @throws CpioPathError
- */
-export function buildInitramfs(entries: readonly CpioEntry[], compress = true): Uint8Array {
-  const archive = writeCpio(entries);
-  return compress ? gzipSync(archive, { level: 6 }) : archive;
-}
-
 /**
  * Makes the initramfs of a guest from its description, or finds it in the cache by its contents.
  * @throws GuestImageError if the image does not have a module that is asked for
@@ -91,46 +78,12 @@ export async function prepareInitramfs(image: GuestImage, options: InitramfsOpti
   return await namingCacheErrors(cache, async () => {
     const there = await stat(path).catch(() => undefined);
     if (there?.isFile()) return { path, size: there.size };
-    const entries: CpioEntry[] = [
-      ...(await baseEntries(image, modules, hostname)),
-      ...files.map(
-        (file): CpioEntry => ({ kind: 'file', path: file.path, mode: file.mode ?? 0o644, data: bytes(file.data) }),
-      ),
-    ];
-    if (script !== undefined) {
-      entries.push({ kind: 'file', path: 'etc/ballonet/script', mode: 0o755, data: bytes(script) });
-    }
+    // What a start from the cache has no use for is not loaded then.
+    const { buildInitramfs, initramfsEntries } = await import('./build-initramfs.ts');
+    const entries = await initramfsEntries(image, modules, hostname, files, script);
     const archive = buildInitramfs(entries, compress);
     await mkdir(folder, { recursive: true });
     await writeWhole(path, archive);
     return { path, size: archive.length };
   });
-}
-
-async function baseEntries(image: GuestImage, modules: readonly string[], hostname: string): Promise<CpioEntry[]> {
-  const file = (path: string, text: string, mode = 0o644): CpioEntry => ({
-    kind: 'file',
-    path,
-    mode,
-    data: bytes(text),
-  });
-  const folders = ['dev', 'proc', 'sys', 'run', 'root', 'mnt', 'var', 'sbin', 'usr/bin', 'usr/sbin'];
-  return [
-    ...folders.map((path): CpioEntry => ({ kind: 'directory', path, mode: 0o755 })),
-    { kind: 'directory', path: 'tmp', mode: 0o1777 },
-    { kind: 'file', path: 'bin/busybox', mode: 0o755, data: await readFile(image.busyboxPath) },
-    { kind: 'symlink', path: 'bin/sh', target: 'busybox' },
-    // The kernel opens it for init before devtmpfs is mounted.
-    { kind: 'character-device', path: 'dev/console', mode: 0o600, major: 5, minor: 1 },
-    file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n'),
-    file('etc/group', 'root:x:0:\n'),
-    file('etc/hostname', `${hostname}\n`),
-    ...(await Promise.all(
-      modules.map(async (name): Promise<CpioEntry> => {
-        const path = image.modules.find((module) => module.name === name)!.path;
-        return { kind: 'file', path: `lib/modules/${name}.ko`, mode: 0o644, data: await readFile(path) };
-      }),
-    )),
-    file('init', initScript(hostname, modules), 0o755),
-  ];
 }

@@ -11,7 +11,6 @@ import {
   readFileSync,
   readSync,
   readvSync,
-  statSync,
   writeSync,
   writevSync,
 } from 'node:fs';
@@ -115,7 +114,7 @@ export function openFile(use: string, path: string, mode: FileMode): RandomAcces
       if (!hasCode(error, 'ENOENT')) break;
     }
   }
-  throw new FileError(use, path, fileProblem(failure, mode), { cause: failure });
+  throw fileError(use, path, failure, mode);
 }
 
 /**
@@ -127,67 +126,25 @@ export function openOutput(use: string, path: string): number {
   try {
     return openSync(path, 'w', 0o666);
   } catch (error) {
-    throw new FileError(use, path, fileProblem(error, 'create'), { cause: error });
+    throw fileError(use, path, error, 'create');
   }
 }
 
 /**
- * The whole of a file, in memory that threads can share.
+ * The whole of a file.
  * @throws FileError
  */
-export function readWhole(use: string, path: string): Uint8Array<SharedArrayBuffer> {
+export function readWhole(use: string, path: string): Uint8Array {
   try {
-    const file = new RandomAccessFile(openSync(path, 'r'), `${use} ${path}`);
-    try {
-      const { size } = file;
-      // What a pipe holds, or a file of /proc, is known only when it has been read; others are read where they are to stand.
-      const read = size > 0 && fstatSync(file.descriptor).isFile() ? undefined : readFileSync(file.descriptor);
-      const shared = new Uint8Array(new SharedArrayBuffer(read?.length ?? size));
-      if (read === undefined) file.read(0, shared);
-      else shared.set(read);
-      return shared;
-    } finally {
-      file.close();
-    }
+    return readFileSync(path);
   } catch (error) {
-    throw new FileError(use, path, fileProblem(error, 'read'), { cause: error });
+    throw fileError(use, path, error, 'read');
   }
 }
 
-/** Files as they were last read: guests that boot the same ones share one copy of them. */
-export class WholeFiles {
-  readonly #most: number;
-  /** By path, the one used last at the end: contents, and what the file was when it was read. */
-  readonly #files = new Map<string, { readonly version: string; readonly contents: Uint8Array<SharedArrayBuffer> }>();
-
-  /** @param most files that are kept */
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  /**
-   * The whole of a file as it is now.
-   * @throws FileError
-   */
-  read(use: string, path: string): Uint8Array<SharedArrayBuffer> {
-    const version = fileVersion(path);
-    const known = this.#files.get(path);
-    const contents = known !== undefined && known.version === version ? known.contents : readWhole(use, path);
-    this.#files.delete(path);
-    // A file that nothing is known of is not kept.
-    if (version !== undefined) this.#files.set(path, { version, contents });
-    for (const oldest of this.#files.keys()) {
-      if (this.#files.size <= this.#most) break;
-      this.#files.delete(oldest);
-    }
-    return contents;
-  }
-}
-
-/** Differs when a file has been replaced or written; undefined if there is none. */
-function fileVersion(path: string): string | undefined {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat && `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+/** What a failure to open or read a file means for who gave its path. */
+export function fileError(use: string, path: string, error: unknown, mode: FileMode): FileError {
+  return new FileError(use, path, fileProblem(error, mode), { cause: error });
 }
 
 function fileProblem(error: unknown, mode: FileMode): string {

@@ -14,6 +14,7 @@ import { GuestStoppedError } from '../memory/errors.ts';
 import { messageOf } from './errors.ts';
 import { RandomAccessFile } from './files.ts';
 import { HartThread, processMs, SLICE_MS } from './hart-thread.ts';
+import { imageSources } from './images.ts';
 import type { FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest, ToGuestThread } from './messages.ts';
 
 /** Time between two looks at whether the other harts are ready or stand still, milliseconds; they wake this thread. */
@@ -71,15 +72,11 @@ class GuestLoop {
     this.#port = data.port;
     this.#thread = new HartThread(data, say);
     this.#disks = data.disks.map(openDisk);
-    const image = (name: string, bytes: Uint8Array | undefined) =>
-      bytes === undefined ? {} : { [name]: { name: data.config[name as 'kernel'] ?? name, bytes } };
     this.#machine = new Machine({
       ...this.#thread.options,
       wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
       random: (target) => void randomFillSync(target),
-      ...image('kernel', data.kernel),
-      ...image('initrd', data.initrd),
-      ...image('firmware', data.firmware),
+      ...imageSources(data.images),
       append: data.config.append,
       devices: data.config.devices,
       disks: this.#disks.map((backend) => ({ backend })),

@@ -13,8 +13,9 @@ import { createSwap, SWAP_SLOT_BYTES } from '../memory/swap.ts';
 import { admit } from '../policy/admission.ts';
 import { GuestError, messageOf, OptionError } from './errors.ts';
 import type { GuestExplanation } from './explanation.ts';
-import { openFile, openOutput, WholeFiles } from './files.ts';
+import { openFile, openOutput } from './files.ts';
 import { Guest, type GuestStatistics } from './guest.ts';
+import { closeImages, type OpenImages, openImages } from './images.ts';
 import { ManagerLink } from './manager-link.ts';
 import type { ManagerWork, ManagerWorkerData, OpenDisk } from './messages.ts';
 import { instrumentsOf } from './observation.ts';
@@ -48,8 +49,6 @@ const WASM_PAGE = 65536;
 /** VMM heap for eight guests with large hart areas, and the smallest heap, bytes. */
 const HANDFUL_OF_GUESTS = 56 * 2 ** 20;
 const MIN_HEAP = 8 * 2 ** 20;
-/** Files that guests boot and that are kept for the next ones: some kernels, initial file systems, firmware. */
-const KEPT_FILES = 4;
 
 /** Runs guests on one machine memory. */
 export class Host {
@@ -65,7 +64,6 @@ export class Host {
   readonly #translator: TranslatorLink;
   readonly #manager: ManagerLink;
   readonly #guests = new Set<Guest>();
-  readonly #files = new WholeFiles(KEPT_FILES);
   readonly #domains = new ShareDomains();
   #started = 0;
   #closed = false;
@@ -138,14 +136,19 @@ export class Host {
   async start(options: GuestOptions): Promise<Guest> {
     if (this.#closed) throw new Error('the host is closed; create another one');
     const config = guestConfig(options, this.config, ++this.#started);
-    const read = (use: string, path: string | undefined): Uint8Array | undefined =>
-      path === undefined ? undefined : this.#files.read(use, path);
-    const kernel = read('kernel', config.kernel);
-    const initrd = read('initrd', config.initrd);
-    const firmware = read('firmware', config.firmware);
     if (config.disks.length > MAX_DISKS) {
       throw new OptionError('disks', `${config.disks.length} are given; a guest can have ${MAX_DISKS}`);
     }
+    const images = openImages(config);
+    try {
+      return await this.#startWith(config, images);
+    } finally {
+      // The guest has read them, or never will.
+      closeImages(images);
+    }
+  }
+
+  async #startWith(config: GuestConfig, images: OpenImages): Promise<Guest> {
     const disks = openDisks(config.disks);
     const domain = this.#domains.enter(config.shareDomain);
     let guest: Guest;
@@ -167,9 +170,7 @@ export class Host {
         engine: this.#engine,
         slot: memory.slot,
         config,
-        kernel,
-        initrd,
-        firmware,
+        images,
         disks,
         swap: this.#swap,
         translation: this.config.translation,

@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Instruments } from '../engine/observer.ts';
 import type { Region } from '../engine/translate/region.ts';
 import type { GuestExplanation } from './explanation.ts';
+import type { OpenImages } from './images.ts';
 import type { Observable, Observations, RegionEvent } from './observation.ts';
 import type { GuestConfig, PolicyChoice } from './options.ts';
 
@@ -60,9 +61,7 @@ export type ToGuestThread =
 /** What a guest's worker, which runs its first hart, has to know. */
 export interface GuestWorkerData extends HartThreadData {
   readonly config: GuestConfig;
-  readonly kernel: Bytes | undefined;
-  readonly initrd: Bytes | undefined;
-  readonly firmware: Bytes | undefined;
+  readonly images: OpenImages;
   readonly disks: readonly OpenDisk[];
   /** Where messages to the guest come in; looked at when HART_REQUEST_CONTROL is set. */
   readonly port: MessagePort;

@@ -5,7 +5,7 @@ import { VIRTIO_BALLOON_F } from '../devices/virtio/balloon.ts';
 import type { Hart } from '../engine/hart.ts';
 import type { Translation } from '../engine/translate/translations.ts';
 import { type BootPlan, loadBoot, planBoot } from '../firmware/boot.ts';
-import type { ImageSource } from '../firmware/image-error.ts';
+import type { ImageSource } from '../firmware/image-source.ts';
 import { EXTENSIONS, EXTENSIONS_WITHOUT_SSTC } from '../firmware/isa-string.ts';
 import { virtDeviceTree } from '../firmware/virt-tree.ts';
 import { DiskMap } from '../memory/disk-map.ts';

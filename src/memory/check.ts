@@ -6,6 +6,7 @@
 import { guestSlots } from './account.ts';
 import { InvariantError } from './errors.ts';
 import { frameFlag } from './frames.ts';
+import { nextFree } from './free-list.ts';
 import { Guest } from './guest.ts';
 import { zeroPage } from './hash.ts';
 import { checkHeap } from './heap.ts';
@@ -134,7 +135,7 @@ function checkFrames(memory: MachineMemory, tally: Tally, findings: string[]): v
   let length = 0;
   let kept = 0;
   let pooled = 0;
-  for (let mfn = i32[HEADER_FREE_HEAD]!; mfn !== 0; mfn = i32[memory.frameTable + mfn * FRAME_WORDS + FRAME_LINK]!) {
+  for (let mfn = i32[HEADER_FREE_HEAD]!; mfn !== 0; mfn = nextFree(memory, mfn)) {
     if (mfn < memory.firstFrame || mfn >= memory.machineFrames || free[mfn] !== 0) {
       findings.push(`the free list comes to frame ${mfn} ${free[mfn] !== 0 ? 'twice' : 'that no guest can have'}`);
       break;

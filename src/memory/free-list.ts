@@ -31,7 +31,7 @@ export function takeFrame(memory: MachineMemory, privileged: boolean): number {
     return 0;
   }
   const entry = memory.frameTable + mfn * FRAME_WORDS;
-  i32[HEADER_FREE_HEAD] = i32[entry + FRAME_LINK]!;
+  i32[HEADER_FREE_HEAD] = nextFree(memory, mfn);
   Atomics.store(i32, HEADER_FREE_COUNT, free - 1);
   if (free - 1 < Atomics.load(i32, HEADER_WATERMARK)) {
     Atomics.store(i32, HEADER_WATERMARK, 0);
@@ -48,9 +48,19 @@ export function giveFrame(memory: MachineMemory, mfn: number): void {
   const { i32 } = memory;
   const entry = memory.frameTable + mfn * FRAME_WORDS;
   renew(i32, entry);
-  i32[entry + FRAME_LINK] = i32[HEADER_FREE_HEAD]!;
-  i32[HEADER_FREE_HEAD] = mfn;
+  pushFree(memory, mfn);
   Atomics.store(i32, HEADER_FREE_COUNT, i32[HEADER_FREE_COUNT]! + 1);
+}
+
+/** mfn of the free frame behind a free frame, 0 at the end. */
+export function nextFree({ i32, frameTable }: MachineMemory, mfn: number): number {
+  return i32[frameTable + mfn * FRAME_WORDS + FRAME_LINK]! + mfn + 1;
+}
+
+/** Puts a frame in front of the list, and counts nothing. */
+export function pushFree({ i32, frameTable }: MachineMemory, mfn: number): void {
+  i32[frameTable + mfn * FRAME_WORDS + FRAME_LINK] = i32[HEADER_FREE_HEAD]! - (mfn + 1);
+  i32[HEADER_FREE_HEAD] = mfn;
 }
 
 /** A new generation, no flags. A hart may set CODE at any time, but on frames that it maps only, which this is not. */

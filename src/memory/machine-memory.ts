@@ -115,9 +115,8 @@ export class MachineMemory {
     i32[HEADER_ZERO_FRAME] = zeroFrame;
     i32[HEADER_FIRST_FRAME] = first;
     i32[HEADER_RESERVE] = options.reserveFrames ?? Math.max(4, Math.floor(frames / 512));
-    for (let mfn = first; mfn < frames; mfn++) {
-      i32[PAGE_SIZE / 4 + mfn * FRAME_WORDS + FRAME_LINK] = mfn + 1 < frames ? mfn + 1 : 0;
-    }
+    // All others are in the list as they are.
+    i32[PAGE_SIZE / 4 + (frames - 1) * FRAME_WORDS + FRAME_LINK] = -frames;
     i32[HEADER_FREE_HEAD] = first;
     i32[HEADER_FREE_COUNT] = frames - first;
     Atomics.store(i32, HEADER_MAGIC, MAGIC);

@@ -5,6 +5,7 @@
  */
 
 import { guestSlots } from './account.ts';
+import { pushFree } from './free-list.ts';
 import { Guest } from './guest.ts';
 import {
   FRAME_GENERATION_ONE,
@@ -79,8 +80,7 @@ export function repairMemory(memory: MachineMemory, held: readonly number[] = []
           entry + FRAME_INFO,
           ((i32[entry + FRAME_INFO]! & -FRAME_GENERATION_ONE) + FRAME_GENERATION_ONE) | 0,
         );
-        i32[entry + FRAME_LINK] = i32[HEADER_FREE_HEAD]!;
-        i32[HEADER_FREE_HEAD] = mfn;
+        pushFree(memory, mfn);
         free++;
       }
     }

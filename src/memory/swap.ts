@@ -52,8 +52,14 @@ export interface SlotStore {
 const SLOT_WORDS = 3;
 /** Bytes of the VMM heap for the account of one slot. */
 export const SWAP_SLOT_BYTES = SLOT_WORDS * 4;
+/** Word 0: entries that name the slot, or BAD. */
 const SLOT_REFS = 0;
+/**
+ * Word 1: the frame that the slot is tied to, 0 if there is none. A free slot of disks: number + 1 of the next free one (0 at the
+ * end) less that of the slot behind it, so that zeros are a list in the order of the numbers.
+ */
 const SLOT_FRAME = 1;
+/** Word 2: the object of the compressed pool with the contents, 0 if there is none; of a slot of disks the place there. */
 const SLOT_OBJECT = 2;
 const BAD = -1;
 /** Slots that are looked at for a run of free ones. */
@@ -81,10 +87,11 @@ export function createSwap(memory: MachineMemory, slots: number, diskSlots = 0):
     i32[HEADER_SWAP_SLOTS] = slots;
     i32[HEADER_SWAP_FREE] = slots;
     i32[HEADER_DISK_SLOTS] = diskSlots;
-    for (let slot = slots + diskSlots - 1; slot >= slots; slot--) {
-      freeDiskSlot(memory, slot);
+    if (diskSlots > 0) {
+      // All others are in the list of free ones as they are.
+      i32[slotEntry(memory, slots + diskSlots - 1) + SLOT_FRAME] = -(slots + diskSlots + 1);
+      i32[HEADER_DISK_FREE] = slots + 1;
     }
-    i32[HEADER_DISK_USED] = 0;
   } finally {
     memory.unlock();
   }
@@ -216,7 +223,7 @@ export function allocateDiskSlot(memory: MachineMemory, place: number): number {
     return -1;
   }
   const entry = slotEntry(memory, slot);
-  i32[HEADER_DISK_FREE] = i32[entry + SLOT_FRAME]!;
+  i32[HEADER_DISK_FREE] = i32[entry + SLOT_FRAME]! + slot + 2;
   i32[HEADER_DISK_USED]!++;
   i32[entry + SLOT_REFS] = 1;
   i32[entry + SLOT_FRAME] = 0;
@@ -233,7 +240,7 @@ function freeDiskSlot(memory: MachineMemory, slot: number): void {
   const { i32 } = memory;
   const entry = slotEntry(memory, slot);
   i32[entry + SLOT_REFS] = 0;
-  i32[entry + SLOT_FRAME] = i32[HEADER_DISK_FREE]!;
+  i32[entry + SLOT_FRAME] = i32[HEADER_DISK_FREE]! - (slot + 2);
   i32[HEADER_DISK_FREE] = slot + 1;
   i32[HEADER_DISK_USED]!--;
 }

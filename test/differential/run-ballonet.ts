@@ -1,6 +1,7 @@
 /** Runs firmware on a Ballonet machine, in this thread. */
 import { MIP } from '../../src/devices/hart-lines.ts';
 import type { Hart } from '../../src/engine/hart.ts';
+import { imageInMemory } from '../../src/firmware/image-source.ts';
 import { compileEngine, hartEngineBytes } from '../../src/machine/index.ts';
 import { Machine, type MachineExit } from '../../src/machine/machine.ts';
 import { createGuest } from '../../src/memory/guest.ts';
@@ -59,7 +60,7 @@ export function runFirmware(firmware: Uint8Array, timeout: number, options: Firm
     now: () => performance.now(),
     wallClockNs: () => BigInt(Date.now()) * 1_000_000n,
     random: (target) => target.fill(0x5a),
-    firmware: { name: 'test program', bytes: firmware },
+    firmware: imageInMemory('test program', firmware),
     append: '',
     devices: false,
     disks: [],

@@ -4,13 +4,14 @@ import fc from 'fast-check';
 import { type BootImages, loadBoot, planBoot } from '../../src/firmware/boot.ts';
 import { readElf } from '../../src/firmware/elf.ts';
 import { ImageError, type ImageProblem, type ImageRole } from '../../src/firmware/image-error.ts';
+import { imageInMemory } from '../../src/firmware/image-source.ts';
 import { readLinuxImage } from '../../src/firmware/linux-image.ts';
 import { ArrayRam } from '../devices/array-ram.ts';
 import { elfFile, linuxImage, RAM_BASE } from './images.ts';
 
 const MIB = 1024 * 1024;
 const tree = () => new Uint8Array(1000).fill(0xdd);
-const source = (bytes: Uint8Array, name = 'test.img') => ({ name, bytes });
+const source = (bytes: Uint8Array, name = 'test.img') => imageInMemory(name, bytes);
 const pattern = (length: number, seed = 1) => Uint8Array.from({ length }, (_, i) => (i * 5 + seed) & 0xff);
 
 function plan(images: Partial<BootImages>, memory = 16 * MIB) {
@@ -180,8 +181,8 @@ test('property: garbage gives a named error or a plan inside of RAM, nothing els
       for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
       try {
         const { loads } = plan(asFirmware ? { firmware: source(bytes) } : { kernel: source(bytes) });
-        for (const { gpa, memorySize, bytes: data } of loads) {
-          assert.ok(gpa >= RAM_BASE && gpa + memorySize <= RAM_BASE + 16 * MIB && data.length <= memorySize);
+        for (const { gpa, memorySize, contents } of loads) {
+          assert.ok(gpa >= RAM_BASE && gpa + memorySize <= RAM_BASE + 16 * MIB && contents.size <= memorySize);
         }
       } catch (error) {
         assert.ok(error instanceof ImageError, String(error));

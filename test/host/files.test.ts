@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { FileError } from '../../src/host/errors.ts';
-import { openFile, readWhole, WholeFiles } from '../../src/host/files.ts';
+import { openFile, readWhole } from '../../src/host/files.ts';
 import { openSwapFile, SwapFile } from '../../src/host/swap-file.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ballonet-files-'));
@@ -81,23 +81,4 @@ test('a swap file without room or without a place is refused', () => {
   assert.equal(readFileSync(mine, 'latin1'), 'of value');
   const below = join(folder, 'none', 'swap');
   assert.throws(() => openSwapFile(below, 4096), refused(below, /folder does not exist/));
-});
-
-test('a file that has not changed is read once, for as long as few others are', () => {
-  const files = new WholeFiles(2);
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => join(folder, `whole-${name}`)) as [string, string, string];
-  for (const path of [a, b, c]) writeFileSync(path, path);
-  const first = files.read('kernel', a);
-  assert.equal(files.read('kernel', a), first);
-  files.read('kernel', b);
-  assert.equal(files.read('kernel', a), first);
-  // Of three the one used longest ago goes.
-  files.read('kernel', c);
-  assert.equal(files.read('kernel', a), first);
-  const second = files.read('kernel', b);
-  writeFileSync(b, 'other contents');
-  assert.equal(Buffer.from(files.read('kernel', b)).toString(), 'other contents');
-  assert.equal(Buffer.from(second).toString(), b);
-  rmSync(b);
-  assert.throws(() => files.read('kernel', b), refused(b, /does not exist/));
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TEST_FINISHER, UART, virtioSlot } from '../../src/devices/map.ts';
+import { imageInMemory } from '../../src/firmware/image-source.ts';
 import { compileEngine, hartEngineBytes, Machine, type MachineOptions } from '../../src/machine/index.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
 import { HART_REQUEST_CONTROL } from '../../src/memory/layout.ts';
@@ -32,7 +33,7 @@ function setUp(program: Assembler, mode: 'M' | 'S', more: Partial<MachineOptions
   });
   const guest = Guest.attach(MachineMemory.attach(buffer, slot + 1), slot);
   let printed = '';
-  const image = { name: 'program', bytes: mode === 'M' ? program.finish() : kernelImage(program.finish()) };
+  const image = imageInMemory('program', mode === 'M' ? program.finish() : kernelImage(program.finish()));
   const machine = new Machine({
     wasmMemory,
     engine: compileEngine(),
