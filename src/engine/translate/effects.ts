@@ -2,6 +2,7 @@ import type { Context, FloatOperation } from '../../isa/context.ts';
 import { INSTRUCTIONS } from '../../isa/decode.ts';
 import type { Instruction } from '../../isa/instruction.ts';
 import { type Expr, FunctionBuilder, type I64, i32, i64, type Local } from '../../wasm/index.ts';
+import { asWord } from './words.ts';
 
 /** Where execution goes after an instruction. */
 export type Control =
@@ -39,9 +40,15 @@ export interface Effects {
   readonly access: MemoryAccess | undefined;
   /** True if rd becomes rs1 + imm and nothing else happens. */
   readonly addsImmediate: boolean;
+  /**
+   * Whether the translator has rd as a 32-bit value of which it is the sign extension: always, if the registers that are read are
+   * such, or never; or whether it is a constant.
+   */
+  readonly word: 'always' | 'of words' | 'never' | 'constant';
 }
 
 interface Record {
+  word: Effects['word'];
   addsImmediate: boolean;
   access: MemoryAccess | undefined;
   control: Control;
@@ -58,7 +65,17 @@ interface Record {
  * instruction does.
  */
 function observe(instruction: Instruction): Effects {
+  const code = new FunctionBuilder({ parameters: [], result: undefined });
+  const seen = observeWith(instruction, code, () => code.local('i64').get);
+  const ofWords = observeWith(instruction, code, () => i64.extend_i32_s(code.local('i32').get));
+  const word = seen.word === 'never' && ofWords.word === 'always' ? 'of words' : seen.word;
+  return { ...seen, word, usesFloat: instruction.extension === 'F' || instruction.extension === 'D' };
+}
+
+/** @param source makes what a register holds that is read */
+function observeWith(instruction: Instruction, code: FunctionBuilder, source: () => I64): Record {
   const seen: Record = {
+    word: 'never',
     access: undefined,
     addsImmediate: false,
     control: 'next',
@@ -69,11 +86,12 @@ function observe(instruction: Instruction): Effects {
     writesFloat: false,
     floatOperations: [],
   };
-  const code = new FunctionBuilder({ parameters: [], result: undefined });
   const zero = i32.const(0);
-  const wide = i64.const(0);
-  const base = i64.const(0);
-  const offset = i64.const(0);
+  const wide = code.local('i64').get;
+  const base = source();
+  const other = source();
+  // Of no value for which an instruction does something special.
+  const offset = i64.const(8);
   const isSum = (value: I64): boolean => {
     const { operator, operands } = value;
     return operator === 'add' && operands?.[0] === base && operands[1] === offset;
@@ -93,7 +111,7 @@ function observe(instruction: Instruction): Effects {
     },
     get rs2() {
       seen.readsRs2 = true;
-      return wide;
+      return other;
     },
     imm: offset,
     pc: wide,
@@ -102,6 +120,8 @@ function observe(instruction: Instruction): Effects {
     setRd: (value) => {
       seen.writesRd = true;
       seen.addsImmediate = isSum(value);
+      if (value.constant !== undefined) seen.word = 'constant';
+      else if (asWord(value) !== undefined) seen.word = 'always';
     },
     readable: (bytes, address) => {
       access('read', bytes, address);
@@ -150,7 +170,7 @@ function observe(instruction: Instruction): Effects {
     sfenceVma: leave,
   };
   instruction.semantics(context);
-  return { ...seen, usesFloat: instruction.extension === 'F' || instruction.extension === 'D' };
+  return seen;
 }
 
 /** By number of instruction. */

@@ -1,8 +1,14 @@
-import { type F64, type FunctionBuilder, f64, type I64, i64, type Local } from '../../wasm/index.ts';
+import { type F64, type FunctionBuilder, f64, type I64, i32, i64, type Local } from '../../wasm/index.ts';
 import type { HartFields } from '../emit.ts';
 import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { difference, type RegisterSet, union } from './registers.ts';
 import { asWord } from './words.ts';
+
+/** Where the registers stand. */
+export interface RegisterState {
+  readonly changed: RegisterSet;
+  readonly words: ReadonlyMap<number, Local<'i32'>>;
+}
 
 /** The guest's registers in a translated region: locals, and which of them memory does not have yet. */
 export class RegisterLocals {
@@ -14,10 +20,10 @@ export class RegisterLocals {
   /** Registers whose locals may differ from memory. */
   changed: RegisterSet = { x: 0, f: 0 };
   /**
-   * Registers that are the sign extensions of 32-bit values, by number: within a block their own locals are not set, as most
-   * are never asked for all of their bits.
+   * Registers that are the sign extensions of 32-bit values, by number: their own locals are not set, as most are never asked
+   * for all of their bits.
    */
-  readonly #words = new Map<number, Local<'i32'>>();
+  #words = new Map<number, Local<'i32'>>();
   readonly #wordLocals = new Map<number, Local<'i32'>>();
 
   /**
@@ -59,13 +65,18 @@ export class RegisterLocals {
       this.#words.delete(n);
       return;
     }
+    const local = this.#wordLocal(n);
+    this.#code.set(local, word);
+    this.#words.set(n, local);
+  }
+
+  #wordLocal(n: number): Local<'i32'> {
     let local = this.#wordLocals.get(n);
     if (local === undefined) {
       local = this.#code.local('i32');
       this.#wordLocals.set(n, local);
     }
-    this.#code.set(local, word);
-    this.#words.set(n, local);
+    return local;
   }
 
   getF(n: number): F64 {
@@ -77,10 +88,32 @@ export class RegisterLocals {
     this.changed = union(this.changed, { x: 0, f: 1 << n });
   }
 
-  /** Has each register in its own local again, as blocks expect it. */
-  endBlock(): void {
-    this.#widen(-1);
-    this.#words.clear();
+  /** What a block begins with, or its end: for each way on from there. */
+  get state(): RegisterState {
+    return { changed: this.changed, words: new Map(this.#words) };
+  }
+
+  set state({ changed, words }: RegisterState) {
+    this.changed = changed;
+    this.#words = new Map(words);
+  }
+
+  /** @param words registers that are words at the start of a block */
+  beginBlock(changed: RegisterSet, words: number): void {
+    this.changed = changed;
+    this.#words = new Map(REGISTERS.filter((n) => words & (1 << n)).map((n) => [n, this.#wordLocal(n)]));
+  }
+
+  /**
+   * Has the registers where a block expects them.
+   * @param words registers that are words at its start; of others that is known to hold for their values
+   * @param wanted registers that have to be right there
+   */
+  handOn(words: number, wanted: RegisterSet): void {
+    this.#widen(wanted.x & ~words);
+    for (const n of this.x.keys()) {
+      if (words & (1 << n) && !this.#words.has(n)) this.#code.set(this.#wordLocal(n), i32.wrap(this.x.get(n)!.get));
+    }
   }
 
   /** Stores the registers that may have changed. */
@@ -88,9 +121,9 @@ export class RegisterLocals {
     this.#put(this.changed);
   }
 
-  /** Stores the registers that may have changed but for those that are live. */
-  retire(live: RegisterSet): void {
-    this.#put(difference(this.changed, live));
+  /** Stores the registers that may have changed but for those that are handed on. */
+  retire(carried: RegisterSet): void {
+    this.#put(difference(this.changed, carried));
   }
 
   /** Makes the locals such as the place expects where all ways out come together that store `changed`. */

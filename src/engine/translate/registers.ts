@@ -43,8 +43,10 @@ export interface RegisterUse {
   readonly written: RegisterSet;
   /** By block: registers that may have been written on the way to its start and not stored, so that an exit has to. */
   readonly changed: readonly RegisterSet[];
-  /** By block: registers that may be read from its start on before they are written. */
-  readonly live: readonly RegisterSet[];
+  /** By block: registers that are words at its start. */
+  readonly words: readonly number[];
+  /** By block: registers that the end of a loop's turn hands on to its start; others are stored. */
+  readonly carried: readonly RegisterSet[];
   /** Registers that are stored on some edge. */
   readonly retired: RegisterSet;
 }
@@ -87,25 +89,27 @@ function liveRegisters(
  * read, or may have to be stored, on some way before it is written has to be loaded.
  *
  * What a loop writes and its next turn does not read is stored at the end of each turn: a store is cheaper than a value that
- * is carried through the loop for exits only. A call stores all, and what is wanted behind it is loaded again.
+ * is carried through the loop for exits only. That does not hold for words, which would have to be sign-extended for it. A call
+ * stores all, and what is wanted behind it is loaded again.
+ * @param words from `findWords`
  */
-export function analyseRegisters(region: Region, flow: Flow): RegisterUse {
+export function analyseRegisters(region: Region, flow: Flow, words: readonly number[]): RegisterUse {
   const { blocks } = region;
   const decoded = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
   const written = decoded.map((instructions) => instructions.map(registersWritten).reduce(union, NONE));
   const changed: RegisterSet[] = blocks.map(() => NONE);
-  const live = liveRegisters(region, decoded);
+  const carried = liveRegisters(region, decoded).map(({ x, f }, block) => ({ x: x | words[block]!, f }));
   let retired = NONE;
   const queue = blocks.map((_, block) => block);
   for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
     const changedOut = union(changed[block]!, written[block]!);
     for (const successor of directSuccessorsOf(region, block)) {
-      let carried = changedOut;
+      let handedOn = changedOut;
       if (flow.isBackEdge(block, successor)) {
-        carried = intersection(changedOut, live[successor]!);
-        retired = union(retired, difference(changedOut, carried));
+        handedOn = intersection(changedOut, carried[successor]!);
+        retired = union(retired, difference(changedOut, handedOn));
       }
-      const next = union(changed[successor]!, carried);
+      const next = union(changed[successor]!, handedOn);
       if (same(next, changed[successor]!)) continue;
       changed[successor] = next;
       if (!queue.includes(successor)) queue.push(successor);
@@ -114,5 +118,13 @@ export function analyseRegisters(region: Region, flow: Flow): RegisterUse {
   const wanted = liveRegisters(region, decoded, changed);
   const loading = [0, ...blocks.map(({ returns }) => returns).filter((block) => block !== OUTSIDE)];
   const known = difference(loading.map((block) => wanted[block]!).reduce(intersection, ALL), retired);
-  return { wanted, known, written: written.reduce(union, NONE), changed, live, retired };
+  return {
+    wanted,
+    known,
+    written: written.reduce(union, NONE),
+    changed,
+    words: words.map((set, block) => set & wanted[block]!.x),
+    carried,
+    retired,
+  };
 }

@@ -30,6 +30,7 @@ import {
 import { REGION_STATUS } from './status.ts';
 import { findStreams, type Stream } from './streams.ts';
 import { type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
+import { findWords } from './word-flow.ts';
 
 /** A call with this for pc does nothing. */
 const NO_PC = 1;
@@ -107,7 +108,7 @@ class RegionWriter {
     this.#region = region;
     this.#imports = imports;
     this.#flow = analyseFlow(region);
-    this.#use = analyseRegisters(region, this.#flow);
+    this.#use = analyseRegisters(region, this.#flow, findWords(region, this.#flow));
     this.#streams = findStreams(region, this.#flow);
     this.#h = new HartFields(code, code.parameter(0, 'i32').get);
     let all: RegisterSet = { x: 0, f: 0 };
@@ -247,7 +248,8 @@ class RegionWriter {
     const count = block.code.length;
     code.set(remaining, i32.sub(remaining.get, i32.const(count)));
     if (this.#executed !== undefined) code.set(this.#executed, i32.const(block.offset));
-    this.#context.beginBlock(this.#use.changed[number]!, this.#streams[number]!);
+    this.#registers.beginBlock(this.#use.changed[number]!, this.#use.words[number]!);
+    this.#context.beginBlock(this.#streams[number]!);
     let offset = block.offset;
     let last = offset;
     let terminator: Terminator | undefined;
@@ -258,9 +260,8 @@ class RegionWriter {
       terminator = this.#context.write(decoded, offset, count - index - 1, groups[index]);
       offset += decoded.length;
     }
-    this.#registers.endBlock();
     const target = last + instructions.at(-1)!.operands.imm;
-    const changed = this.#registers.changed;
+    const { state } = this.#registers;
     switch (terminator?.kind) {
       case undefined:
         this.#edge(number, block.next, offset, false);
@@ -274,7 +275,7 @@ class RegionWriter {
           terminator.condition,
           () => this.#edge(number, block.taken, target, true),
           () => {
-            this.#registers.changed = changed;
+            this.#registers.state = state;
             this.#edge(number, block.next, offset, true);
           },
         );
@@ -285,7 +286,7 @@ class RegionWriter {
         for (const likely of block.likely) {
           const to = this.#region.blocks[likely]!.offset;
           code.if(i64.eq(this.#target.get, this.#context.address(to)), () => this.#edge(number, likely, to, false));
-          this.#registers.changed = changed;
+          this.#registers.state = state;
         }
         this.#registers.spill();
         code.br(this.#link);
@@ -317,7 +318,7 @@ class RegionWriter {
     h.set32('returnTop', top);
     code.set(remaining, h.get32('remaining'));
     this.#registers.load(this.#use.wanted[returns]!);
-    this.#registers.changed = { x: 0, f: 0 };
+    this.#registers.beginBlock({ x: 0, f: 0 }, 0);
     this.#context.returned();
     this.#edge(number, returns, behind, false);
   }
@@ -332,13 +333,20 @@ class RegionWriter {
       this.#exit(offset);
     } else if (this.#flow.isBackEdge(from, to)) {
       code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
-      this.#registers.retire(this.#use.live[to]!);
+      this.#registers.retire(this.#use.carried[to]!);
+      this.#handOn(to);
       code.br(this.#loops[this.#flow.loopOf(from, to)]!);
     } else if (this.#flow.isMerge[to]) {
+      this.#handOn(to);
       code.br(this.#merges.get(to)!);
     } else {
+      this.#handOn(to);
       this.#tree(to);
     }
+  }
+
+  #handOn(to: number): void {
+    this.#registers.handOn(this.#use.words[to]!, this.#use.wanted[to]!);
   }
 
   #exit(offset: number): void {

@@ -29,7 +29,6 @@ import type { AccessGroup } from './groups.ts';
 import type { RegionImports } from './imports.ts';
 import { MemoryAccesses } from './memory-access.ts';
 import type { RegisterLocals } from './register-locals.ts';
-import type { RegisterSet } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
 import type { Stream } from './streams.ts';
 import { compareWords } from './words.ts';
@@ -119,8 +118,7 @@ export class TranslatorContext implements Context {
     this.#memory = new MemoryAccesses(this, h, imports, streams, straddles);
   }
 
-  beginBlock(changed: RegisterSet, streams: ReadonlyMap<string, Stream>): void {
-    this.registers.changed = changed;
+  beginBlock(streams: ReadonlyMap<string, Stream>): void {
     this.#floatChecked = false;
     this.#floatMarked = false;
     this.#memory.beginBlock(streams);

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { analyseFlow, directSuccessorsOf } from '../../../src/engine/translate/flow.ts';
 import { decodeBits, OUTSIDE, type Region } from '../../../src/engine/translate/region.ts';
 import { analyseRegisters, registersRead, registersWritten } from '../../../src/engine/translate/registers.ts';
+import { findWords } from '../../../src/engine/translate/word-flow.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { graphs } from './graphs.ts';
 import { regionOfGraph } from './regions.ts';
@@ -44,6 +45,9 @@ function instruction(n: number): number {
     () => encode('fld', { rd, rs1 }),
     () => encode('sd', { rs1, rs2 }),
     () => encode('fmv.x.d', { rd, rs1 }),
+    () => encode('lw', { rd, rs1 }),
+    () => encode('addw', { rd, rs1, rs2 }),
+    () => encode('xor', { rd, rs1, rs2 }),
   ];
   return choices[(n >> 15) % choices.length]!();
 }
@@ -118,16 +122,21 @@ test('a register may have changed when some way to the block writes it and does 
         return all.reduce((a, b) => ({ x: a.x | b.x, f: a.f | b.f }), { x: 0, f: 0 });
       });
       const flow = analyseFlow(region);
-      const { changed, written, wanted, known, live, retired } = analyseRegisters(region, flow);
+      const words = findWords(region, flow);
+      const use = analyseRegisters(region, flow, words);
+      const { changed, written, wanted, known, carried, retired } = use;
       for (const to of region.blocks.keys()) {
         for (const file of ['x', 'f'] as const) {
           for (let n = 0; n < 32; n++) {
             const bit = 1 << n;
-            assert.equal((live[to]![file] & bit) !== 0, isLive(region, to, file, bit));
+            const isWord = file === 'x' && (words[to]! & bit) !== 0;
+            assert.equal((carried[to]![file] & bit) !== 0, isWord || isLive(region, to, file, bit));
+            if (file === 'x') assert.equal((use.words[to]! & bit) !== 0, isWord && (wanted[to]!.x & bit) !== 0);
             if ((written[file] & bit) === 0) assert.equal(changed[to]![file] & bit, 0);
             else {
               const writers = [...sets.keys()].filter((from) => sets[from]![file] & bit);
-              const keeps = (a: number, b: number): boolean => !flow.isBackEdge(a, b) || (live[b]![file] & bit) !== 0;
+              const keeps = (a: number, b: number): boolean =>
+                !flow.isBackEdge(a, b) || (carried[b]![file] & bit) !== 0;
               const isCarried = writers.some((from) => leadsTo(region, from, to, keeps));
               assert.equal((changed[to]![file] & bit) !== 0, isCarried);
               const loses = [...sets.keys()].some((from) =>
