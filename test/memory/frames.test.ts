@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { checkMemory } from '../../src/memory/check.ts';
 import { HeapFullError, MemoryError, SwapFullError } from '../../src/memory/errors.ts';
 import {
@@ -15,6 +16,7 @@ import { allocateHeap, freeHeap } from '../../src/memory/heap.ts';
 import { FRAME_CODE, HEADER_HEAP_FREE, HEADER_RESERVE, PAGE_SIZE } from '../../src/memory/layout.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import {
+  allocateDiskSlot,
   allocateSlot,
   associateSlot,
   createSwap,
@@ -65,6 +67,35 @@ test('frames are allocated once, counted, and freed by the last reference', () =
   assert.throws(() => referenceFrame(memory, mfn), /can't be referenced/);
   assert.equal(allocateFrame(memory), mfn);
   assert.equal(frameFlag(memory, mfn, FRAME_CODE), false);
+});
+
+test('property: the lists of free frames and of slots of disks hold each once, whatever is taken and given back', () => {
+  const each = fc.record({ frame: fc.boolean(), give: fc.nat(15) });
+  fc.assert(
+    fc.property(fc.array(each, { maxLength: 60 }), (steps) => {
+      const memory = smallMemory(6, 32, 5, 0, 4);
+      const taken: Record<'frame' | 'slot', number[]> = { frame: [], slot: [] };
+      for (const { frame, give } of steps) {
+        const list = frame ? taken.frame : taken.slot;
+        const [number] = list.splice(give, 1);
+        if (number !== undefined) {
+          if (frame) releaseFrame(memory, number);
+          else releaseSlot(memory, number);
+          continue;
+        }
+        const next = frame ? allocateFrame(memory) : allocateDiskSlot(memory, 1);
+        const none = frame ? 0 : -1;
+        assert.equal(next === none, list.length === (frame ? 6 : 4));
+        if (next === none) continue;
+        assert.ok(!list.includes(next));
+        list.push(next);
+      }
+      assert.equal(memory.freeFrames, 6 - taken.frame.length);
+      for (const mfn of taken.frame) releaseFrame(memory, mfn);
+      for (const slot of taken.slot) releaseSlot(memory, slot);
+      checkMemory(memory);
+    }),
+  );
 });
 
 test('the reference count has no 16-bit limit', () => {

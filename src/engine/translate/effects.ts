@@ -41,8 +41,8 @@ export interface Effects {
   /** True if rd becomes rs1 + imm and nothing else happens. */
   readonly addsImmediate: boolean;
   /**
-   * Whether the translator has rd as a 32-bit value of which it is the sign extension: always, if the registers that are read are
-   * such, or never; or whether it is a constant.
+   * Whether the translator has rd as a 32-bit value of which it is the sign extension: always, when all registers that are read
+   * are such, or never; or it is a constant, which is one as well.
    */
   readonly word: 'always' | 'of words' | 'never' | 'constant';
 }
@@ -66,14 +66,21 @@ interface Record {
  */
 function observe(instruction: Instruction): Effects {
   const code = new FunctionBuilder({ parameters: [], result: undefined });
-  const seen = observeWith(instruction, code, () => code.local('i64').get);
-  const ofWords = observeWith(instruction, code, () => i64.extend_i32_s(code.local('i32').get));
-  const word = seen.word === 'never' && ofWords.word === 'always' ? 'of words' : seen.word;
-  return { ...seen, word, usesFloat: instruction.extension === 'F' || instruction.extension === 'D' };
+  const seen = IMMEDIATES.map((imm) => observeWith(instruction, code, imm, () => code.local('i64').get));
+  const ofWords = IMMEDIATES.map((imm) =>
+    observeWith(instruction, code, imm, () => i64.extend_i32_s(code.local('i32').get)),
+  );
+  const every = (notes: readonly Record[], word: Effects['word']): boolean => notes.every((note) => note.word === word);
+  const kinds = ['always', 'constant'] as const;
+  const word = kinds.find((kind) => every(seen, kind)) ?? (every(ofWords, 'always') ? 'of words' : 'never');
+  return { ...seen[0]!, word, usesFloat: instruction.extension === 'F' || instruction.extension === 'D' };
 }
 
+/** What rd becomes may depend on the immediate: a bit that it names may be one of those that a sign extension copies. */
+const IMMEDIATES = [8, 31, 63];
+
 /** @param source makes what a register holds that is read */
-function observeWith(instruction: Instruction, code: FunctionBuilder, source: () => I64): Record {
+function observeWith(instruction: Instruction, code: FunctionBuilder, imm: number, source: () => I64): Record {
   const seen: Record = {
     word: 'never',
     access: undefined,
@@ -90,8 +97,7 @@ function observeWith(instruction: Instruction, code: FunctionBuilder, source: ()
   const wide = code.local('i64').get;
   const base = source();
   const other = source();
-  // Of no value for which an instruction does something special.
-  const offset = i64.const(8);
+  const offset = i64.const(imm);
   const isSum = (value: I64): boolean => {
     const { operator, operands } = value;
     return operator === 'add' && operands?.[0] === base && operands[1] === offset;

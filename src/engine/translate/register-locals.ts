@@ -4,7 +4,7 @@ import { F_OFFSET, X_OFFSET } from '../state.ts';
 import { difference, type RegisterSet, union } from './registers.ts';
 import { asWord } from './words.ts';
 
-/** Where the registers stand. */
+/** Where the registers stand: which may differ from memory, and the locals of those that are words. */
 export interface RegisterState {
   readonly changed: RegisterSet;
   readonly words: ReadonlyMap<number, Local<'i32'>>;
@@ -88,7 +88,7 @@ export class RegisterLocals {
     this.changed = union(this.changed, { x: 0, f: 1 << n });
   }
 
-  /** What a block begins with, or its end: for each way on from there. */
+  /** Taken at the end of a block, and put back before each of the ways on from there is written. */
   get state(): RegisterState {
     return { changed: this.changed, words: new Map(this.#words) };
   }

@@ -16,6 +16,9 @@ for (const [name, word] of [
   ['sraiw', 'always'],
   ['and', 'of words'],
   ['xori', 'of words'],
+  ['andn', 'of words'],
+  ['bseti', 'never'],
+  ['bclri', 'never'],
   ['lui', 'constant'],
   ['add', 'never'],
   ['addi', 'never'],
@@ -70,6 +73,7 @@ function instruction(n: number): number {
     () => encode('addi', { rd, rs1, imm }),
     () => encode('lui', { rd, imm: -4096 }),
     () => encode('add', { rd, rs1, rs2 }),
+    () => encode('bseti', { rd, rs1, imm: 31 }),
   ];
   return choices[(n >> 8) % choices.length]!();
 }
@@ -91,6 +95,7 @@ function execute(x: bigint[], code: number, loaded: bigint): void {
     addi: a + imm,
     lui: imm,
     add: a + b,
+    bseti: a | (1n << 31n),
   };
   if (rd !== 0) x[rd] = BigInt.asIntN(64, results[name]!);
 }
