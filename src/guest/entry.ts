@@ -1,7 +1,8 @@
 // Folders of the cache that are made once: found by what was asked for, kept by what they were made from.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readFileSync, type Stats, statSync } from 'node:fs';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { publish, withLock, withWorkFolder, writeWhole } from './cache.ts';
 import { GuestImageError, systemErrorCode } from './errors.ts';
@@ -35,9 +36,9 @@ export function digestOf(value: unknown): string {
 }
 
 /** The text of a file, or undefined if it is not there. */
-export async function readIfThere(path: string): Promise<string | undefined> {
+export function readIfThere(path: string): string | undefined {
   try {
-    return await readFile(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
     throw error;
@@ -54,11 +55,11 @@ export async function makeOnce<Manifest>(
   pointer: string,
   make: (work: string, finished: string) => Promise<Made<Manifest>>,
 ): Promise<Entry<Manifest>> {
-  const found = await find<Manifest>(pointer);
+  const found = find<Manifest>(pointer);
   if (found !== undefined) return found;
   await mkdir(dirname(pointer), { recursive: true });
   return await withLock(`${pointer}.lock`, async () => {
-    const meanwhile = await find<Manifest>(pointer);
+    const meanwhile = find<Manifest>(pointer);
     if (meanwhile !== undefined) return meanwhile;
     const folder = await withWorkFolder(`${pointer}.work`, async (work) => {
       const finished = join(work, 'finished');
@@ -66,32 +67,43 @@ export async function makeOnce<Manifest>(
       const described = { ...manifest, sizes: await sizesOf(finished) };
       await writeFile(join(finished, MANIFEST), `${JSON.stringify(described, undefined, 2)}\n`);
       const path = join(dirname(pointer), digest);
-      await publish(finished, path, async (there) => (await open(there)) !== undefined);
+      await publish(finished, path, async (there) => open(there) !== undefined);
       return path;
     });
     // The pointer comes last: what it points to is whole.
     await writeWhole(pointer, `${basename(folder)}\n`);
-    const entry = await open<Manifest>(folder);
+    const entry = open<Manifest>(folder);
     if (entry === undefined) throw new GuestImageError('disk', `${folder} was damaged as it was written`);
     return entry;
   });
 }
 
-async function find<Manifest>(pointer: string): Promise<Entry<Manifest> | undefined> {
-  const digest = (await readIfThere(pointer))?.trim();
-  return digest && /^[0-9a-f]{64}$/.test(digest) ? await open(join(dirname(pointer), digest)) : undefined;
+// A start waits for what follows and does nothing meanwhile: it is not asynchronous.
+
+function find<Manifest>(pointer: string): Entry<Manifest> | undefined {
+  const digest = readIfThere(pointer)?.trim();
+  return digest && /^[0-9a-f]{64}$/.test(digest) ? open(join(dirname(pointer), digest)) : undefined;
 }
 
 /** The entry in a folder, or undefined if it is not there or not whole. */
-async function open<Manifest>(folder: string): Promise<Entry<Manifest> | undefined> {
-  const text = await readIfThere(join(folder, MANIFEST));
+function open<Manifest>(folder: string): Entry<Manifest> | undefined {
+  const text = readIfThere(join(folder, MANIFEST));
   const manifest = text === undefined ? undefined : parse<Manifest & Sizes>(text);
   if (manifest === undefined) return undefined;
   for (const [path, size] of Object.entries(manifest.sizes)) {
-    const there = await stat(join(folder, path)).catch(() => undefined);
+    const there = statIfThere(join(folder, path));
     if (there?.size !== size) return undefined;
   }
   return { folder, manifest };
+}
+
+function statIfThere(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    // In place of a folder on the way there is something else.
+    return undefined;
+  }
 }
 
 /** Manifests are written here and published whole, so that one that parses is one of ours. */

@@ -82,7 +82,7 @@ async function unpackModules(
     const name = /^(.*)\.ko(\.xz)?$/.exec(entry.name)?.[1];
     if (name !== undefined) files.set(normalModuleName(name), join(entry.parentPath, entry.name));
   }
-  const builtInList = (folder && (await readIfThere(join(folder, 'modules.builtin')))) ?? '';
+  const builtInList = (folder && readIfThere(join(folder, 'modules.builtin'))) ?? '';
   const builtIn = new Set(builtInList.split('\n').map((path) => normalModuleName(basename(path, '.ko'))));
 
   // Which modules are needed is known only from the modules themselves, so they are decompressed one after another.
