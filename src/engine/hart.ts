@@ -1,13 +1,14 @@
-import { INTERRUPT, MENVCFG, MSTATUS, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
+import { INTERRUPT, MENVCFG, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
 import type { EngineExports } from './build.ts';
 import { CodeCache } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
 import { HostCounts } from './counting.ts';
+import { engineImports } from './embedder.ts';
+import { FieldValues } from './field-values.ts';
 import type { HartOptions, SiblingHarts } from './hart-options.ts';
 import type { EngineObserver } from './observer.ts';
 import { pmpRanges } from './pmp.ts';
 import { SLOT } from './slots.ts';
-import { floatOp, lastFlags } from './softfloat/index.ts';
 import {
   BLOCK_ENTRIES_OFFSET,
   CHUNK,
@@ -16,10 +17,8 @@ import {
   EXIT,
   F_OFFSET,
   FENCES,
-  type Field32,
   type Field64,
   offset32,
-  offset64,
   PMP_RANGE_BYTES,
   PMP_RANGES_OFFSET,
   PMPADDR_OFFSET,
@@ -61,6 +60,7 @@ export class Hart {
   readonly #area: number;
   readonly #i32: Int32Array;
   readonly #i64: BigInt64Array;
+  readonly #fields: FieldValues;
   readonly #engine: EngineExports;
   readonly #code: CodeCache;
   readonly #translations: Translations;
@@ -79,7 +79,12 @@ export class Hart {
     const counts = new HostCounts(buffer, area);
     this.#counts = counts;
     this.#observer = options.observer;
-    const watch = new Watch({ buffer, area, observer: options.observer, translations: () => this.#translations });
+    this.#fields = new FieldValues(buffer, area);
+    const watch = new Watch({
+      fields: this.#fields,
+      observer: options.observer,
+      translations: () => this.#translations,
+    });
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     // The control block in front belongs to whoever talks to the hart from outside.
@@ -100,7 +105,7 @@ export class Hart {
       flushFetch: () => this.#engine.flushFetch(area),
       refetch: () => {
         this.#engine.flushFetch(area);
-        this.#set32('refetch', 1);
+        this.#fields.set32('refetch', 1);
       },
       dropWrites: (mfn) => this.#engine.dropWrites(area, mfn * 4096),
       decoded: (slot, start, end) => this.#translations.decoded(slot, start, end),
@@ -111,6 +116,7 @@ export class Hart {
     this.#translations = new Translations({
       memory,
       area,
+      fields: this.#fields,
       code: this.#code,
       translator: options.translator,
       count: (counter, by) => counts.add(counter, by),
@@ -119,75 +125,34 @@ export class Hart {
       fetchAddress: (pc) => this.#engine.fetchAddress(area, BigInt.asIntN(64, pc)) >>> 0,
       leave: () => {
         this.#engine.forgetJumps(area);
-        this.#set32('refetch', 1);
+        this.#fields.set32('refetch', 1);
       },
     });
-    const instance = new WebAssembly.Instance(options.engine, {
-      env: {
-        memory,
-        table: this.#translations.table,
-        hot: (slot: number) => this.#translations.hot(slot >>> 0, this.#get64('pc')),
-        enterRegion: (slot: number) => this.#translations.enter(slot >>> 0, this.#get64('pc')),
-        stepSlot: (slot: number) => this.#translations.step(slot >>> 0, area + CROSSING_OFFSET),
-        straddled: () => this.#translations.straddled(this.#get64('regionEntry')),
-        now: () => environment.now(),
-        nestedFault: (gfn: number, write: number, offset: number, storing: number) => {
-          counts.add('nestedFaults');
-          const address = storing === 0 ? 0 : (environment.store?.(gfn, offset) ?? 0);
-          if (address === 0) environment.nestedFault(gfn, write !== 0);
-          return Math.max(address, 0);
-        },
-        storeNoted: (bytes: number) => environment.stored?.(bytes),
-        codeBlock: (number: number) => this.#code.block(number),
-        decodeSlot: (slot: number) => {
-          const decoded = this.#code.decodeSlot(slot >>> 0);
-          counts.add('decodedInstructions', decoded);
-          return decoded;
-        },
-        decodeBits: (slot: number, bits: number) => this.#code.decodeBits(slot >>> 0, bits >>> 0),
-        codeWritten: (address: number, bytes: number, ahead: number) => {
-          counts.add('codeWrites');
-          this.#code.written(address >>> 12, address & 0xfff, bytes, ahead !== 0);
-        },
-        deviceRead: (address: bigint, bytes: number) => {
-          counts.add('deviceReads');
-          const value = environment.deviceRead(BigInt.asUintN(64, address), bytes);
-          if (value === undefined) this.#set32('deviceFault', 1);
-          return value ?? 0n;
-        },
-        deviceWrite: (address: bigint, bytes: number, value: bigint) => {
-          counts.add('deviceWrites');
-          const wanted = BigInt.asUintN(bytes * 8, value);
-          if (!environment.deviceWrite(BigInt.asUintN(64, address), bytes, wanted)) this.#set32('deviceFault', 1);
-        },
-        regionLeft: (status: number) => watch.regionLeft(status),
-        sample: (pc: bigint) => watch.sample(pc),
-        pmpChanged: () => this.#pmpChanged(),
-        float: (operation: number, format: number, mode: number, a: bigint, b: bigint, c: bigint) => {
-          counts.add('exactFloats');
-          const result = floatOp(operation, format, mode, a, b, c);
-          const flags = lastFlags();
-          if (flags !== 0) {
-            this.#set32('fcsr', this.#get32('fcsr') | flags);
-            this.#set64('mstatus', this.#get64('mstatus') | MSTATUS.FS);
-          }
-          return result;
-        },
-      },
+    const env = engineImports({
+      memory,
+      environment,
+      fields: this.#fields,
+      counts,
+      code: this.#code,
+      translations: this.#translations,
+      watch,
+      crossing: area + CROSSING_OFFSET,
+      pmpChanged: () => this.#pmpChanged(),
     });
+    const instance = new WebAssembly.Instance(options.engine, { env });
     this.#engine = instance.exports as unknown as EngineExports;
-    this.#set32('hartId', options.id);
-    this.#set32('npt', options.npt);
-    this.#set32('ramPages', options.ramPages);
-    this.#set32('frameTable', options.frameTable);
-    this.#set32('zeroFrame', options.zeroFrame);
-    this.#set32('remaining', CHUNK);
-    this.#set64('deadline', -1n);
-    this.#set64('stimecmp', -1n);
+    this.#fields.set32('hartId', options.id);
+    this.#fields.set32('npt', options.npt);
+    this.#fields.set32('ramPages', options.ramPages);
+    this.#fields.set32('frameTable', options.frameTable);
+    this.#fields.set32('zeroFrame', options.zeroFrame);
+    this.#fields.set32('remaining', CHUNK);
+    this.#fields.set64('deadline', -1n);
+    this.#fields.set64('stimecmp', -1n);
     if (siblings !== undefined) {
-      this.#set32('fences', siblings.totalStoreOrder ? FENCES.storeBeforeLoad : FENCES.all);
-      this.#set32('codeChanges', siblings.codeChanges);
-      this.#set32('codeChangesSeen', Atomics.load(this.#i32, siblings.codeChanges >>> 2));
+      this.#fields.set32('fences', siblings.totalStoreOrder ? FENCES.storeBeforeLoad : FENCES.all);
+      this.#fields.set32('codeChanges', siblings.codeChanges);
+      this.#fields.set32('codeChangesSeen', Atomics.load(this.#i32, siblings.codeChanges >>> 2));
     }
     this.#i64[(area + RETURNS_OFFSET) / 8] = -1n;
     const crossing = area + CROSSING_OFFSET;
@@ -200,9 +165,9 @@ export class Hart {
 
   /** Starts in M-mode as after a reset (privileged specification, 3.4); there is no Sstc. */
   resetMachineMode(pc: bigint): void {
-    this.#set32('privilege', PRIVILEGE.M);
-    this.#set64('menvcfg', MENVCFG.ADUE);
-    this.#set64('pc', pc);
+    this.#fields.set32('privilege', PRIVILEGE.M);
+    this.#fields.set64('menvcfg', MENVCFG.ADUE);
+    this.#fields.set64('pc', pc);
     this.#pmpChanged();
     this.#engine.context(this.#area);
   }
@@ -212,18 +177,18 @@ export class Hart {
    * from S-mode end `run`.
    */
   resetSupervisorMode(pc: bigint): void {
-    this.#set32('privilege', PRIVILEGE.S);
-    this.#set64('mstatus', 0n);
-    this.#set64('satp', 0n);
+    this.#fields.set32('privilege', PRIVILEGE.S);
+    this.#fields.set64('mstatus', 0n);
+    this.#fields.set64('satp', 0n);
     this.flush();
-    this.#set32('hypercalls', 1);
-    this.#set32('sstc', 1);
-    this.#set64('medeleg', DELEGATED);
-    this.#set64('mideleg', S_INTERRUPTS);
-    this.#set64('mcounteren', 7n);
-    this.#set64('menvcfg', MENVCFG.ADUE | MENVCFG.STCE);
-    this.#set64('stimecmp', -1n);
-    this.#set64('pc', pc);
+    this.#fields.set32('hypercalls', 1);
+    this.#fields.set32('sstc', 1);
+    this.#fields.set64('medeleg', DELEGATED);
+    this.#fields.set64('mideleg', S_INTERRUPTS);
+    this.#fields.set64('mcounteren', 7n);
+    this.#fields.set64('menvcfg', MENVCFG.ADUE | MENVCFG.STCE);
+    this.#fields.set64('stimecmp', -1n);
+    this.#fields.set64('pc', pc);
     this.#engine.context(this.#area);
   }
 
@@ -233,8 +198,8 @@ export class Hart {
    * @returns a value of EXIT
    */
   run(instructions: number, deadline: number): number {
-    this.#set64('budget', BigInt(instructions));
-    this.#set64('deadline', BigInt(Math.min(deadline, Number.MAX_SAFE_INTEGER)));
+    this.#fields.set64('budget', BigInt(instructions));
+    this.#fields.set64('deadline', BigInt(Math.min(deadline, Number.MAX_SAFE_INTEGER)));
     return this.resume();
   }
 
@@ -265,25 +230,25 @@ export class Hart {
   }
 
   get pc(): bigint {
-    return BigInt.asUintN(64, this.#get64('pc'));
+    return BigInt.asUintN(64, this.#fields.get64('pc'));
   }
 
   set pc(value: bigint) {
-    this.#set64('pc', value);
+    this.#fields.set64('pc', value);
   }
 
   get privilege(): number {
-    return this.#get32('privilege');
+    return this.#fields.get32('privilege');
   }
 
   /** Instructions executed so far (those that ended in an exception included). */
   get retired(): number {
-    return Number(this.#get64('retired')) + CHUNK - this.#get32('remaining');
+    return Number(this.#fields.get64('retired')) + CHUNK - this.#fields.get32('remaining');
   }
 
   /** A field of the hart's state, for debuggers and tests. */
   field(name: Field64): bigint {
-    return BigInt.asUintN(64, this.#get64(name));
+    return BigInt.asUintN(64, this.#fields.get64(name));
   }
 
   /** Byte offset in a hart area of the word with the lines of mip that are driven from outside, changed with Atomics. */
@@ -303,24 +268,24 @@ export class Hart {
 
   /** SSIP is software's own bit: a supervisor IPI sets it, the guest clears it. */
   raiseSoftwareInterrupt(): void {
-    this.#set32('softwarePending', this.#get32('softwarePending') | (1 << INTERRUPT.SSI));
+    this.#fields.set32('softwarePending', this.#fields.get32('softwarePending') | (1 << INTERRUPT.SSI));
   }
 
   /** An interrupt that is enabled in mie waits. */
   get hasPendingInterrupt(): boolean {
     const lines = Atomics.load(this.#i32, (this.#area + offset32('lines')) >>> 2);
-    return ((lines | this.#get32('softwarePending')) & Number(this.#get64('mie') & 0xffffn)) !== 0;
+    return ((lines | this.#fields.get32('softwarePending')) & Number(this.#fields.get64('mie') & 0xffffn)) !== 0;
   }
 
   /** Supervisor timer (Sstc): the time in ticks of the next interrupt; Infinity if there is none. */
   get timer(): number {
-    if ((this.#get64('menvcfg') & MENVCFG.STCE) === 0n) return Number.POSITIVE_INFINITY;
-    const value = BigInt.asUintN(64, this.#get64('stimecmp'));
+    if ((this.#fields.get64('menvcfg') & MENVCFG.STCE) === 0n) return Number.POSITIVE_INFINITY;
+    const value = BigInt.asUintN(64, this.#fields.get64('stimecmp'));
     return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.POSITIVE_INFINITY : Number(value);
   }
 
   setTimer(ticks: bigint): void {
-    this.#set64('stimecmp', BigInt.asIntN(64, ticks));
+    this.#fields.set64('stimecmp', BigInt.asIntN(64, ticks));
     this.updateTimer();
   }
 
@@ -376,8 +341,8 @@ export class Hart {
     const siblings = this.#siblings;
     if (siblings !== undefined) {
       const changes = Atomics.load(this.#i32, siblings.codeChanges >>> 2);
-      if (changes === this.#get32('codeChangesSeen')) return;
-      this.#set32('codeChangesSeen', changes);
+      if (changes === this.#fields.get32('codeChangesSeen')) return;
+      this.#fields.set32('codeChangesSeen', changes);
     }
     this.#engine.flushFetch(this.#area);
     this.#engine.forgetJumps(this.#area);
@@ -389,7 +354,7 @@ export class Hart {
   forgetWrites(mfn: number): void {
     this.#engine.dropWrites(this.#area, mfn * PAGE_BYTES);
     // Translated code may have the frame's address in hand.
-    this.#set32('refetch', 1);
+    this.#fields.set32('refetch', 1);
   }
 
   /** To be called from time to time: only what is executed often between two calls is worth a translation. */
@@ -421,14 +386,14 @@ export class Hart {
 
   /** What was fetched or translated up to now is looked at again. */
   #begunBefore(): void {
-    this.#set32('refetch', 1);
-    this.#set32('flushes', this.#get32('flushes') + 1);
+    this.#fields.set32('refetch', 1);
+    this.#fields.set32('flushes', this.#fields.get32('flushes') + 1);
   }
 
   /** This hart or one of its devices has changed code, which it knows of itself. */
   #codeChanged({ codeChanges }: SiblingHarts): void {
     const before = Atomics.add(this.#i32, codeChanges >>> 2, 1);
-    if (before === this.#get32('codeChangesSeen')) this.#set32('codeChangesSeen', (before + 1) | 0);
+    if (before === this.#fields.get32('codeChangesSeen')) this.#fields.set32('codeChangesSeen', (before + 1) | 0);
   }
 
   /** In the middle of an instruction the block in execution is not fetched anew. */
@@ -449,22 +414,6 @@ export class Hart {
       this.#i64[at + 2] = BigInt(range.configuration);
     }
     // The walk counts the entry behind the last one, where nothing matched.
-    this.#set32('pmpChecks', ranges.length + 1);
-  }
-
-  #get32(field: Field32): number {
-    return this.#i32[(this.#area + offset32(field)) >>> 2]!;
-  }
-
-  #set32(field: Field32, value: number): void {
-    this.#i32[(this.#area + offset32(field)) >>> 2] = value;
-  }
-
-  #get64(field: Field64): bigint {
-    return this.#i64[(this.#area + offset64(field)) / 8]!;
-  }
-
-  #set64(field: Field64, value: bigint): void {
-    this.#i64[(this.#area + offset64(field)) / 8] = value;
+    this.#fields.set32('pmpChecks', ranges.length + 1);
   }
 }

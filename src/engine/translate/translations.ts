@@ -1,18 +1,17 @@
 import { PRIVILEGE } from '../../isa/fields.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HostCounter } from '../counters.ts';
+import type { FieldValues } from '../field-values.ts';
 import { jumpSet } from '../jump-table.ts';
 import type { EngineObserver, PlaceDrop } from '../observer.ts';
 import { SLOT } from '../slots.ts';
 import {
   COUNTERS,
   COUNTERS_OFFSET,
-  type Field32,
   JUMP_ENTRY_BYTES,
   JUMP_PAGES,
   JUMP_PAGES_OFFSET,
   JUMP_SET_BYTES,
-  offset32,
   SLOT_BYTES,
 } from '../state.ts';
 import { CodeView, type Page, SeenCode } from './code-view.ts';
@@ -45,6 +44,7 @@ export interface Translator {
 export interface TranslationsOptions {
   readonly memory: WebAssembly.Memory;
   readonly area: number;
+  readonly fields: FieldValues;
   readonly code: CodeCache;
   readonly translator: Translator | undefined;
   readonly count: (counter: HostCounter, by?: number) => void;
@@ -189,7 +189,7 @@ export class Translations {
    */
   enter(slot: number, pc: bigint): number {
     const place = this.#translatedAt(this.#o.code.codeAddress(slot));
-    const flushes = this.#get32('flushes');
+    const flushes = this.#o.fields.get32('flushes');
     this.#o.count('jumpTableMisses');
     if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
       this.#o.count('refusedEntries');
@@ -198,13 +198,13 @@ export class Translations {
       return 0;
     }
     // The hart has waited meanwhile: what was looked at before need not hold any more, and is looked at again.
-    if (this.#get32('flushes') !== flushes) return 0;
-    const entry = this.#get32('jumpTable') + jumpSet(pc) * JUMP_SET_BYTES;
+    if (this.#o.fields.get32('flushes') !== flushes) return 0;
+    const entry = this.#o.fields.get32('jumpTable') + jumpSet(pc) * JUMP_SET_BYTES;
     this.#u8.copyWithin(entry + JUMP_ENTRY_BYTES, entry, entry + JUMP_ENTRY_BYTES);
     this.#i64[entry / 8] = BigInt.asIntN(64, pc | 1n);
     this.#i32[(entry + 8) >>> 2] = place.index;
-    this.#i32[(entry + 12) >>> 2] = this.#get32('jumpSpace');
-    this.#set32('jumpTableUsed', 1);
+    this.#i32[(entry + 12) >>> 2] = this.#o.fields.get32('jumpSpace');
+    this.#o.fields.set32('jumpTableUsed', 1);
     for (const { delta } of place.pages) {
       const page = Number(((pc >> PAGE_SHIFT) + delta) & BigInt(JUMP_PAGES - 1));
       this.#u8[this.#o.area + JUMP_PAGES_OFFSET + (page >>> 3)]! |= 1 << (page & 7);
@@ -224,7 +224,7 @@ export class Translations {
       this.#o.code.setOperation(into, SLOT.blockEnd);
     } else this.#o.code.setOperation(into, place.operation);
     // The crossing slot is known by the bits that it holds.
-    this.#set32('crossingBits', address === undefined ? 0 : this.#view.bits(address));
+    this.#o.fields.set32('crossingBits', address === undefined ? 0 : this.#view.bits(address));
   }
 
   /** Slots from one on have been decoded, for code of one page: those where a translation is known say so. */
@@ -241,7 +241,7 @@ export class Translations {
   /** The region whose entry is at `entry` was left as a group of accesses lies on two pages. */
   straddled(entry: bigint): void {
     const { translator, fetchAddress } = this.#o;
-    this.#set32('straddled', 0);
+    this.#o.fields.set32('straddled', 0);
     const place = this.#translatedAt(fetchAddress(entry));
     if (place === undefined || translator === undefined || !this.#isCurrent(place)) return;
     if (++place.straddled < MOST_STRADDLED || this.#waiting.size >= MOST_WAITING) return;
@@ -367,12 +367,12 @@ export class Translations {
 
   /** True if the pages of a place at `pc` are mapped to the frames that it was found on. */
   #isMapped({ pages }: Place, pc: bigint): boolean {
-    const supervisor = this.#get32('privilege') === PRIVILEGE.S;
+    const supervisor = this.#o.fields.get32('privilege') === PRIVILEGE.S;
     return pages.every(({ delta, mfn }) => {
       if (delta === 0n && !supervisor) return true;
       const address = this.#o.fetchAddress(((pc >> PAGE_SHIFT) + delta) << PAGE_SHIFT);
-      if (Math.floor(address / PAGE_BYTES) !== mfn || this.#get32('fetchGranted') !== WHOLE_PAGE) return false;
-      if (supervisor && this.#get32('fetchGlobal') === 0) this.#set32('jumpTableLocal', 1);
+      if (Math.floor(address / PAGE_BYTES) !== mfn || this.#o.fields.get32('fetchGranted') !== WHOLE_PAGE) return false;
+      if (supervisor && this.#o.fields.get32('fetchGlobal') === 0) this.#o.fields.set32('jumpTableLocal', 1);
       return true;
     });
   }
@@ -386,13 +386,5 @@ export class Translations {
   bitsAt(pc: bigint): number | undefined {
     const address = this.#view.address(pc);
     return address === undefined ? undefined : this.#view.bits(address) || undefined;
-  }
-
-  #set32(field: Field32, value: number): void {
-    this.#i32[(this.#o.area + offset32(field)) >>> 2] = value;
-  }
-
-  #get32(field: Field32): number {
-    return this.#i32[(this.#o.area + offset32(field)) >>> 2]!;
   }
 }
