@@ -23,10 +23,12 @@ function printSample({ ms, values }: Sample, round: number): void {
 }
 
 function printGrowths(growths: readonly Growth[]): void {
-  console.log(`${'least values'.padEnd(16)} third quarter  last quarter  fitted rise  allowed`);
-  for (const { name, before, after, fitted, allowed, grows } of growths) {
+  console.log(`${'value'.padEnd(16)} of which  third quarter  last quarter  fitted rise  allowed`);
+  for (const { name, by, before, after, fitted, allowed, grows } of growths) {
     const numbers = [before.toFixed(0).padStart(13), after.toFixed(0).padStart(13), fitted.toFixed(1).padStart(12)];
-    console.log(`${name.padEnd(16)} ${numbers.join(' ')} ${allowed.toFixed(0).padStart(8)}${grows ? '  GROWS' : ''}`);
+    console.log(
+      `${name.padEnd(16)} ${by.padEnd(8)} ${numbers.join(' ')} ${allowed.toFixed(0).padStart(8)}${grows ? '  GROWS' : ''}`,
+    );
   }
 }
 

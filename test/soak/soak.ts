@@ -14,10 +14,10 @@ const APPEND = 'console=ttyS0 loglevel=1 panic=-1';
 /** Longest time of a piece of work in milliseconds, if the process is stopped meanwhile. */
 const WORK_MS = 15 * 60_000;
 
-/** What may grow by how much in the last quarter. Caches go up and down by more than a leak of an hour. */
+/** What may grow by how much in the last quarter; a hart gives up all translations when it has a certain number. Caches go up and down by more than a leak of an hour. */
 export const ALLOWANCES: Readonly<Record<string, Allowance>> = {
-  translations: { absolute: 500, share: 0.05 },
-  modules: { absolute: 500, share: 0.05 },
+  translations: { absolute: 500, share: 0.05, by: 'greatest' },
+  modules: { absolute: 500, share: 0.05, by: 'greatest' },
   'heap, MiB': { absolute: 12, share: 0.05 },
   'external, MiB': { absolute: 12, share: 0.05 },
   'code, MiB': { absolute: 12, share: 0.05 },

@@ -32,6 +32,22 @@ test('what stays, what comes to a level, and what is emptied from time to time d
   assert.ok(!grows((minute) => 100 + (minute % 3) * (minute / 2)));
 });
 
+test('what is given up at a number that is known has a level, however little is seen of it', () => {
+  const judged = (value: (minute: number) => number) =>
+    judge(series(value), 'value', { absolute: 8, share: 0.05, by: 'greatest' });
+  // Emptied every three minutes; one time in the third quarter, a sample is taken right after.
+  const emptied = (minute: number): number => (minute === 36 ? 0 : 60 + 40 * ((minute % 3) / 3));
+  assert.ok(!judged((minute) => emptied(minute) + minute / 10).grows);
+  assert.ok(
+    judge(
+      series((minute) => emptied(minute) + minute / 10),
+      'value',
+      { absolute: 2, share: 0 },
+    ).grows,
+  );
+  assert.ok(judged((minute) => emptied(minute) + 2 * minute).grows);
+});
+
 test('a slow leak grows, and so does one under what goes up and down', () => {
   assert.ok(grows((minute) => 100 + 2 * minute));
   assert.ok(grows((minute) => 100 + 2 * minute + 40 * ((minute % 7) / 7)));

@@ -10,11 +10,17 @@ export interface Sample {
 export interface Allowance {
   readonly absolute: number;
   readonly share: number;
+  /**
+   * What is compared. Least values, unless all is given up at once at a number that is known, and most of it comes back before
+   * the next sample: how little a sample sees then is chance, and how much there is before is not.
+   */
+  readonly by?: 'least' | 'greatest';
 }
 
 export interface Growth {
   readonly name: string;
-  /** Least values of the third and the last quarter of the time. */
+  /** Least values of the third and the last quarter of the time, or greatest ones. */
+  readonly by: 'least' | 'greatest';
   readonly before: number;
   readonly after: number;
   /** Growth over the second half by the line that fits its samples best. */
@@ -42,17 +48,19 @@ export function fittedRise(points: readonly (readonly [x: number, y: number])[])
 /**
  * Judges the second half of the samples. Caches fill up until they are emptied, and garbage until it is collected, which
  * happens less often while much is done in a short time: what goes up and down in this way comes back to the same least
- * values. What leaks is in the least values, too.
+ * values, or, if there is a most of it, to the same greatest ones. What leaks is in these, too.
  */
 export function judge(samples: readonly Sample[], name: string, allowance: Allowance): Growth {
   const start = samples[0]?.ms ?? 0;
   const length = (samples.at(-1)?.ms ?? 0) - start;
   const within = (from: number, to: number): Sample[] =>
     samples.filter(({ ms }) => ms - start >= from * length && ms - start <= to * length);
-  const least = (some: readonly Sample[]): number => Math.min(...some.map(({ values }) => values[name]!));
-  const before = least(within(0.5, 0.75));
-  const after = least(within(0.75, 1));
+  const { by = 'least' } = allowance;
+  const extreme = by === 'least' ? Math.min : Math.max;
+  const level = (some: readonly Sample[]): number => extreme(...some.map(({ values }) => values[name]!));
+  const before = level(within(0.5, 0.75));
+  const after = level(within(0.75, 1));
   const fitted = fittedRise(within(0.5, 1).map(({ ms, values }) => [ms, values[name]!]));
   const allowed = allowance.absolute + allowance.share * before;
-  return { name, before, after, fitted, allowed, grows: after - before > allowed && fitted > allowed };
+  return { name, by, before, after, fitted, allowed, grows: after - before > allowed && fitted > allowed };
 }
