@@ -15,8 +15,8 @@ import {
   NPT_PRESENT,
   PAGE_SIZE,
 } from './layout.ts';
-import { COUNT_BALLOON_FRAMES, COUNT_REPORTED_FRAMES } from './layout-guest.ts';
-import { absentEntry, isComing, kindOf, loadEntry, payloadOf, replaceEntry } from './npt.ts';
+import { COUNT_BALLOON_FRAMES, COUNT_REPORTED_FRAMES, GUEST_LEFT_OVER } from './layout-guest.ts';
+import { absentEntry, isComing, isMerged, kindOf, loadEntry, payloadOf, replaceEntry } from './npt.ts';
 import { releaseSlot } from './swap.ts';
 
 /** Pages per turn with the mutex. */
@@ -58,6 +58,7 @@ function discardChunk(faults: FaultHandler, gfn: number, count: number, frames: 
   const { guest } = faults;
   const { memory } = guest;
   let held = 0;
+  let wasMerged = false;
   memory.lock();
   try {
     for (let i = 0; i < count; i++) {
@@ -72,13 +73,16 @@ function discardChunk(faults: FaultHandler, gfn: number, count: number, frames: 
         // Accessed: some TLB may still map the old frame when the next frame is put here.
         replaceEntry(guest, gfn + i, absentEntry(NPT_KIND_ZERO, 0) | NPT_ACCESSED);
         frames[held++] = payloadOf(entry);
+        wasMerged ||= (entry & NPT_PRESENT) === 0 || isMerged(entry);
       } else if (kindOf(entry) === NPT_KIND_SWAP) {
         replaceEntry(guest, gfn + i, absentEntry(NPT_KIND_ZERO, 0));
         releaseSlot(memory, payloadOf(entry));
       }
     }
     if (guest.harts === 1 && held > 0) {
-      faults.control.forgetFrames(frames.subarray(0, held));
+      // The frame that a page had before it was merged may still be mapped.
+      const hadOther = wasMerged && guest.get(GUEST_LEFT_OVER) !== 0;
+      faults.control.forgetFrames(hadOther ? undefined : frames.subarray(0, held));
       releaseFrames(faults, frames, held);
     }
   } finally {

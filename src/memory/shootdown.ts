@@ -27,6 +27,7 @@ import { COUNT_SHOOTDOWNS, GUEST_ENDED, GUEST_STATE } from './layout-guest.ts';
 /**
  * What a shootdown takes away: three words. If the first is 0 it is the memory manager's: the frame whose number is the
  * second word, all frames if that is 0 (no page has frame 0), or those without code if it is -1. Other parts are the engine's.
+ * A single frame must not be freed before a hart that sleeps has woken up: by its CODE flag it is then seen what is to be forgotten.
  */
 export type FlushPart = readonly [number, number, number];
 

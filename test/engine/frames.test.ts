@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { allocateFrame, copyFrame } from '../../src/memory/frames.ts';
+import { NPT_ACCESSED, NPT_KIND_LEAVING, NPT_MERGED, NPT_WRITABLE } from '../../src/memory/layout.ts';
+import { GUEST_LEFT_OVER } from '../../src/memory/layout-guest.ts';
+import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from '../../src/memory/npt.ts';
+import { awaitShootdown, requestShootdown } from '../../src/memory/shootdown.ts';
 import { type Assembler, R } from './assembler.ts';
-import { type BareMachine, CODE, DATA, RAM, RWX } from './bare-machine.ts';
+import { BareMachine, CODE, DATA, RAM, RWX } from './bare-machine.ts';
 import { addN } from './patching.ts';
 import { load, paged } from './supervisor.ts';
 
@@ -26,6 +31,19 @@ function move(machine: BareMachine, address: number, isUsed = true): void {
   // What still leads to the frame finds something else.
   machine.memory.write(SPARE, new Uint8Array(4096).fill(0xa5));
   assert.equal(machine.frameOf(SPARE), before);
+}
+
+/** The same as the memory manager does it while the hart sleeps; the old frame is not free yet. */
+function moveAsleep({ control, guest, machineMemory }: BareMachine, address: number): void {
+  control.park();
+  const before = payloadOf(loadEntry(guest, gfn(address)));
+  const after = allocateFrame(machineMemory);
+  copyFrame(machineMemory, before, after);
+  replaceEntry(guest, gfn(address), presentEntry(after, NPT_WRITABLE | NPT_ACCESSED));
+  const numbers = new Int32Array(1);
+  requestShootdown(guest, numbers);
+  awaitShootdown(guest, numbers);
+  control.unpark();
 }
 
 /** Goes on with other code in S-mode, with all that is cached. */
@@ -82,6 +100,22 @@ describe('frames that are taken away', () => {
     assert.ok(machine.counters.secondHits > secondHits);
   });
 
+  test('a page that is given back while the frame that it had before it was merged is mapped yet', () => {
+    const { machine, tables } = paged();
+    const { guest, machineMemory } = machine;
+    tables.map(HERE, DATA, RWX);
+    machine.memory.writeU64(DATA, 77n);
+    machine.execute(read, { privilege: 1, csrs: { satp: tables.satp } });
+    const before = machine.frameOf(DATA);
+    const shared = allocateFrame(machineMemory);
+    copyFrame(machineMemory, before, shared);
+    replaceEntry(guest, gfn(DATA), presentEntry(shared, NPT_MERGED | NPT_ACCESSED));
+    guest.add(GUEST_LEFT_OVER, 1);
+    machine.memory.discard(gfn(DATA), 1);
+    goOn(machine, read);
+    assert.equal(machine.x(a1), 0n);
+  });
+
   /** A loop that calls a function on another page, both translated; what the jump table did not have while it ran. */
   function misses(machine: BareMachine, rounds: number): number {
     const before = machine.counters.jumpTableMisses;
@@ -121,5 +155,46 @@ describe('frames that are taken away', () => {
     machine.load(DATA, body(16));
     misses(machine, 100);
     assert.equal(machine.x(a2), 520n + 1600n);
+  });
+
+  test('code that is moved while a load in it waits', () => {
+    let isMoved = false;
+    const machine: BareMachine = new BareMachine({
+      threshold: 2,
+      environment: {
+        nestedFault: (page, write) => {
+          machine.faults.fault(page, write);
+          if (page !== gfn(SPARE) || isMoved) return;
+          isMoved = true;
+          moveAsleep(machine, CODE);
+        },
+      },
+    });
+    const round = (n: number) => (a: Assembler) =>
+      a
+        .label('again')
+        .word(addN(n))
+        .i('ld', { rd: t0, rs1: a0 })
+        .i('addi', { rd: a3, rs1: a3, imm: -1 })
+        .to('bne', 'again', { rs1: a3 });
+    const run = (pc: number): bigint => {
+      machine.hart.setX(a2, 0n);
+      machine.hart.setX(a3, 50n);
+      machine.hart.pc = BigInt(pc);
+      machine.run();
+      machine.expectNoTrap();
+      return machine.x(a2);
+    };
+    machine.memory.writeU64(SPARE, 1n);
+    machine.execute((a) => a.li(a0, SPARE));
+    machine.load(CODE, (a) => round(1)(a).i('wfi'));
+    assert.equal(run(CODE), 50n);
+    replaceEntry(machine.guest, gfn(SPARE), absentEntry(NPT_KIND_LEAVING, machine.frameOf(SPARE)));
+    machine.control.forgetFrames();
+    // From the load on, so that it is not the translation that waits.
+    assert.equal(run(CODE + 4), 49n);
+    assert.ok(isMoved);
+    machine.load(CODE, round(100));
+    assert.equal(run(CODE), 5000n);
   });
 });

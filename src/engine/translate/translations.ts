@@ -89,6 +89,8 @@ const MOST_STRADDLED = 1000;
 const MOST_JUMPS = 0xffff;
 /** A place that can't be translated is looked at again after so many times the jumps. */
 const SELDOM = 16;
+/** Bits of no instruction, neither of 2 bytes nor of 4: what has more than 16 ends in 11. */
+const NO_INSTRUCTION = 0x1_0000;
 /** Value of `fetchGranted` when the PMP grants all of the page. */
 const WHOLE_PAGE = 1;
 
@@ -188,6 +190,8 @@ export class Translations {
    * @returns index of the function; 0: it may not be entered, and the slot is the instruction again
    */
   enter(slot: number, pc: bigint): number {
+    // A load in this block has waited, and the page may have got another frame: it is fetched anew first.
+    if (this.#o.fields.get32('refetch') !== 0) return 0;
     const place = this.#translatedAt(this.#o.code.codeAddress(slot));
     const flushes = this.#o.fields.get32('flushes');
     this.#o.count('jumpTableMisses');
@@ -214,8 +218,7 @@ export class Translations {
 
   /** Puts the instruction that a slot stands for into another slot, which stands for no place. */
   step(slot: number, into: number): void {
-    const address = this.#o.code.codeAddress(slot);
-    const place = this.#translatedAt(address);
+    const place = this.#translatedAt(this.#o.code.codeAddress(slot));
     this.#i32[(into + 4) >>> 2] = this.#i32[(slot + 4) >>> 2]!;
     this.#i32[into >>> 2] = this.#i32[slot >>> 2]!;
     if (place === undefined) {
@@ -224,7 +227,7 @@ export class Translations {
       this.#o.code.setOperation(into, SLOT.blockEnd);
     } else this.#o.code.setOperation(into, place.operation);
     // The crossing slot is known by the bits that it holds.
-    this.#o.fields.set32('crossingBits', address === undefined ? 0 : this.#view.bits(address));
+    this.#o.fields.set32('crossingBits', place === undefined ? NO_INSTRUCTION : this.#view.bits(place.address));
   }
 
   /** Slots from one on have been decoded, for code of one page: those where a translation is known say so. */

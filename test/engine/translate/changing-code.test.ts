@@ -1,7 +1,7 @@
 /** Code that is made, changed and made again, by the hart that runs it and by others, while it runs translated. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CHUNK, EXIT } from '../../../src/engine/state.ts';
+import { CHUNK, EXIT, offset32 } from '../../../src/engine/state.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { type Assembler, R } from '../assembler.ts';
 import { BareMachine, CODE, DATA, PageTables, RAM, RWX } from '../bare-machine.ts';
@@ -296,4 +296,36 @@ test('a region is not entered at a page of data that was one of code, and become
     machine.memory.discard((DATA - RAM) / 4096, 1);
   }
   translated(machine, 'translator', 29 * 60);
+});
+
+test('what a region left to the interpreter, whose own translation was given up, is not taken for what lies across two pages', () => {
+  const threshold = 5;
+  const machine = new BareMachine({ threshold, environment: { deviceRead: () => 5n } });
+  const load = encode('ld', { rd: t0, rs1: a0 });
+  const run = (pc: number, address: number): void => {
+    machine.hart.setX(a0, BigInt(address));
+    machine.hart.setX(a5, 1n);
+    machine.hart.pc = BigInt(pc);
+    machine.run();
+    machine.expectNoTrap();
+  };
+  // The first jump to CODE.
+  machine.execute((a) => a.li(a2, 0));
+  machine.load(CODE, (a) => again(a.label('loop').word(addN(1)).word(load)).i('wfi'));
+  for (let n = 0; n < 10; n++) run(CODE + 4, DATA);
+  for (let n = 2; n < threshold; n++) run(CODE, DATA);
+  // The translation of what begins with the load goes, as there is a store beside it; its slot stays.
+  machine.load(CODE + 0x200, new Uint8Array(4));
+  const { hotPlaces, interpretExits, refusedEntries } = machine.counters;
+  run(CODE, DEVICE);
+  assert.equal(machine.counters.hotPlaces, hotPlaces + 1);
+  assert.ok(machine.counters.interpretExits > interpretExits);
+  assert.equal(machine.counters.refusedEntries, refusedEntries);
+  // Otherwise the hart would look for the instruction for ever.
+  const crossing = machine.machineMemory.i32[(machine.guest.hartArea(0) + offset32('crossingBits')) >>> 2]! >>> 0;
+  assert.notEqual(crossing, load);
+  machine.load(PAGE - 2, (a) => a.word(load).i('wfi'));
+  machine.memory.writeU64(DATA, 77n);
+  run(PAGE - 2, DATA);
+  assert.equal(machine.x(t0), 77n);
 });
