@@ -2,7 +2,6 @@ import type { Context, FloatOperation } from '../../isa/context.ts';
 import { INSTRUCTIONS } from '../../isa/decode.ts';
 import type { Instruction } from '../../isa/instruction.ts';
 import { type Expr, FunctionBuilder, type I64, i32, i64, type Local } from '../../wasm/index.ts';
-import { asWord } from './words.ts';
 
 /** Where execution goes after an instruction. */
 export type Control =
@@ -40,15 +39,9 @@ export interface Effects {
   readonly access: MemoryAccess | undefined;
   /** True if rd becomes rs1 + imm and nothing else happens. */
   readonly addsImmediate: boolean;
-  /**
-   * Whether the translator has rd as a 32-bit value of which it is the sign extension: always, when all registers that are read
-   * are such, or never; or it is a constant, which is one as well.
-   */
-  readonly word: 'always' | 'of words' | 'never' | 'constant';
 }
 
 interface Record {
-  word: Effects['word'];
   addsImmediate: boolean;
   access: MemoryAccess | undefined;
   control: Control;
@@ -60,29 +53,30 @@ interface Record {
   floatOperations: string[];
 }
 
+/** What an instruction is observed with. */
+interface Operands {
+  readonly rs1: I64;
+  readonly rs2: I64;
+  readonly imm: I64;
+}
+
+const OPERANDS: Operands = { rs1: i64.const(0), rs2: i64.const(0), imm: i64.const(0) };
+
+/** What rd becomes by given operands; undefined if the instruction does not say so as an expression. */
+export const resultOf = (instruction: Instruction, operands: Operands): I64 | undefined =>
+  observe(instruction, operands).result;
+
 /**
  * Runs an instruction's semantics against a context that only takes notes: nothing but the semantics says what an
  * instruction does.
  */
-function observe(instruction: Instruction): Effects {
+function observe(
+  instruction: Instruction,
+  { rs1: base, rs2: other, imm: offset }: Operands,
+): { effects: Effects; result: I64 | undefined } {
   const code = new FunctionBuilder({ parameters: [], result: undefined });
-  const seen = IMMEDIATES.map((imm) => observeWith(instruction, code, imm, () => code.local('i64').get));
-  const ofWords = IMMEDIATES.map((imm) =>
-    observeWith(instruction, code, imm, () => i64.extend_i32_s(code.local('i32').get)),
-  );
-  const every = (notes: readonly Record[], word: Effects['word']): boolean => notes.every((note) => note.word === word);
-  const kinds = ['always', 'constant'] as const;
-  const word = kinds.find((kind) => every(seen, kind)) ?? (every(ofWords, 'always') ? 'of words' : 'never');
-  return { ...seen[0]!, word, usesFloat: instruction.extension === 'F' || instruction.extension === 'D' };
-}
-
-/** What rd becomes may depend on the immediate: a bit that it names may be one of those that a sign extension copies. */
-const IMMEDIATES = [8, 31, 63];
-
-/** @param source makes what a register holds that is read */
-function observeWith(instruction: Instruction, code: FunctionBuilder, imm: number, source: () => I64): Record {
+  let result: I64 | undefined;
   const seen: Record = {
-    word: 'never',
     access: undefined,
     addsImmediate: false,
     control: 'next',
@@ -95,9 +89,6 @@ function observeWith(instruction: Instruction, code: FunctionBuilder, imm: numbe
   };
   const zero = i32.const(0);
   const wide = code.local('i64').get;
-  const base = source();
-  const other = source();
-  const offset = i64.const(imm);
   const isSum = (value: I64): boolean => {
     const { operator, operands } = value;
     return operator === 'add' && operands?.[0] === base && operands[1] === offset;
@@ -126,8 +117,7 @@ function observeWith(instruction: Instruction, code: FunctionBuilder, imm: numbe
     setRd: (value) => {
       seen.writesRd = true;
       seen.addsImmediate = isSum(value);
-      if (value.constant !== undefined) seen.word = 'constant';
-      else if (asWord(value) !== undefined) seen.word = 'always';
+      result = value;
     },
     readable: (bytes, address) => {
       access('read', bytes, address);
@@ -176,8 +166,9 @@ function observeWith(instruction: Instruction, code: FunctionBuilder, imm: numbe
     sfenceVma: leave,
   };
   instruction.semantics(context);
-  return seen;
+  const usesFloat = instruction.extension === 'F' || instruction.extension === 'D';
+  return { effects: { ...seen, usesFloat }, result };
 }
 
 /** By number of instruction. */
-export const EFFECTS: readonly Effects[] = INSTRUCTIONS.map(observe);
+export const EFFECTS: readonly Effects[] = INSTRUCTIONS.map((instruction) => observe(instruction, OPERANDS).effects);

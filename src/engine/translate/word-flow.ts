@@ -3,6 +3,7 @@ import { EFFECTS } from './effects.ts';
 import { directSuccessorsOf, type Flow } from './flow.ts';
 import { decodeBits, OUTSIDE, type Region } from './region.ts';
 import { registersRead, registersWritten } from './registers.ts';
+import { wordKind } from './word-kinds.ts';
 
 /** What is known of the integer registers at some place: sets, bit n for register n, that have nothing in common. */
 interface Known {
@@ -24,7 +25,8 @@ function meet(a: Known, b: Known): Known {
 function after({ words, short }: Known, decoded: Decoded): Known {
   const written = registersWritten(decoded).x;
   if (written === 0) return { words, short };
-  const { word, addsImmediate } = EFFECTS[decoded.number]!;
+  const word = wordKind(decoded.number);
+  const { addsImmediate } = EFFECTS[decoded.number]!;
   const read = registersRead(decoded).x;
   const { imm } = decoded.operands;
   const isConstant = word === 'constant' || (addsImmediate && read === 0);
