@@ -11,15 +11,15 @@ import {
   i64,
   type Label,
   type Local,
-  select,
 } from '../wasm/index.ts';
 import { STORED } from './access.ts';
 import { CSR_OPERATION, CSR_STATUS } from './csr-access.ts';
 import type { HartFields } from './emit.ts';
 import { floatFunction, UNROUNDED } from './float.ts';
+import { box, readFs, setDirty, unbox } from './float-state.ts';
 import { countJump, type Runtime } from './interpreter.ts';
 import { noteTarget } from './jump-sites.ts';
-import { EXIT, F_OFFSET, MOST_PAUSES, offset64, SLOT_BYTES, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
+import { EXIT, F_OFFSET, MOST_PAUSES, SLOT_BYTES, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
 import { tlbIndex } from './tlb-first.ts';
 import { ACCESS } from './walk.ts';
 
@@ -59,12 +59,6 @@ export interface Labels {
 export const pcOf = (r: Registers): I64 =>
   i64.add(r.blockAddress.get, i64.extend_i32_s(i32.shr_s(i32.sub(r.slot.get, r.block.get), i32.const(2))));
 
-/** FS (bits 13 and 14 of mstatus) as it stands in the second byte of mstatus. */
-const FS_BYTE_OFFSET = offset64('mstatus') + 1;
-const FS_MASK = 0x60;
-const NAN_BOX = 0xffffffffn << 32n;
-const CANONICAL_NAN = 0x7fc00000;
-
 /** The semantics' context in the interpreter: operands come from the decoded slot. */
 export class InterpreterContext implements Context {
   readonly code: FunctionBuilder;
@@ -91,8 +85,7 @@ export class InterpreterContext implements Context {
     this.#length = length;
     this.#used = { i32: 0, i64: 0 };
     if (instruction.extension === 'F' || instruction.extension === 'D') {
-      const fs = i32.and(i32.load8_u(this.#h.hart, FS_BYTE_OFFSET), i32.const(FS_MASK));
-      this.code.brIf(this.#labels.illegal, i32.eqz(fs));
+      this.code.brIf(this.#labels.illegal, i32.eqz(readFs(this.#h)));
     }
   }
 
@@ -234,18 +227,16 @@ export class InterpreterContext implements Context {
   }
 
   singleBits(source: 1 | 2 | 3): I32 {
-    const boxed = this.temporary('i64', this.floatBits(source)).get;
-    return select(i64.ge_u(boxed, i64.const(NAN_BOX)), i32.wrap(boxed), i32.const(CANONICAL_NAN));
+    return unbox(this.temporary('i64', this.floatBits(source)).get);
   }
 
   setFloat64(bits: I64): void {
     this.code.store(8, this.#register(1), bits, F_OFFSET);
-    const fs = i32.load8_u(this.#h.hart, FS_BYTE_OFFSET);
-    this.code.store(1, this.#h.hart, i32.or(fs, i32.const(FS_MASK)), FS_BYTE_OFFSET);
+    setDirty(this.#h);
   }
 
   setFloat32(bits: I32): void {
-    this.setFloat64(i64.or(i64.extend_i32_u(bits), i64.const(NAN_BOX)));
+    this.setFloat64(box(bits));
   }
 
   float(operation: FloatOperation, format: FloatFormat, ...operands: I64[]): I64 {

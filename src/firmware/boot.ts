@@ -2,7 +2,7 @@ import type { GuestRam } from '../devices/guest-ram.ts';
 import { isElf, readElf } from './elf.ts';
 import { FW_DYNAMIC_INFO_SIZE, fwDynamicInfo } from './fw-dynamic.ts';
 import { ImageError, type ImageRole, sizeText } from './image-error.ts';
-import { bytesOf, type Contents, type ImageSource, imageInMemory } from './image-source.ts';
+import { bytesOf, type ImageSource, imageInMemory } from './image-source.ts';
 import { readLinuxImage } from './linux-image.ts';
 
 /** Where a raw next stage begins in full virtualization, as on hardware with OpenSBI: 2 MiB after the start of RAM. */
@@ -14,12 +14,11 @@ const ELF_MAGIC_SIZE = 4;
 /** Bytes that are in memory twice while an image is copied: few, so that they stay in the processor's cache. */
 const COPIED_AT_ONCE = 128 * 1024;
 
-/** What to copy to guest-physical `gpa`. RAM beyond the contents, up to `memorySize`, is taken too and has to be zero. */
+/** What to copy to guest-physical `gpa`. RAM beyond the image, up to `memorySize`, is taken too and has to be zero. */
 export interface Load {
   readonly role: ImageRole;
-  readonly name: string;
+  readonly image: ImageSource;
   readonly gpa: number;
-  readonly contents: Contents;
   readonly memorySize: number;
 }
 
@@ -78,15 +77,13 @@ export function planBoot(ram: Pick<GuestRam, 'base' | 'size'>, images: BootImage
   if (initrd !== undefined) {
     const start = alignDown(tree - initrd.size);
     initrdAt = { start, end: start + initrd.size };
-    layout.add({ role: 'initrd', name: initrd.name, gpa: start, contents: initrd, memorySize: initrd.size });
+    layout.add({ role: 'initrd', image: initrd, gpa: start, memorySize: initrd.size });
   }
-  const name = '(generated)';
-  const contents = imageInMemory(name, images.deviceTree(initrdAt));
-  layout.add({ role: 'device tree', name, gpa: tree, contents, memorySize: information - tree });
+  const deviceTree = imageInMemory('(generated)', images.deviceTree(initrdAt));
+  layout.add({ role: 'device tree', image: deviceTree, gpa: tree, memorySize: information - tree });
   if (firmware !== undefined) {
-    const name = '(fw_dynamic information)';
-    const contents = imageInMemory(name, fwDynamicInfo(next, bootHart));
-    layout.add({ role: 'firmware', name, gpa: information, contents, memorySize: FW_DYNAMIC_INFO_SIZE });
+    const image = imageInMemory('(fw_dynamic information)', fwDynamicInfo(next, bootHart));
+    layout.add({ role: 'firmware', image, gpa: information, memorySize: FW_DYNAMIC_INFO_SIZE });
   }
   return {
     mode: firmware === undefined ? 'S' : 'M',
@@ -102,10 +99,10 @@ export function planBoot(ram: Pick<GuestRam, 'base' | 'size'>, images: BootImage
 /** Copies what the plan says into fresh RAM, all zeros before. */
 export function loadBoot(ram: GuestRam, plan: BootPlan): void {
   const buffer = new Uint8Array(COPIED_AT_ONCE);
-  for (const { gpa, contents } of plan.loads) {
-    for (let done = 0; done < contents.size; done += COPIED_AT_ONCE) {
-      const part = buffer.subarray(0, contents.size - done);
-      contents.read(done, part);
+  for (const { gpa, image } of plan.loads) {
+    for (let done = 0; done < image.size; done += COPIED_AT_ONCE) {
+      const part = buffer.subarray(0, image.size - done);
+      image.read(done, part);
       ram.write(gpa + done, part);
     }
   }
@@ -116,7 +113,7 @@ function placeKernel(layout: Layout, kernel: ImageSource): number {
   if (isElf(bytesOf(kernel, 0, ELF_MAGIC_SIZE))) return placeProgram(layout, 'kernel', kernel).entry;
   const { textOffset, imageSize } = readLinuxImage(kernel);
   const gpa = layout.ram.base + Math.max(textOffset, NEXT_STAGE_OFFSET);
-  layout.add({ role: 'kernel', name: kernel.name, gpa, contents: kernel, memorySize: imageSize });
+  layout.add({ role: 'kernel', image: kernel, gpa, memorySize: imageSize });
   return gpa;
 }
 
@@ -130,7 +127,7 @@ function placeProgram(
   if (!isElf(bytesOf(source, 0, ELF_MAGIC_SIZE))) {
     if (size === 0)
       throw new ImageError(role, name, 'truncated', 'is an empty file; pass a flat binary or an ELF file');
-    layout.add({ role, name, gpa: layout.ram.base, contents: source, memorySize: size });
+    layout.add({ role, image: source, gpa: layout.ram.base, memorySize: size });
     return { entry: layout.ram.base };
   }
   const { entry, segments, symbols } = readElf(role, source, ['tohost', 'fromhost']);
@@ -144,7 +141,7 @@ function placeProgram(
       );
     }
     const { gpa, bytes, memorySize } = segment;
-    layout.add({ role, name, gpa, contents: imageInMemory(name, bytes), memorySize });
+    layout.add({ role, image: imageInMemory(name, bytes), gpa, memorySize });
   }
   const tohost = symbols.get('tohost');
   const fromhost = symbols.get('fromhost');
@@ -162,13 +159,13 @@ class Layout {
   }
 
   add(load: Load): void {
-    const { role, name, gpa, memorySize } = load;
+    const { role, image, gpa, memorySize } = load;
     const { base, size } = this.ram;
     if (gpa < base || gpa + memorySize > base + size) {
       const where = gpa < base ? '' : ` at 0x${gpa.toString(16)}`;
       throw new ImageError(
         role,
-        name,
+        image.name,
         'does not fit',
         `needs ${sizeText(memorySize)}${where}, the guest's memory is ${sizeText(size)} from 0x${base.toString(16)}; give the guest more memory`,
       );
@@ -177,9 +174,9 @@ class Layout {
     if (other !== undefined) {
       throw new ImageError(
         role,
-        name,
+        image.name,
         'overlap',
-        `would overlap the ${other.role} ${other.name} at 0x${other.gpa.toString(16)}: ${sizeText(memorySize)} at 0x${gpa.toString(16)} in ${sizeText(size)} of memory; give the guest more memory`,
+        `would overlap the ${other.role} ${other.image.name} at 0x${other.gpa.toString(16)}: ${sizeText(memorySize)} at 0x${gpa.toString(16)} in ${sizeText(size)} of memory; give the guest more memory`,
       );
     }
     this.loads.push(load);

@@ -15,6 +15,7 @@ import {
   HEADER_WATERMARK,
 } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
+import { follow, linkTo } from './zero-list.ts';
 
 const FLAGS_MASK = FRAME_GENERATION_ONE - 1;
 
@@ -54,12 +55,12 @@ export function giveFrame(memory: MachineMemory, mfn: number): void {
 
 /** mfn of the free frame behind a free frame, 0 at the end. */
 export function nextFree({ i32, frameTable }: MachineMemory, mfn: number): number {
-  return i32[frameTable + mfn * FRAME_WORDS + FRAME_LINK]! + mfn + 1;
+  return follow(i32[frameTable + mfn * FRAME_WORDS + FRAME_LINK]!, mfn);
 }
 
 /** Puts a frame in front of the list, and counts nothing. */
 export function pushFree({ i32, frameTable }: MachineMemory, mfn: number): void {
-  i32[frameTable + mfn * FRAME_WORDS + FRAME_LINK] = i32[HEADER_FREE_HEAD]! - (mfn + 1);
+  i32[frameTable + mfn * FRAME_WORDS + FRAME_LINK] = linkTo(i32[HEADER_FREE_HEAD]!, mfn);
   i32[HEADER_FREE_HEAD] = mfn;
 }
 

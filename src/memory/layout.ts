@@ -149,8 +149,7 @@ export const FRAME_REFS = 0;
  */
 export const FRAME_INFO = 1;
 /**
- * Word 2: a free frame: mfn of the next free one (0 at the end) less that of the frame behind it, so that zeros, which a memory
- * is full of at first, are a list in the order of the numbers. A frame of an NPT_KIND_COMING entry that is a copy: the
+ * Word 2: a free frame: a link to the next free one (zero-list.ts), the list's numbers being those of the frames. A frame of an NPT_KIND_COMING entry that is a copy: the
  * frame it was copied from, to which the entry still has a reference. Otherwise 0.
  */
 export const FRAME_LINK = 2;

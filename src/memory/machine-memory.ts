@@ -28,6 +28,7 @@ import {
   PAGE_SIZE,
 } from './layout.ts';
 import { lockMutex, unlockMutex } from './lock.ts';
+import { linkTo } from './zero-list.ts';
 
 /** What formatting can be told. */
 export interface FormatOptions {
@@ -116,7 +117,7 @@ export class MachineMemory {
     i32[HEADER_FIRST_FRAME] = first;
     i32[HEADER_RESERVE] = options.reserveFrames ?? Math.max(4, Math.floor(frames / 512));
     // All others are in the list as they are.
-    i32[PAGE_SIZE / 4 + (frames - 1) * FRAME_WORDS + FRAME_LINK] = -frames;
+    i32[PAGE_SIZE / 4 + (frames - 1) * FRAME_WORDS + FRAME_LINK] = linkTo(0, frames - 1);
     i32[HEADER_FREE_HEAD] = first;
     i32[HEADER_FREE_COUNT] = frames - first;
     Atomics.store(i32, HEADER_MAGIC, MAGIC);

@@ -39,6 +39,7 @@ import {
 import type { MachineMemory } from './machine-memory.ts';
 import { poolFree } from './pool.ts';
 import { recountPool } from './pool-check.ts';
+import { follow, linkTo } from './zero-list.ts';
 
 /**
  * Where the bytes of swap slots are: a file, say. Both calls are for slots that follow each other from `slot` on, one page for
@@ -55,8 +56,8 @@ export const SWAP_SLOT_BYTES = SLOT_WORDS * 4;
 /** Word 0: entries that name the slot, or BAD. */
 const SLOT_REFS = 0;
 /**
- * Word 1: the frame that the slot is tied to, 0 if there is none. A free slot of disks: number + 1 of the next free one (0 at the
- * end) less that of the slot behind it, so that zeros are a list in the order of the numbers.
+ * Word 1: the frame that the slot is tied to, 0 if there is none. A free slot of disks: a link (zero-list.ts), the
+ * slots' numbers + 1 being those of the list.
  */
 const SLOT_FRAME = 1;
 /** Word 2: the object of the compressed pool with the contents, 0 if there is none; of a slot of disks the place there. */
@@ -89,7 +90,7 @@ export function createSwap(memory: MachineMemory, slots: number, diskSlots = 0):
     i32[HEADER_DISK_SLOTS] = diskSlots;
     if (diskSlots > 0) {
       // All others are in the list of free ones as they are.
-      i32[slotEntry(memory, slots + diskSlots - 1) + SLOT_FRAME] = -(slots + diskSlots + 1);
+      i32[slotEntry(memory, slots + diskSlots - 1) + SLOT_FRAME] = linkTo(0, slots + diskSlots);
       i32[HEADER_DISK_FREE] = slots + 1;
     }
   } finally {
@@ -223,7 +224,7 @@ export function allocateDiskSlot(memory: MachineMemory, place: number): number {
     return -1;
   }
   const entry = slotEntry(memory, slot);
-  i32[HEADER_DISK_FREE] = i32[entry + SLOT_FRAME]! + slot + 2;
+  i32[HEADER_DISK_FREE] = follow(i32[entry + SLOT_FRAME]!, slot + 1);
   i32[HEADER_DISK_USED]!++;
   i32[entry + SLOT_REFS] = 1;
   i32[entry + SLOT_FRAME] = 0;
@@ -240,7 +241,7 @@ function freeDiskSlot(memory: MachineMemory, slot: number): void {
   const { i32 } = memory;
   const entry = slotEntry(memory, slot);
   i32[entry + SLOT_REFS] = 0;
-  i32[entry + SLOT_FRAME] = i32[HEADER_DISK_FREE]! - (slot + 2);
+  i32[entry + SLOT_FRAME] = linkTo(i32[HEADER_DISK_FREE]!, slot + 1);
   i32[HEADER_DISK_FREE] = slot + 1;
   i32[HEADER_DISK_USED]!--;
 }

@@ -181,8 +181,8 @@ test('property: garbage gives a named error or a plan inside of RAM, nothing els
       for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
       try {
         const { loads } = plan(asFirmware ? { firmware: source(bytes) } : { kernel: source(bytes) });
-        for (const { gpa, memorySize, contents } of loads) {
-          assert.ok(gpa >= RAM_BASE && gpa + memorySize <= RAM_BASE + 16 * MIB && contents.size <= memorySize);
+        for (const { gpa, memorySize, image } of loads) {
+          assert.ok(gpa >= RAM_BASE && gpa + memorySize <= RAM_BASE + 16 * MIB && image.size <= memorySize);
         }
       } catch (error) {
         assert.ok(error instanceof ImageError, String(error));

@@ -13,13 +13,12 @@ import {
   i32,
   i64,
   type Local,
-  select,
   type ValType,
 } from '../../wasm/index.ts';
 import type { HartFields } from '../emit.ts';
 import { floatLimit, inlineFloat } from '../float/inline.ts';
 import { UNROUNDED } from '../float.ts';
-import { offset64 } from '../state.ts';
+import { box, FS_MASK, readFs, setDirty, unbox } from '../float-state.ts';
 import type { RegionImports } from './imports.ts';
 import type { RegisterLocals } from './register-locals.ts';
 
@@ -42,11 +41,6 @@ export interface FloatContext {
   interpret(): void;
 }
 
-/** FS (bits 13 and 14 of mstatus) as it stands in the second byte of mstatus. */
-const FS_BYTE_OFFSET = offset64('mstatus') + 1;
-const FS_MASK = 0x60;
-const NAN_BOX = 0xffffffffn << 32n;
-const CANONICAL_NAN = 0x7fc00000;
 const DYNAMIC_ROUNDING = 7;
 /** The last rounding mode that is not reserved. */
 const MOST_ROUNDING = 4;
@@ -87,11 +81,10 @@ export class FloatWriter {
 
   /** The FS field of mstatus says what the region may do with floating-point registers. */
   readState(): void {
-    const fs = i32.and(i32.load8_u(this.#h.hart, FS_BYTE_OFFSET), i32.const(FS_MASK));
     const frm = i32.and(this.#h.get32('fcsr'), i32.const(0xe0));
     const isMode = i32.le_u(frm, i32.const(MOST_ROUNDING << 5));
     const { floatOn, floatDirty } = this.#l;
-    const state = this.#c.temporary('i32', fs).get;
+    const state = this.#c.temporary('i32', readFs(this.#h)).get;
     this.#c.code.set(floatDirty, i32.eq(state, i32.const(FS_MASK)));
     this.#c.code.set(floatOn, i32.and(i32.ne(state, i32.const(0)), isMode));
     this.#readLimit();
@@ -110,8 +103,7 @@ export class FloatWriter {
   }
 
   single(source: 1 | 2 | 3): I32 {
-    const boxed = this.bits(source);
-    return select(i64.ge_u(boxed, i64.const(NAN_BOX)), i32.wrap(boxed), i32.const(CANONICAL_NAN));
+    return unbox(this.bits(source));
   }
 
   setDouble(bits: I64): void {
@@ -120,15 +112,14 @@ export class FloatWriter {
     if (!this.#isMarked) {
       this.#isMarked = true;
       this.#c.code.unlikely(i32.eqz(this.#l.floatDirty.get), () => {
-        const byte = i32.load8_u(this.#h.hart, FS_BYTE_OFFSET);
-        this.#c.code.store(1, this.#h.hart, i32.or(byte, i32.const(FS_MASK)), FS_BYTE_OFFSET);
+        setDirty(this.#h);
         this.#c.code.set(this.#l.floatDirty, i32.const(1));
       });
     }
   }
 
   setSingle(bits: I32): void {
-    this.setDouble(i64.or(i64.extend_i32_u(bits), i64.const(NAN_BOX)));
+    this.setDouble(box(bits));
   }
 
   operation(operation: FloatOperation, format: FloatFormat, operands: readonly I64[]): I64 {
