@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { allocateFrame, copyFrame } from '../../src/memory/frames.ts';
+import { allocateFrame, copyFrame, releaseFrame } from '../../src/memory/frames.ts';
 import { NPT_ACCESSED, NPT_KIND_LEAVING, NPT_MERGED, NPT_WRITABLE } from '../../src/memory/layout.ts';
 import { GUEST_LEFT_OVER } from '../../src/memory/layout-guest.ts';
 import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from '../../src/memory/npt.ts';
@@ -44,6 +44,16 @@ function moveAsleep({ control, guest, machineMemory }: BareMachine, address: num
   requestShootdown(guest, numbers);
   awaitShootdown(guest, numbers);
   control.unpark();
+}
+
+/** Has a page that was leaving read back from swap, to the frame that it had: a new use of it. */
+function comeBack({ guest, machineMemory }: BareMachine, page: number): void {
+  const frame = payloadOf(loadEntry(guest, page));
+  const contents = machineMemory.page(frame).slice();
+  releaseFrame(machineMemory, frame);
+  assert.equal(allocateFrame(machineMemory), frame);
+  machineMemory.page(frame).set(contents);
+  replaceEntry(guest, page, presentEntry(frame, NPT_WRITABLE));
 }
 
 /** Goes on with other code in S-mode, with all that is cached. */
@@ -196,5 +206,59 @@ describe('frames that are taken away', () => {
     assert.ok(isMoved);
     machine.load(CODE, round(100));
     assert.equal(run(CODE), 5000n);
+  });
+
+  test('code that comes back to its frame while a translation of it is looked at', () => {
+    const threshold = 30;
+    const [first, second] = [DATA, DATA + 0x1000];
+    let isLeaving = false;
+    const machine: BareMachine = new BareMachine({
+      threshold,
+      environment: {
+        nestedFault: (page, write) => {
+          machine.faults.fault(page, write);
+          if (!isLeaving) return;
+          isLeaving = false;
+          assert.equal(page, gfn(first));
+          comeBack(machine, gfn(second));
+        },
+      },
+    });
+    const run = (rounds: number, calls: boolean): bigint => {
+      for (const [register, value] of [
+        [a0, first],
+        [a1, second],
+        [a2, 0],
+        [a3, rounds],
+        [t0, calls ? 1 : 0],
+      ] as const) {
+        machine.hart.setX(register, BigInt(value));
+      }
+      machine.hart.pc = BigInt(CODE);
+      machine.run();
+      machine.expectNoTrap();
+      return machine.x(a2);
+    };
+    const body = (n: number) => (a: Assembler) => a.word(addN(n)).i('jalr', { rs1: ra });
+    for (const address of [first, second]) machine.load(address, body(1));
+    machine.execute((a) => a.li(a2, 0));
+    machine.load(CODE, (a) => {
+      a.label('again').to('beq', 'skip', { rs1: t0 });
+      a.i('jalr', { rd: ra, rs1: a0 }).i('jalr', { rd: ra, rs1: a1 });
+      a.label('skip').i('addi', { rd: a3, rs1: a3, imm: -1 }).to('bne', 'again', { rs1: a3 }).i('wfi');
+    });
+    // So that the loop is what gets hot, and not the functions.
+    run(threshold - 6, false);
+    assert.equal(run(10, true), 20n);
+    const { guest } = machine;
+    for (const page of [gfn(first), gfn(second)]) {
+      replaceEntry(guest, page, absentEntry(NPT_KIND_LEAVING, payloadOf(loadEntry(guest, page))));
+    }
+    machine.control.forgetFrames();
+    isLeaving = true;
+    assert.equal(run(10, true), 20n);
+    assert.equal(isLeaving, false);
+    machine.load(second, body(100));
+    assert.equal(run(10, true), 10n + 1000n);
   });
 });

@@ -22,7 +22,7 @@ import { HartControl } from '../../src/memory/shootdown.ts';
 import { SharedStore } from '../memory/shared-store.ts';
 import { assemble } from './assembler.ts';
 import { PageTables, PTE, RAM } from './bare-machine.ts';
-import { codePages, DEVICE, DEVICE_SEED, hammerProgram, PAGES } from './hammer-program.ts';
+import { codePages, DEVICE, deviceContents, hammerProgram, PAGES } from './hammer-program.ts';
 import { type Tier, translatorOf } from './tiers.ts';
 
 export interface HammerHartOptions {
@@ -97,12 +97,6 @@ function deviceWrite(offset: number, value: bigint): boolean {
     guest.request(HART_REQUEST_CONTROL);
   }
   return true;
-}
-
-function deviceContents(): Uint8Array {
-  const words = BigInt64Array.from({ length: 512 }, (_, i) => BigInt(DEVICE_SEED * (2 * i + 1)));
-  words[511] = BigInt(DEVICE_SEED);
-  return new Uint8Array(words.buffer);
 }
 
 /** The driver of a balloon whose pages nothing else uses; it writes to what comes out of it. */

@@ -15,7 +15,14 @@ export const FUNCTION = 0x100;
 /** What the functions that cross pages add to a0. */
 export const CROSSING_ADDEND = 77;
 /** The seed of pages that the device writes. */
-export const DEVICE_SEED = 3;
+const DEVICE_SEED = 3;
+
+/** What the device writes to a page. */
+export function deviceContents(): Uint8Array {
+  const words = BigInt64Array.from({ length: 512 }, (_, i) => BigInt(DEVICE_SEED * (2 * i + 1)));
+  words[511] = BigInt(DEVICE_SEED);
+  return new Uint8Array(words.buffer);
+}
 
 /** Offsets in the device: page number to discard, page number to write, sign of a mismatch (page address). */
 export const DEVICE = { address: 0x1000_0000, discard: 0, write: 8, mismatch: 16 } as const;

@@ -195,14 +195,16 @@ export class Translations {
     const place = this.#translatedAt(this.#o.code.codeAddress(slot));
     const flushes = this.#o.fields.get32('flushes');
     this.#o.count('jumpTableMisses');
-    if (place === undefined || !this.#isCurrent(place) || !this.#isMapped(place, pc)) {
+    const fits = place !== undefined && this.#isCurrent(place) && this.#isMapped(place, pc);
+    // The hart has waited meanwhile: what was looked at before need not hold any more, and is looked at again.
+    if (this.#o.fields.get32('flushes') !== flushes) return 0;
+    // A page that it has waited for may have come back to the frame that it had: the same one, but not in the same use.
+    if (!fits || !this.#isCurrent(place)) {
       this.#o.count('refusedEntries');
       if (place === undefined) this.#o.code.forget(slot);
       else this.#o.code.setOperation(slot, place.operation);
       return 0;
     }
-    // The hart has waited meanwhile: what was looked at before need not hold any more, and is looked at again.
-    if (this.#o.fields.get32('flushes') !== flushes) return 0;
     const entry = this.#o.fields.get32('jumpTable') + jumpSet(pc) * JUMP_SET_BYTES;
     this.#u8.copyWithin(entry + JUMP_ENTRY_BYTES, entry, entry + JUMP_ENTRY_BYTES);
     this.#i64[entry / 8] = BigInt.asIntN(64, pc | 1n);
