@@ -1,5 +1,6 @@
 import { isCompressed } from '../isa/decode.ts';
 import { BlockRoom, type BlockRoomOptions } from './block-room.ts';
+import { CodeFrames, type CodeFramesOptions } from './code-frames.ts';
 import { SlotDecoder } from './slot-decoder.ts';
 import { aloneOperation, FIRST_INSTRUCTION, HANDLERS, OPERATIONS, pairOperation, SLOT } from './slots.ts';
 import {
@@ -8,7 +9,6 @@ import {
   BLOCK_ENTRY_BYTES,
   BLOCK_SHIFT,
   DECODED_CODE_OFFSET,
-  type MemoryConstants,
   SLOT_BYTES,
   SLOTS_BYTES,
 } from './state.ts';
@@ -18,35 +18,25 @@ const FRAME_BYTES = 4096;
 const BLOCKS_PER_FRAME = FRAME_BYTES / BLOCK_BYTES;
 /** Stores to a decoded block after which it counts as data. */
 const WRITES_UNTIL_DATA = 64;
-/** What raises the generation in a frame's word by one. */
-const GENERATION = 1 << 8;
 /** No block of machine memory. */
 const NONE = 0xffffffff;
 
 /** A hart whose decoded blocks last this long needs no room for more of them: two seconds. */
 const SLOW_TURN_TICKS = 2e7;
 
-export interface CodeCacheOptions extends BlockRoomOptions {
-  readonly buffer: SharedArrayBuffer;
+export interface CodeCacheOptions extends BlockRoomOptions, CodeFramesOptions {
   /** Time in ticks of the platform's timer; without it there is always more room if there is any. */
   readonly now?: () => number;
   /** Byte address of the entries that the generated code looks for decoded blocks in. */
   readonly entries: number;
-  readonly frameTable: number;
-  readonly zeroFrame: number;
-  readonly constants: MemoryConstants;
   /** Empties the hart's fetch TLBs: some decoded block is about to hold other code. */
   readonly flushFetch: () => void;
   /** The same, and has the hart fetch again before its next instruction. */
   readonly refetch: () => void;
-  /** Takes a frame out of the hart's write TLBs. */
-  readonly dropWrites: (mfn: number) => void;
   /** Instructions have been decoded: (slot of the first one, machine addresses of the first byte and of the end of their code). */
   readonly decoded: (slot: number, start: number, end: number) => void;
   /** The bytes of a frame with decoded code change. */
   readonly frameChanged: (mfn: number) => void;
-  /** Given if the guest has other harts: see `SiblingHarts`. */
-  readonly dropSiblingWrites: ((mfn: number) => void) | undefined;
   /** Given if the guest has other harts: code has changed. */
   readonly changed: (() => void) | undefined;
 }
@@ -61,6 +51,7 @@ export interface CodeCacheOptions extends BlockRoomOptions {
  */
 export class CodeCache {
   readonly #o: CodeCacheOptions;
+  readonly #frames: CodeFrames;
   readonly #room: BlockRoom;
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
@@ -82,6 +73,7 @@ export class CodeCache {
     this.#i32 = new Int32Array(options.buffer);
     this.#u8 = new Uint8Array(options.buffer);
     this.#u16 = new Uint16Array(options.buffer);
+    this.#frames = new CodeFrames(options);
     this.#room = new BlockRoom(this.#u8, options);
     const { most } = this.#room;
     this.#block = new Uint32Array(most).fill(NONE);
@@ -106,7 +98,7 @@ export class CodeCache {
     this.#generation[index] = generation;
     this.#writes[index] = 0;
     this.#referenced[index] = 1;
-    this.#flag(mfn, generation);
+    this.#frames.watch(mfn, generation);
     this.#tell(number, index);
     return this.#room.address(index);
   }
@@ -207,8 +199,7 @@ export class CodeCache {
 
   /** False if nothing that a hart has was decoded from a frame. */
   mayHold(mfn: number): boolean {
-    const { constants, zeroFrame } = this.#o;
-    if (mfn !== zeroFrame) return (Atomics.load(this.#i32, this.#infoIndex(mfn)) & constants.frameCode) !== 0;
+    if (mfn !== this.#o.zeroFrame) return this.#frames.isFlagged(mfn);
     const first = mfn * BLOCKS_PER_FRAME;
     return Array.from({ length: BLOCKS_PER_FRAME }, (_, i) => first + i).some((number) => this.#index.has(number));
   }
@@ -219,7 +210,7 @@ export class CodeCache {
   }
 
   frameGeneration(mfn: number): number {
-    return Atomics.load(this.#i32, this.#infoIndex(mfn)) >>> 8;
+    return this.#frames.generation(mfn);
   }
 
   /** Decodes instruction bits into a slot. */
@@ -241,7 +232,7 @@ export class CodeCache {
     const end = offset + length;
     const stays = this.#staysCode(mfn, first, end) && !(ahead && this.#o.dropSiblingWrites !== undefined);
     // Whoever else has decoded this use of the frame finds another generation at his next look.
-    const generation = stays ? Atomics.add(this.#i32, this.#infoIndex(mfn), GENERATION) >>> 8 : this.#release(mfn);
+    const { before, now } = stays ? this.#frames.change(mfn) : this.#frames.release(mfn);
     this.#o.frameChanged(mfn);
     this.#o.changed?.();
     let known = false;
@@ -254,8 +245,8 @@ export class CodeCache {
         continue;
       }
       // What was decoded of an earlier use of the frame must not come back to life with the new generation.
-      if (this.#generation[index] !== generation) this.#clear(index);
-      this.#generation[index] = (generation + 1) & 0xffffff;
+      if (this.#generation[index] !== before) this.#clear(index);
+      this.#generation[index] = now;
       const from = Math.max(0, first - part * BLOCK_BYTES);
       const to = Math.min(BLOCK_BYTES, end - part * BLOCK_BYTES);
       if (from >= to) continue;
@@ -306,66 +297,20 @@ export class CodeCache {
     return known && !isData;
   }
 
-  /**
-   * Takes the CODE flag from a frame and gives it another generation, in one step: otherwise another hart could decode of
-   * it in between and see the same generation later. Returns the generation before.
-   */
-  #release(mfn: number): number {
-    const { frameCode, frameCodeKnown } = this.#o.constants;
-    const info = this.#infoIndex(mfn);
-    for (;;) {
-      const old = Atomics.load(this.#i32, info);
-      const next = ((old & ~(frameCode | frameCodeKnown)) + GENERATION) | 0;
-      if (Atomics.compareExchange(this.#i32, info, old, next) === old) return old >>> 8;
-    }
-  }
-
-  #infoIndex(mfn: number): number {
-    const { frameTable, constants } = this.#o;
-    return (frameTable + mfn * constants.frameBytes + constants.frameInfoOffset) >>> 2;
-  }
-
   #isCurrent(index: number): boolean {
     const number = this.#block[index]!;
     return number !== NONE && this.frameGeneration(Math.floor(number / BLOCKS_PER_FRAME)) === this.#generation[index];
   }
 
-  /**
-   * The page of zeros is never written, so that it needs no flag. All harts of the guest have to take it out of their write
-   * TLBs before anything is decoded; that they have is a flag of its own, as one hart can find the frame flagged while another
-   * one still waits for them. (Frames that guests share are in nobody's write TLB.)
-   */
-  #flag(mfn: number, generation: number): void {
-    const { constants, dropWrites, dropSiblingWrites, zeroFrame } = this.#o;
-    if (mfn === zeroFrame) return;
-    const { frameCode, frameCodeKnown } = constants;
-    const info = this.#infoIndex(mfn);
-    const old = Atomics.or(this.#i32, info, frameCode);
-    if (dropSiblingWrites === undefined) {
-      if ((old & frameCode) === 0) dropWrites(mfn);
-      return;
-    }
-    if ((old & frameCodeKnown) !== 0) return;
-    dropWrites(mfn);
-    dropSiblingWrites(mfn);
-    for (;;) {
-      const now = Atomics.load(this.#i32, info);
-      if (now >>> 8 !== generation || (now & frameCode) === 0) return;
-      if (Atomics.compareExchange(this.#i32, info, now, now | frameCodeKnown) === now) return;
-    }
-  }
-
   /** Lets the generated code find a decoded block by itself, for as long as the frame's word stays the same. */
   #tell(number: number, index: number): void {
-    const { constants, dropSiblingWrites, zeroFrame } = this.#o;
     const mfn = Math.floor(number / BLOCKS_PER_FRAME);
-    const info = Atomics.load(this.#i32, this.#infoIndex(mfn));
-    const flag = dropSiblingWrites === undefined ? constants.frameCode : constants.frameCodeKnown;
-    if (info >>> 8 !== this.#generation[index] || ((info & flag) === 0 && mfn !== zeroFrame)) return;
+    const word = this.#frames.word(mfn);
+    if (!this.#frames.isWatched(mfn, word, this.#generation[index]!)) return;
     const entry = this.#entry(number);
     this.#i32[entry] = number + 1;
     this.#i32[entry + 1] = this.#room.address(index);
-    this.#i32[entry + 2] = info;
+    this.#i32[entry + 2] = word;
   }
 
   /** The next fetch from a block is to be seen here; until then nothing leads to it but the fetch TLBs. */
