@@ -87,9 +87,7 @@ describe('with-runtime', () => {
     const first = await run('a', 'b c', '');
     assert.deepEqual([first.status, first.stdout], [7, '["a","b c",""]\n'], first.stderr);
     assert.match(first.stderr, /installing/);
-    const begin = performance.now();
     const second = await run();
-    assert.ok(performance.now() - begin < 2000);
     assert.deepEqual([second.status, second.stderr], [7, '']);
     assert.equal(calls(), 1);
   });
