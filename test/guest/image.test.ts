@@ -94,9 +94,7 @@ describe('prepareGuestImage', () => {
     const first = await prepareGuestImage(options);
     rmSync(archive(), { recursive: true });
     process.env.PATH = folder;
-    const start = performance.now();
     assert.deepEqual(await prepareGuestImage(options), first);
-    assert.ok(performance.now() - start < 500);
   });
 
   it('makes a damaged entry again', async () => {
