@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EXIT } from '../../src/engine/state.ts';
-import { allocateFrame, copyFrame, releaseFrame } from '../../src/memory/frames.ts';
-import { NPT_KIND_LEAVING, NPT_KIND_MASK, NPT_PRESENT, NPT_WRITABLE } from '../../src/memory/layout.ts';
-import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from '../../src/memory/npt.ts';
+import { allocateFrame, copyFrame, referenceFrame, releaseFrame, setFrameFlag } from '../../src/memory/frames.ts';
+import {
+  FRAME_SHARED,
+  NPT_ACCESSED,
+  NPT_KIND_LEAVING,
+  NPT_KIND_MASK,
+  NPT_MERGED,
+  NPT_PRESENT,
+  NPT_WRITABLE,
+} from '../../src/memory/layout.ts';
+import { GUEST_LEFT_OVER } from '../../src/memory/layout-guest.ts';
+import { absentEntry, clearEntryBits, loadEntry, payloadOf, presentEntry, replaceEntry } from '../../src/memory/npt.ts';
 import { requestShootdown } from '../../src/memory/shootdown.ts';
+import { restoredBits } from '../../src/memory/transit.ts';
 import { Random } from '../differential/random.ts';
 import { BareMachine, DATA, PageTables, PTE, RAM } from './bare-machine.ts';
 import { CODE_PAGES, codePages, DEVICE, deviceContents, hammerProgram, PAGES } from './hammer-program.ts';
@@ -25,28 +35,48 @@ const DATA_AT = CODE_AT + CODE_PAGES * 4096;
 const PAGE_TABLES = DATA_AT + PAGES * 4096;
 const gfn = (address: number): number => (address - RAM) / 4096;
 
+/** A page that is not written to now, as far as is known, and its frame. */
+interface Protected {
+  readonly page: number;
+  readonly frame: number;
+}
+
 /** What the memory manager does to pages while the hart sleeps, a few steps at a time, in one thread with the hart. */
 class Mover {
   readonly #machine: BareMachine;
   readonly #random: Random;
-  /** Pages that have begun to leave. */
+  readonly #shares: boolean;
+  /** Pages that have begun to leave, and that are to be merged. */
   readonly #leaving: number[] = [];
+  readonly #protected: Protected[] = [];
+  /** Frames that pages had before they were merged, and those that others have, too. */
+  #leftOver: number[] = [];
+  readonly #shared: number[] = [];
 
-  constructor(machine: BareMachine, random: Random) {
+  /** @param shares pages are merged, too, which has the hart forget all frames more often */
+  constructor(machine: BareMachine, random: Random, shares: boolean) {
     this.#machine = machine;
     this.#random = random;
+    this.#shares = shares;
   }
 
-  /** Some pages begin to leave, and some of those that were leaving come to another frame, to the same one anew, or stay. */
+  /**
+   * Some pages begin to leave, and some of those that were leaving come to another frame, to the same one anew, or stay. Some
+   * are merged with a frame of the same contents; the frames that they had are freed later.
+   */
   move(): void {
     const random = this.#random;
     this.#machine.control.park();
     for (let steps = random.between(1, 4); steps > 0; steps--) {
-      if (this.#leaving.length > 0 && random.chance(2)) {
-        this.#settle(this.#leaving.splice(random.below(this.#leaving.length), 1)[0]!);
-      } else this.#begin(this.#choose());
+      if (this.#leaving.length > 0 && random.chance(2)) this.#settle(this.#draw(this.#leaving));
+      else if (this.#shares && random.chance(3)) this.#share();
+      else this.#begin(this.#choose());
     }
     this.#machine.control.unpark();
+  }
+
+  #draw<T>(list: T[]): T {
+    return list.splice(this.#random.below(list.length), 1)[0]!;
   }
 
   /** Half of the time the program or what it calls. */
@@ -61,7 +91,7 @@ class Mover {
     const entry = loadEntry(guest, page);
     if ((entry & NPT_PRESENT) === 0) return;
     replaceEntry(guest, page, absentEntry(NPT_KIND_LEAVING, payloadOf(entry)));
-    requestShootdown(guest, new Int32Array(1));
+    this.#shootDown();
     this.#leaving.push(page);
   }
 
@@ -74,15 +104,61 @@ class Mover {
     if (!this.#random.chance(3)) {
       const other = allocateFrame(memory);
       copyFrame(memory, frame, other);
-      releaseFrame(memory, frame);
-      if (this.#random.chance(2)) frame = other;
+      if (!releaseFrame(memory, frame) || this.#random.chance(2)) frame = other;
       else {
         assert.equal(allocateFrame(memory), frame, 'the frame that was freed last is used next');
         copyFrame(memory, other, frame);
         releaseFrame(memory, other);
       }
     }
-    replaceEntry(guest, page, presentEntry(frame, NPT_WRITABLE));
+    replaceEntry(guest, page, presentEntry(frame, restoredBits(memory, frame)));
+  }
+
+  #share(): void {
+    const { guest, machineMemory: memory } = this.#machine;
+    switch (this.#random.below(4)) {
+      case 0: {
+        const page = this.#choose();
+        const entry = loadEntry(guest, page);
+        if ((entry & NPT_PRESENT) === 0) return;
+        clearEntryBits(guest, page, NPT_WRITABLE);
+        this.#shootDown();
+        this.#protected.push({ page, frame: payloadOf(entry) });
+        return;
+      }
+      case 1:
+        if (this.#protected.length > 0) this.#merge(this.#draw(this.#protected));
+        return;
+      case 2:
+        // The other guest has written to its page.
+        if (this.#shared.length > 0) releaseFrame(memory, this.#draw(this.#shared));
+        return;
+      default:
+        this.#shootDown();
+        guest.add(GUEST_LEFT_OVER, -this.#leftOver.length);
+        for (const frame of this.#leftOver) releaseFrame(memory, frame);
+        this.#leftOver = [];
+    }
+  }
+
+  /** With a page of another guest, if the page still is what it was. */
+  #merge({ page, frame }: Protected): void {
+    const { guest, machineMemory: memory } = this.#machine;
+    const entry = loadEntry(guest, page);
+    if ((entry & (NPT_PRESENT | NPT_WRITABLE)) !== NPT_PRESENT || payloadOf(entry) !== frame) return;
+    const shared = allocateFrame(memory);
+    copyFrame(memory, frame, shared);
+    setFrameFlag(memory, shared, FRAME_SHARED);
+    referenceFrame(memory, shared);
+    this.#shared.push(shared);
+    replaceEntry(guest, page, presentEntry(shared, NPT_MERGED | (entry & NPT_ACCESSED)));
+    guest.add(GUEST_LEFT_OVER, 1);
+    this.#leftOver.push(frame);
+  }
+
+  /** The hart sleeps, so that it need not be waited for. */
+  #shootDown(): void {
+    requestShootdown(this.#machine.guest, new Int32Array(1));
   }
 }
 
@@ -109,7 +185,7 @@ function run(tier: Tier, privilege: 0 | 1 | 3, seed: number): void {
       },
     },
   });
-  const mover = new Mover(machine, random);
+  const mover = new Mover(machine, random, seed % 2 === 1);
   let satp = 0n;
   if (privilege !== 3) {
     let used = 0;
