@@ -21,11 +21,13 @@ import { CODE_PAGES, codePages, DEVICE, deviceContents, hammerProgram, PAGES } f
 import { TIERS, type Tier } from './tiers.ts';
 
 /** Instructions that each program executes, programs of each kind, and the seed of the first one; more finds more. */
-const INSTRUCTIONS = Number(process.env.BALLONET_MOVED_INSTRUCTIONS ?? 1e6);
+const INSTRUCTIONS = Number(process.env.BALLONET_MOVED_INSTRUCTIONS ?? 2e6);
 const PROGRAMS = Number(process.env.BALLONET_MOVED_PROGRAMS ?? 3);
-const FIRST_SEED = Number(process.env.BALLONET_MOVED_SEED ?? 100);
+const FIRST_SEED = Number(process.env.BALLONET_MOVED_SEED ?? 4224);
 /** Instructions at most between two pauses. */
-const MOST_AT_ONCE = 30_000;
+const MOST_AT_ONCE = 100_000;
+/** Pages at most that begin to leave with one shootdown, or whose ways end while the hart sleeps. */
+const MOST_IN_BATCH = 6;
 
 /** The program's pages, and page tables behind them. */
 const PROGRAM = RAM + 0x2000;
@@ -60,17 +62,20 @@ class Mover {
     this.#shares = shares;
   }
 
-  /**
-   * Some pages begin to leave, and some of those that were leaving come to another frame, to the same one anew, or stay. Some
-   * are merged with a frame of the same contents; the frames that they had are freed later.
-   */
-  move(): void {
-    const random = this.#random;
+  /** The hart pauses: some pages begin to leave, and perhaps some are merged with a frame of the same contents. */
+  pause(): void {
     this.#machine.control.park();
-    for (let steps = random.between(1, 4); steps > 0; steps--) {
-      if (this.#leaving.length > 0 && random.chance(2)) this.#settle(this.#draw(this.#leaving));
-      else if (this.#shares && random.chance(3)) this.#share();
-      else this.#begin(this.#choose());
+    for (let pages = this.#random.between(1, MOST_IN_BATCH); pages > 0; pages--) this.#begin(this.#choose());
+    this.#shootDown();
+    if (this.#shares) for (let steps = this.#random.below(4); steps > 0; steps--) this.#share();
+    this.#machine.control.unpark();
+  }
+
+  /** The hart waits in a fault: some of the pages that were leaving come to another frame, to the same one anew, or stay. */
+  wait(): void {
+    this.#machine.control.park();
+    for (let pages = this.#random.below(MOST_IN_BATCH); pages > 0 && this.#leaving.length > 0; pages--) {
+      this.#settle(this.#draw(this.#leaving));
     }
     this.#machine.control.unpark();
   }
@@ -91,7 +96,6 @@ class Mover {
     const entry = loadEntry(guest, page);
     if ((entry & NPT_PRESENT) === 0) return;
     replaceEntry(guest, page, absentEntry(NPT_KIND_LEAVING, payloadOf(entry)));
-    this.#shootDown();
     this.#leaving.push(page);
   }
 
@@ -173,7 +177,7 @@ function run(tier: Tier, privilege: 0 | 1 | 3, seed: number): void {
     environment: {
       nestedFault: (page, write) => {
         machine.faults.fault(page, write);
-        if (random.chance(3)) mover.move();
+        mover.wait();
       },
       deviceWrite: (address, _bytes, value) => {
         const offset = Number(address) - DEVICE.address;
@@ -206,7 +210,7 @@ function run(tier: Tier, privilege: 0 | 1 | 3, seed: number): void {
     else assert.equal(reason, EXIT.budget);
     machine.expectNoTrap();
     left -= instructions;
-    mover.move();
+    mover.pause();
   }
   assert.equal(failure, '', `seed ${seed}, round ${machine.x(8)}`);
   assert.ok(machine.x(8) > 100n, `only ${machine.x(8)} rounds`);
