@@ -4,6 +4,7 @@ import type { MemoryConstants } from './state.ts';
 const GENERATION_SHIFT = 8;
 const GENERATION = 1 << GENERATION_SHIFT;
 
+/** The generations of a frame before and behind a change of its contents. */
 export interface NewGeneration {
   readonly before: number;
   readonly now: number;
@@ -35,7 +36,7 @@ export class CodeFrames {
     this.#i32 = new Int32Array(options.buffer);
   }
 
-  /** The frame's word. */
+  /** Flags and generation of a frame, as they stand in its entry of the frame table. */
   word(mfn: number): number {
     return Atomics.load(this.#i32, this.#index(mfn));
   }
@@ -44,7 +45,7 @@ export class CodeFrames {
     return this.word(mfn) >>> GENERATION_SHIFT;
   }
 
-  /** Whether the frame's word says that all stores to it are announced, of the use that a generation names. */
+  /** Whether a frame's word says that its generation is this one, and that all stores to it are announced. */
   isWatched(mfn: number, word: number, generation: number): boolean {
     const { constants, dropSiblingWrites, zeroFrame } = this.#o;
     const flag = dropSiblingWrites === undefined ? constants.frameCode : constants.frameCodeKnown;
@@ -56,7 +57,7 @@ export class CodeFrames {
     return (this.word(mfn) & this.#o.constants.frameCode) !== 0;
   }
 
-  /** Gives a frame another generation that still holds code. */
+  /** Gives a frame another generation; it holds code yet. */
   change(mfn: number): NewGeneration {
     const before = Atomics.add(this.#i32, this.#index(mfn), GENERATION);
     return { before: before >>> GENERATION_SHIFT, now: (before + GENERATION) >>> GENERATION_SHIFT };

@@ -5,7 +5,10 @@ import { offset64 } from './state.ts';
 /** FS (bits 13 and 14 of mstatus) as it stands in the second byte of mstatus: 0 is Off, all of it Dirty. */
 const FS_BYTE_OFFSET = offset64('mstatus') + 1;
 export const FS_MASK = 0x60;
-/** The upper half of a single-precision number in a register; without it the register holds the canonical NaN (unprivileged specification, 21.2). */
+/**
+ * The upper half of a register that holds a single-precision number; what is in a register without it reads as the canonical NaN
+ * (unprivileged specification, 21.2).
+ */
 const NAN_BOX = 0xffffffffn << 32n;
 const CANONICAL_NAN = 0x7fc00000;
 

@@ -187,7 +187,7 @@ export class Translations {
 
   /**
    * Looks at a place that is translated before it is entered by way of a slot: is all of its code where it was?
-   * @returns index of the function; 0: it may not be entered, and the slot is the instruction again
+   * @returns index of the function; 0: it is not entered, and the slot is the instruction again, or has to be fetched anew
    */
   enter(slot: number, pc: bigint): number {
     // A load in this block has waited, and the page may have got another frame: it is fetched anew first.
