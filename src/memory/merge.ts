@@ -5,7 +5,15 @@
  * frames forgotten.
  */
 
-import { frameFlag, frameGeneration, frameReferences, referenceFrame, releaseFrame, setFrameFlag } from './frames.ts';
+import {
+  frameFlag,
+  frameGeneration,
+  frameHasCode,
+  frameReferences,
+  referenceFrame,
+  releaseFrame,
+  setFrameFlag,
+} from './frames.ts';
 import type { Guest } from './guest.ts';
 import { type PageContents, zeroPage } from './hash.ts';
 import type { HintTable } from './hints.ts';
@@ -23,6 +31,7 @@ import { COUNT_MERGES, COUNT_ZERO_MERGES, GUEST_DOMAIN, GUEST_LEFT_OVER } from '
 import type { MachineMemory } from './machine-memory.ts';
 import type { MergeHistory } from './merge-history.ts';
 import { absentEntry, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
+import { SHOOTDOWN_DATA } from './shootdown.ts';
 import type { Transit } from './transit.ts';
 
 /** A page that seems to have a double: another page, a shared frame, or the page of zeros. */
@@ -114,11 +123,12 @@ export class Merger {
     transit.clear();
   }
 
-  /** Lets go of left-over frames after another shootdown. */
+  /** Lets go of left-over frames after another shootdown, and one more if some of them have got code meanwhile. */
   settle(): void {
-    if (this.#held.size > 0) {
-      this.#shoot();
+    for (let round = 0; round < 2 && this.#held.size > 0; round++) {
+      const late = this.#shoot();
       this.#transit.clear();
+      if (late) return;
     }
   }
 
@@ -222,20 +232,35 @@ export class Merger {
     );
   }
 
-  /** Shoots down the harts of the batch and those that may still read left-over frames, which then are let go of. */
-  #shoot(): void {
+  /**
+   * Shoots down the harts of the batch and those that may still read left-over frames, which then are let go of. Code that harts
+   * have translated or decoded stays, unless it is in one of these: to take the right to write away does not concern it.
+   * Returns whether some guest has not answered.
+   */
+  #shoot(): boolean {
     const transit = this.#transit;
     for (const guest of this.#held.keys()) {
       transit.include(guest);
     }
-    transit.shoot();
+    const withCode = this.held.some((mfn) => frameHasCode(this.#memory, mfn));
+    transit.shoot(withCode ? undefined : SHOOTDOWN_DATA);
+    let late = false;
     for (const [guest, frames] of this.#held) {
-      if (!transit.late(guest)) {
-        this.#release(guest, frames);
-        this.#held.delete(guest);
+      if (transit.late(guest)) {
+        late = true;
+        continue;
       }
+      // No page is mapped to them any more: what holds no code now gets none.
+      const kept = withCode ? [] : frames.filter((mfn) => frameHasCode(this.#memory, mfn));
+      this.#release(
+        guest,
+        frames.filter((mfn) => !kept.includes(mfn)),
+      );
+      if (kept.length > 0) this.#held.set(guest, kept);
+      else this.#held.delete(guest);
     }
     this.#memory.progress();
+    return late;
   }
 
   #release(guest: Guest, frames: readonly number[]): void {

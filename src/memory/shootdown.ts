@@ -33,8 +33,8 @@ export type FlushPart = readonly [number, number, number];
 
 const ALL_FRAMES: FlushPart = [0, 0, 0];
 /**
- * All frames that hold no code; for what need not be certain, such as finding out which pages are used: a frame may get code
- * meanwhile.
+ * All frames that hold no code, and the right to write to any: frames with code are in no write TLB. A frame may get code
+ * meanwhile; who is to be certain looks at its CODE flag behind the acknowledgement.
  */
 export const SHOOTDOWN_DATA: FlushPart = [0, -1, 0];
 

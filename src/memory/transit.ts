@@ -11,7 +11,7 @@ import { FRAME_SHARED, NPT_KIND_LEAVING, NPT_MERGED, NPT_PRESENT, NPT_WRITABLE, 
 import { MAX_HARTS } from './layout-guest.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { absentEntry, clearEntryBits, loadEntry, payloadOf, presentEntry, replaceEntry } from './npt.ts';
-import { awaitShootdown, requestShootdown } from './shootdown.ts';
+import { awaitShootdown, type FlushPart, requestShootdown } from './shootdown.ts';
 import { frameSlot } from './swap.ts';
 
 /** A batch of leaving pages; reused. */
@@ -96,10 +96,10 @@ export class Transit {
     }
   }
 
-  /** Without the mutex: shoots all harts of the guests down and waits for them. */
-  shoot(): void {
+  /** Without the mutex: shoots all harts of the guests down, for all frames or a part, and waits for them. */
+  shoot(part?: FlushPart): void {
     for (const [guest, numbers] of this.#guests) {
-      requestShootdown(guest, numbers);
+      requestShootdown(guest, numbers, guest.allHarts, part);
     }
     for (const [guest, numbers] of this.#guests) {
       try {

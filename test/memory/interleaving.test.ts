@@ -25,7 +25,18 @@ const RUNS = Number(process.env.BALLONET_TEST_RUNS ?? 250);
 /** What they are made from, to have the same ones again. */
 const { BALLONET_TEST_SEED: SEED } = process.env;
 
-const OFTEN = ['share', 'pageOut', 'force', 'write', 'read', 'pattern', 'pattern', 'noise', 'noise'] as const;
+const OFTEN = [
+  'share',
+  'pageOut',
+  'force',
+  'write',
+  'read',
+  'execute',
+  'pattern',
+  'pattern',
+  'noise',
+  'noise',
+] as const;
 
 /** Events that have to happen often in these runs. */
 const EVENTS = [
@@ -59,6 +70,7 @@ interface Step {
 
 const HART_STEPS = [
   'read',
+  'execute',
   'write',
   'pattern',
   'noise',
@@ -254,6 +266,9 @@ class Machine {
     switch (what) {
       case 'read':
         guest.read(hart, page, value % 2);
+        break;
+      case 'execute':
+        guest.execute(hart, page);
         break;
       case 'write':
         guest.write(hart, page, (value * 16) % PAGE_SIZE, value, value % 2);

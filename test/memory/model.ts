@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import { GuestBalloon } from '../../src/machine/balloon.ts';
 import { DiskMap } from '../../src/memory/disk-map.ts';
 import { FaultHandler } from '../../src/memory/fault.ts';
+import { frameHasCode, setFrameFlag } from '../../src/memory/frames.ts';
 import { createGuest, Guest } from '../../src/memory/guest.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import {
+  FRAME_CODE,
   GUEST_RAM_BASE,
   NPT_ACCESSED,
   NPT_DIRTY,
@@ -23,30 +25,78 @@ import type { SlotStore } from '../../src/memory/swap.ts';
 /** Blocks of a guest's disk. */
 export const DISK_BLOCKS = 12;
 
-/** A hart that caches translations until it is told to forget them, as a real one does; `alias` is another virtual address. */
+/**
+ * A hart that caches translations until it is told to forget them, as a real one does; `alias` is another virtual address. So it
+ * does with code: what it has decoded of a page.
+ */
 export class TestHart {
   readonly control: HartControl;
   readonly faults: FaultHandler;
   readonly memory: GuestMemory;
   readonly guest: Guest;
   readonly #tlb = new Map<number, number>();
+  /** By page: the frame that its code was in, and the bytes. */
+  readonly #code = new Map<number, { mfn: number; bytes: Uint8Array }>();
   /** The last address for a store is good for that one only. */
   #single = false;
 
   constructor(machine: MachineMemory, slot: number, hart: number, store: SlotStore, bringIn?: (gfn: number) => void) {
     this.guest = Guest.attach(machine, slot);
     this.control = new HartControl(this.guest, hart, {
-      flush: () => this.#tlb.clear(),
+      flush: () => {
+        this.#tlb.clear();
+        this.#code.clear();
+      },
       forgetFrames: (frames) => this.#forgetFrames(frames && Array.from(frames)),
+      forgetData: () => this.#tlb.clear(),
     });
     this.faults = new FaultHandler(this.control, { store, bringIn });
     this.memory = new GuestMemory(this.faults);
+    this.memory.onWrite = (mfn) => this.codeWritten(mfn);
   }
 
   #forgetFrames(frames: readonly number[] | undefined): void {
     for (const [key, cached] of this.#tlb) {
       if (frames === undefined || frames.includes(Math.floor(cached / 2))) this.#tlb.delete(key);
     }
+    if (frames === undefined || frames.some((mfn) => this.#mayHold(mfn))) this.#code.clear();
+  }
+
+  #mayHold(mfn: number): boolean {
+    const { memory } = this.guest;
+    if (mfn !== memory.zeroFrame) return frameHasCode(memory, mfn);
+    return [...this.#code.values()].some((code) => code.mfn === mfn);
+  }
+
+  /** What the hart executes in a page; `dropWrites` has all harts of the guest forget the right to write to a frame. */
+  execute(gfn: number, dropWrites: (mfn: number) => void): Uint8Array {
+    let code = this.#code.get(gfn);
+    if (code === undefined) {
+      const { memory } = this.guest;
+      const mfn = Math.floor(this.#walk(gfn, false) / 2);
+      if (mfn !== memory.zeroFrame && !frameHasCode(memory, mfn)) {
+        setFrameFlag(memory, mfn, FRAME_CODE);
+        dropWrites(mfn);
+      }
+      code = { mfn, bytes: memory.u8.slice(mfn * PAGE_SIZE, (mfn + 1) * PAGE_SIZE) };
+      this.#code.set(gfn, code);
+    }
+    return code.bytes;
+  }
+
+  /** Forgets the right to write to a frame. */
+  dropWrites(mfn: number): void {
+    for (const [key, cached] of this.#tlb) if (cached === mfn * 2 + 1) this.#tlb.delete(key);
+  }
+
+  /** A frame that code is in changes. */
+  codeWritten(mfn: number): void {
+    for (const [gfn, code] of this.#code) if (code.mfn === mfn) this.#code.delete(gfn);
+  }
+
+  /** Code may have been changed by other harts. */
+  fenceI(): void {
+    this.#code.clear();
   }
 
   /** Whether the nested page table lets the hart write to a page. */
@@ -71,19 +121,26 @@ export class TestHart {
 
   /** Machine address of a page, through the TLB and the walk that the engine does. */
   translate(gfn: number, write: boolean, alias = 0): number {
-    const { i32 } = this.guest.memory;
     const key = alias * this.guest.pages + gfn;
+    let cached = this.#tlb.get(key);
+    if (cached === undefined || (write && cached % 2 === 0)) {
+      cached = this.#walk(gfn, write);
+      // A frame with code is looked at for each store.
+      if (!write || !frameHasCode(this.guest.memory, Math.floor(cached / 2))) this.#tlb.set(key, cached);
+    }
+    return Math.floor(cached / 2) * PAGE_SIZE;
+  }
+
+  /** The frame of a page, doubled; odd: it may be written to. */
+  #walk(gfn: number, write: boolean): number {
+    const { i32 } = this.guest.memory;
     for (;;) {
-      const cached = this.#tlb.get(key);
-      if (cached !== undefined && (!write || cached % 2 === 1)) {
-        return ((cached - (cached % 2)) / 2) * PAGE_SIZE;
-      }
       const entry = Atomics.load(i32, this.guest.npt + gfn);
       const present = (entry & NPT_PRESENT) !== 0;
       if (present ? !write || (entry & NPT_WRITABLE) !== 0 : !write && (entry & NPT_KIND_MASK) === 0) {
         const used = entry | NPT_ACCESSED | (write ? NPT_DIRTY : 0);
         if (Atomics.compareExchange(i32, this.guest.npt + gfn, entry, used) === entry) {
-          this.#tlb.set(key, (present ? entry >>> 8 : this.guest.memory.zeroFrame) * 2 + (write ? 1 : 0));
+          return (present ? entry >>> 8 : this.guest.memory.zeroFrame) * 2 + (write ? 1 : 0);
         }
       } else {
         this.faults.fault(gfn, write);
@@ -219,6 +276,22 @@ export class TestGuest {
     this.#snapshot = undefined;
   }
 
+  /** What a hart executes in a page is what the page holds. */
+  execute(hart: number, gfn: number): void {
+    this.run(hart, (runs) => {
+      const bytes = runs.execute(gfn, (mfn) => {
+        for (const each of this.harts) each.dropWrites(mfn);
+      });
+      this.#compare(gfn, bytes);
+    });
+  }
+
+  /** A hart has changed memory: the others execute fence.i before they execute what it has written; itself it is told of code. */
+  #changed(by: TestHart, mfn?: number): void {
+    if (mfn !== undefined && frameHasCode(this.#memory, mfn)) by.codeWritten(mfn);
+    for (const each of this.harts) if (each !== by) each.fenceI();
+  }
+
   /** Lets a hart run for a moment; the others sleep. */
   run<T>(hart: number, action: (hart: TestHart) => T): T {
     const runs = this.harts[hart % this.harts.length]!;
@@ -242,9 +315,11 @@ export class TestGuest {
   stores(hart: number, gfn: number, offset: number, bytes: Uint8Array): void {
     this.run(hart, (runs) => {
       for (const [i, byte] of bytes.entries()) {
-        this.#memory.u8[runs.storeAddress(gfn, offset + i)] = byte;
+        const address = runs.storeAddress(gfn, offset + i);
+        this.#memory.u8[address] = byte;
         runs.storeMade(1);
         this.contents[gfn * PAGE_SIZE + offset + i] = byte;
+        this.#changed(runs, Math.floor(address / PAGE_SIZE));
       }
     });
   }
@@ -252,8 +327,10 @@ export class TestGuest {
   /** Writes a byte through a TLB. */
   write(hart: number, gfn: number, offset: number, value: number, alias = 0): void {
     this.run(hart, (runs) => {
-      this.#memory.u8[runs.translate(gfn, true, alias) + offset] = value;
+      const address = runs.translate(gfn, true, alias);
+      this.#memory.u8[address + offset] = value;
       this.contents[gfn * PAGE_SIZE + offset] = value;
+      this.#changed(runs, address / PAGE_SIZE);
     });
   }
 
@@ -268,19 +345,22 @@ export class TestGuest {
 
   /** Writes by DMA, anywhere and of any length that fits. */
   dmaWrite(hart: number, start: number, bytes: Uint8Array): void {
-    this.run(hart, ({ memory }) => {
-      memory.write(GUEST_RAM_BASE + start, bytes);
+    this.run(hart, (runs) => {
+      runs.memory.write(GUEST_RAM_BASE + start, bytes);
       this.contents.set(bytes, start);
+      this.#changed(runs);
     });
   }
 
   /** A device reads blocks of the disk into pages. */
   diskRead(gfn: number, block: number, count: number): void {
-    this.run(0, ({ memory }) => {
+    this.run(0, (runs) => {
+      const { memory } = runs;
       const bytes = this.disk.bytes.slice(block * PAGE_SIZE, (block + count) * PAGE_SIZE);
       memory.write(GUEST_RAM_BASE + gfn * PAGE_SIZE, bytes);
       this.contents.set(bytes, gfn * PAGE_SIZE);
       this.map.watch(0).same(GUEST_RAM_BASE + gfn * PAGE_SIZE, block * PAGE_SIZE, bytes);
+      this.#changed(runs);
     });
   }
 
@@ -299,19 +379,22 @@ export class TestGuest {
   inflate(gfns: readonly number[]): void {
     this.run(0, () => this.#balloon.inflate(Uint32Array.from(gfns)));
     for (const gfn of gfns) this.contents.fill(0, gfn * PAGE_SIZE, (gfn + 1) * PAGE_SIZE);
+    this.#changed(this.harts[0]!);
   }
 
   /** The guest reports that pages are free. It says nothing before it uses them again. */
   report(gfn: number, count: number): void {
     this.run(0, () => this.#balloon.report(gfn, count));
     this.contents.fill(0, gfn * PAGE_SIZE, (gfn + count) * PAGE_SIZE);
+    this.#changed(this.harts[0]!);
   }
 
   /** Discards pages by any hart, which then read as zeros. */
   discard(hart: number, gfn: number, count: number): void {
-    this.run(hart, ({ memory }) => {
-      memory.discard(gfn, count, true);
+    this.run(hart, (runs) => {
+      runs.memory.discard(gfn, count, true);
       this.contents.fill(0, gfn * PAGE_SIZE, (gfn + count) * PAGE_SIZE);
+      this.#changed(runs);
     });
   }
 
@@ -319,6 +402,7 @@ export class TestGuest {
   verify(): void {
     for (let gfn = 0; gfn < this.pages; gfn++) {
       this.read(gfn, gfn, gfn % 2);
+      this.execute(gfn, gfn);
       this.dmaRead(gfn + 1, gfn);
     }
   }
