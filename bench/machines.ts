@@ -1,4 +1,7 @@
-/** Commands that boot the same files as a guest of ours and as one of QEMU's, with the console on standard output. */
+/**
+ * Commands that boot the same files as a guest of ours and as one of QEMU's, with the console on standard output. Ours is the
+ * command as the npm package has it.
+ */
 import { fileURLToPath } from 'node:url';
 import type { BootFiles } from '../src/cli/images.ts';
 
@@ -31,7 +34,7 @@ const commands: Readonly<Record<MachineName, (guest: GuestDescription) => Machin
     args: [
       // The flags of V8 that a guest is meant to run with, as this process was started with them.
       ...process.execArgv,
-      fileURLToPath(new URL('../src/cli/main.ts', import.meta.url)),
+      fileURLToPath(new URL('../dist/cli/main.js', import.meta.url)),
       'run',
       ...['--memory', `${memoryMiB}M`, '--kernel', kernel, '--initrd', initrd, '--append', APPEND],
       ...disks.flatMap((path) => ['--disk', path]),

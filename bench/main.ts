@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME`: one benchmark for each claim about speed. */
 import { Command } from 'commander';
+import { bundle } from '../scripts/bundle.ts';
 import * as option from '../src/cli/options.ts';
 import { boot } from './boot.ts';
 import { cpu } from './cpu/cpu.ts';
@@ -33,6 +34,8 @@ add('idle', idle);
 program.addCommand(memoryCommand());
 
 try {
+  // What is measured is the command as it is installed.
+  await bundle();
   await program.parseAsync();
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);

@@ -4,6 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { Assembler, R } from '../engine/assembler.ts';
+import { kernelImage } from '../machine/kernel-image.ts';
 
 const root = dirname(dirname(import.meta.dirname));
 
@@ -62,6 +64,21 @@ describe('the npm package', () => {
       'esnext,dom',
     ];
     run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...options, 'use.ts']);
+  });
+
+  it('runs a guest', () => {
+    // SRST: system_reset(shutdown, no reason).
+    const code = new Assembler().li(R.a7, 0x53525354).li(R.a6, 0).li(R.a0, 0).li(R.a1, 0).i('ecall').finish();
+    writeFileSync(join(folder, 'kernel'), kernelImage(code));
+    writeFileSync(
+      join(folder, 'guest.mjs'),
+      `import { Host } from 'ballonet';
+      const host = await Host.create({ machineMemory: '64M' });
+      const guest = await host.start({ memory: '32M', kernel: 'kernel' });
+      console.log((await guest.wait()).reason);
+      await host.close();`,
+    );
+    assert.equal(run(process.execPath, [...process.execArgv, 'guest.mjs']), 'poweroff\n');
   });
 
   it('brings the command', () => {
