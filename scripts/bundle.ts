@@ -3,9 +3,22 @@
 
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
+import { buildEngine } from '../src/engine/build.ts';
+import { MEMORY_CONSTANTS } from '../src/machine/engine.ts';
 
 const root = dirname(import.meta.dirname);
+
+/** Puts the bytes of the engine where src/machine/compile.ts looks for them. */
+const builtEngine: Plugin = {
+  name: 'built-engine',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/machine\/built-engine\.ts$/ }, () => {
+      const bytes = JSON.stringify(Buffer.from(buildEngine(MEMORY_CONSTANTS)).toString('base64'));
+      return { contents: `export const BUILT_ENGINE = Uint8Array.fromBase64(${bytes});` };
+    });
+  },
+};
 
 /** Writes dist/ anew. */
 export async function bundle(): Promise<void> {
@@ -21,6 +34,7 @@ export async function bundle(): Promise<void> {
     // Beside the workers, so that src/host/worker-url.ts finds them.
     chunkNames: 'host/[name]-[hash]',
     packages: 'external',
+    plugins: [builtEngine],
     platform: 'node',
     format: 'esm',
     target: 'node26',

@@ -1,6 +1,6 @@
 /** Threads for guests' harts. */
 import { type MessagePort, Worker } from 'node:worker_threads';
-import type { GuestWorkerData, HartThreadData, ToGuestThread } from './messages.ts';
+import type { GuestWorkerData, HartThreadData } from './messages.ts';
 import { workerUrl } from './worker-url.ts';
 
 /**
@@ -21,19 +21,12 @@ export function prepareGuestThread(): void {
   prepared.unref();
 }
 
-/** Has the thread that is prepared take the time until its guest comes for the engine's machine code. */
-export function warmGuestThread(engine: WebAssembly.Module): void {
-  const message: ToGuestThread = { kind: 'warm-up', engine };
-  prepared?.postMessage(message);
-}
-
 /** Starts the thread of a guest's first hart, which has the devices, too. */
 export function startGuestThread(data: GuestWorkerData): Worker {
   const worker = prepared ?? newGuestThread(`ballonet ${data.config.name}`);
   prepared = undefined;
   worker.ref();
-  const message: ToGuestThread = { kind: 'guest', data };
-  worker.postMessage(message, [data.translator, data.port]);
+  worker.postMessage(data, [data.translator, data.port]);
   return worker;
 }
 

@@ -7,7 +7,6 @@ import { flushCompileCache } from 'node:module';
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { type BlockBackend, RawBlock } from '../devices/block/backend.ts';
 import { openOverlay } from '../devices/block/overlay.ts';
-import { warmUp } from '../engine/warm-up.ts';
 // Not by the index: a guest's thread has no use for what generates the engine.
 import { Machine } from '../machine/machine.ts';
 import { GuestStoppedError } from '../memory/errors.ts';
@@ -15,7 +14,7 @@ import { messageOf } from './errors.ts';
 import { RandomAccessFile } from './files.ts';
 import { HartThread, processMs, SLICE_MS } from './hart-thread.ts';
 import { imageSources } from './images.ts';
-import type { FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest, ToGuestThread } from './messages.ts';
+import type { FromGuest, GuestExit, GuestWorkerData, OpenDisk, ToGuest } from './messages.ts';
 
 /** Time between two looks at whether the other harts are ready or stand still, milliseconds; they wake this thread. */
 const LOOK_MS = 20;
@@ -227,16 +226,7 @@ function runToEnd(data: GuestWorkerData): GuestExit {
 // What was compiled for this thread is there for those of the next guests: without it each has a compiler of TypeScript, too.
 flushCompileCache();
 // The thread may have been started before anybody knew its guest.
-parentPort!.on('message', (message: ToGuestThread) => {
-  if (message.kind === 'warm-up') {
-    try {
-      warmUp(message.engine);
-    } catch {
-      // What is wrong will be said when there is a guest.
-    }
-    return;
-  }
-  const { data } = message;
+parentPort!.on('message', (data: GuestWorkerData) => {
   say({ kind: 'ended', exit: runToEnd(data) });
   data.port.close();
   data.translator.close();

@@ -1,6 +1,7 @@
 /** A host: machine memory, the guests that share it, and the memory manager that divides it. The library's entry. */
 import { closeSync } from 'node:fs';
 import { MAX_DISKS } from '../devices/map.ts';
+import { warmUp } from '../engine/warm-up.ts';
 // Not by the index: this thread has no use for what executes guests.
 import { compileEngine } from '../machine/compile.ts';
 import { hartEngineBytes } from '../machine/engine.ts';
@@ -66,10 +67,12 @@ export class Host {
   readonly #guests = new Set<Guest>();
   readonly #domains = new ShareDomains();
   #started = 0;
+  #isWarm = false;
   #closed = false;
 
-  private constructor(config: HostConfig) {
+  private constructor(config: HostConfig, engine: WebAssembly.Module) {
     this.config = config;
+    this.#engine = engine;
     // First what can fail on account of the options.
     const swap = config.swapSize === 0 ? undefined : openSwapFile(config.swapFile, config.swapSize);
     this.#swap = swap;
@@ -83,7 +86,6 @@ export class Host {
       this.#memory = MachineMemory.format(this.#wasmMemory.buffer as unknown as SharedArrayBuffer, {
         heapBytes: heapBytes(config),
       });
-      this.#engine = compileEngine(instrumentsOf(config.observe));
       for (const habit of config.naiveSwap) this.#memory.i32[HEADER_SWAP_NAIVE]! |= SWAP_HABITS[habit];
       if (swap !== undefined) {
         createSwap(this.#memory, config.swapSize / PAGE_SIZE, diskSlots(config));
@@ -121,7 +123,8 @@ export class Host {
    * @throws OptionError, FileError
    */
   static async create(options: HostOptions): Promise<Host> {
-    return new Host(hostConfig(options));
+    const config = hostConfig(options);
+    return new Host(config, await compileEngine(instrumentsOf(config.observe)));
   }
 
   /** The guests that have not ended. */
@@ -189,6 +192,7 @@ export class Host {
     }
     this.#guests.add(guest);
     this.#memory.wakeManager();
+    this.#warmUp();
     try {
       await guest.started;
     } catch (error) {
@@ -198,6 +202,13 @@ export class Host {
     }
     if (this.config.translation) this.#translator.start();
     return guest;
+  }
+
+  /** Has the engine's machine code made in this thread, while that of the first guest loads itself and its images. */
+  #warmUp(): void {
+    if (this.#isWarm) return;
+    this.#isWarm = true;
+    warmUp(this.#engine);
   }
 
   /** @throws AdmissionError when what running guests were promised and this one asks for is more than there is */

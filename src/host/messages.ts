@@ -53,11 +53,6 @@ export interface HartThreadData {
   readonly observe: readonly Observable[];
 }
 
-/** To a guest's worker before its port is open: the engine as soon as it is there, then its guest. */
-export type ToGuestThread =
-  | { readonly kind: 'warm-up'; readonly engine: WebAssembly.Module }
-  | { readonly kind: 'guest'; readonly data: GuestWorkerData };
-
 /** What a guest's worker, which runs its first hart, has to know. */
 export interface GuestWorkerData extends HartThreadData {
   readonly config: GuestConfig;

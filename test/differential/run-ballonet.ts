@@ -18,7 +18,7 @@ const HEAP_BYTES = 32 * MIB;
 /** Milliseconds of a slice. */
 const SLICE_MS = 50;
 
-let engine: WebAssembly.Module | undefined;
+const engine = await compileEngine();
 
 /** How a run ended. */
 export interface Run {
@@ -44,7 +44,6 @@ export interface FirmwareOptions {
 export function runFirmware(firmware: Uint8Array, timeout: number, options: FirmwareOptions = {}): Run {
   const { tier = 'interpreter', seed = 1, prepare } = options;
   const wasmMemory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
-  engine ??= compileEngine();
   const buffer = wasmMemory.buffer as unknown as SharedArrayBuffer;
   const guest = createGuest(MachineMemory.format(buffer, { heapBytes: HEAP_BYTES }), {
     name: 'differential',

@@ -12,6 +12,7 @@ import { kernelImage } from './kernel-image.ts';
 const MIB = 2 ** 20;
 const WASM_PAGE = 65536;
 const KERNEL_ENTRY = 0x8020_0000;
+const ENGINE = await compileEngine();
 
 interface Setup {
   readonly machine: Machine;
@@ -36,7 +37,7 @@ function setUp(program: Assembler, mode: 'M' | 'S', more: Partial<MachineOptions
   const image = imageInMemory('program', mode === 'M' ? program.finish() : kernelImage(program.finish()));
   const machine = new Machine({
     wasmMemory,
-    engine: compileEngine(),
+    engine: ENGINE,
     guest,
     now: () => performance.now(),
     wallClockNs: () => 0n,
