@@ -29,14 +29,23 @@ export function instructionNumber(name: string): number {
 const group = (bits: number): number => ((bits >>> 2) & 31) | ((bits >>> 7) & 0xe0);
 
 /** Candidates by that number; within one, narrower masks come first. */
-const BY_GROUP: readonly number[][] = Array.from({ length: 256 }, (_, wanted) =>
-  INSTRUCTIONS.map((_instruction, index) => index)
-    .filter((index) => {
-      const { mask, match } = INSTRUCTIONS[index]!;
-      return (wanted & group(mask)) === group(match);
-    })
-    .sort((a, b) => population(INSTRUCTIONS[b]!.mask) - population(INSTRUCTIONS[a]!.mask)),
-);
+const BY_GROUP: readonly (readonly number[])[] = instructionsByGroup();
+
+function instructionsByGroup(): number[][] {
+  const groups: number[][] = Array.from({ length: 256 }, () => []);
+  for (const [index, { mask, match }] of INSTRUCTIONS.entries()) {
+    const free = ~group(mask) & 0xff;
+    // Its own number with each subset of the bits that the mask leaves free.
+    for (let subset = free; ; subset = (subset - 1) & free) {
+      groups[group(match) | subset]!.push(index);
+      if (subset === 0) break;
+    }
+  }
+  for (const each of groups) {
+    each.sort((a, b) => population(INSTRUCTIONS[b]!.mask) - population(INSTRUCTIONS[a]!.mask));
+  }
+  return groups;
+}
 
 /** Numbers of the instructions that some compressed form stands for: these also exist with a length of 2. */
 export const COMPRESSIBLE: readonly number[] = [
@@ -72,11 +81,16 @@ export function decode(bits: number): Decoded | undefined {
   return { number, length: 4, operands: operandsOf(format, bits), name };
 }
 
+/** Mask and match of each instruction side by side, as what is decoded is mostly decoded for the first time. */
+const MASKS = Int32Array.from(INSTRUCTIONS, ({ mask }) => mask | 0);
+const MATCHES = Int32Array.from(INSTRUCTIONS, ({ match }) => match | 0);
+
 /** The number of an instruction of 32 bits, by its bits. Undefined: no instruction of ours. */
 export function wordNumber(bits: number): number | undefined {
-  for (const number of BY_GROUP[group(bits)]!) {
-    const { mask, match } = INSTRUCTIONS[number]!;
-    if ((bits & mask) >>> 0 === match) return number;
+  const candidates = BY_GROUP[group(bits)]!;
+  for (let i = 0; i < candidates.length; i++) {
+    const number = candidates[i]!;
+    if ((bits & MASKS[number]!) === MATCHES[number]!) return number;
   }
   return undefined;
 }

@@ -62,16 +62,20 @@ export function straddlingRegion(key: string): Region | undefined {
 
 export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);
 
-const DECODED = new Map<number, Decoded | undefined>();
+/** What has been decoded, by bits as a signed number, which V8 finds sooner; null: no instruction. */
+const DECODED = new Map<number, Decoded | null>();
 const MOST_DECODED = 1 << 14;
 
 /** Decodes instruction bits, remembering what was asked for lately. */
 export function decodeBits(bits: number): Decoded | undefined {
-  if (DECODED.has(bits)) return DECODED.get(bits);
-  if (DECODED.size >= MOST_DECODED) DECODED.clear();
-  const decoded = decode(bits);
-  DECODED.set(bits, decoded);
-  return decoded;
+  const key = bits | 0;
+  let decoded = DECODED.get(key);
+  if (decoded === undefined) {
+    if (DECODED.size >= MOST_DECODED) DECODED.clear();
+    decoded = decode(bits) ?? null;
+    DECODED.set(key, decoded);
+  }
+  return decoded ?? undefined;
 }
 
 /** For a hart that has become idle: what it has decoded is a megabyte. */
