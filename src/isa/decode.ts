@@ -41,9 +41,8 @@ function instructionsByGroup(): number[][] {
       if (subset === 0) break;
     }
   }
-  for (const each of groups) {
-    each.sort((a, b) => population(INSTRUCTIONS[b]!.mask) - population(INSTRUCTIONS[a]!.mask));
-  }
+  const widths = INSTRUCTIONS.map(({ mask }) => population(mask));
+  for (const each of groups) each.sort((a, b) => widths[b]! - widths[a]!);
   return groups;
 }
 
