@@ -2,14 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { checkMemory } from '../../src/memory/check.ts';
+import { setFrameFlag } from '../../src/memory/frames.ts';
 import { Guest } from '../../src/memory/guest.ts';
 import { PlainContents, zeroPage } from '../../src/memory/hash.ts';
 import { vectorContents } from '../../src/memory/hash-simd.ts';
 import { HintTable } from '../../src/memory/hints.ts';
-import { LOCK_OWNER_MANAGER, PAGE_WORDS } from '../../src/memory/layout.ts';
+import { FRAME_CODE, LOCK_OWNER_MANAGER, PAGE_WORDS } from '../../src/memory/layout.ts';
 import { COUNT_MERGED } from '../../src/memory/layout-guest.ts';
 import { MachineMemory } from '../../src/memory/machine-memory.ts';
 import { Sharing } from '../../src/memory/sharing.ts';
+import { type FlushPart, SHOOTDOWN_DATA } from '../../src/memory/shootdown.ts';
 import { Transit } from '../../src/memory/transit.ts';
 import { TestGuest, TestStore } from './model.ts';
 import { pageOf, smallMemory } from './small.ts';
@@ -38,8 +40,8 @@ for (const harts of [1, 2]) {
       let shots = 0;
       let written = false;
       const shoot = transit.shoot.bind(transit);
-      transit.shoot = () => {
-        shoot();
+      transit.shoot = (part) => {
+        shoot(part);
         // After the shootdown, before the merge: every hart maps the page for reading once more.
         if (++shots === 1) {
           for (const guest of guests) {
@@ -78,8 +80,8 @@ for (const harts of [1, 2]) {
 test('a page that is written while it is looked at is not merged', () => {
   const { host, guests, transit, scan } = pair(1);
   const shoot = transit.shoot.bind(transit);
-  transit.shoot = () => {
-    shoot();
+  transit.shoot = (part) => {
+    shoot(part);
     guests[0]!.write(0, 0, 5, 1);
   };
   for (let i = 0; i < 10; i++) {
@@ -91,6 +93,33 @@ test('a page that is written while it is looked at is not merged', () => {
   }
   checkMemory(host);
 });
+
+for (const [when, shots] of [
+  ['never', [SHOOTDOWN_DATA, SHOOTDOWN_DATA]],
+  ['before', [SHOOTDOWN_DATA, undefined]],
+  ['meanwhile', [SHOOTDOWN_DATA, SHOOTDOWN_DATA, undefined]],
+] as const) {
+  test(`harts forget code for the sake of what is left over from a merge only: code in it ${when}`, () => {
+    const { host, memory, guests, sharing, transit, scan } = pair(1);
+    const parts: (FlushPart | undefined)[] = [];
+    const shoot = transit.shoot.bind(transit);
+    transit.shoot = (part) => {
+      parts.push(part);
+      const { held } = sharing.merger;
+      if (when === 'meanwhile') for (const mfn of held) setFrameFlag(memory, mfn, FRAME_CODE);
+      // A frame is not free before the last shootdown.
+      assert.equal(host.freeFrames, 6);
+      shoot(part);
+    };
+    if (when === 'before') for (const guest of guests) guest.execute(0, 0);
+    for (let i = 0; i < 10 && host.freeFrames === 6; i++) scan();
+    assert.equal(host.freeFrames, 7);
+    assert.deepEqual(parts, shots);
+    assert.deepEqual(sharing.merger.held, []);
+    for (const guest of guests) guest.verify();
+    checkMemory(host);
+  });
+}
 
 test('a hart that does not answer keeps its pages, and is reported', () => {
   const { host, guests, scan } = pair(1);
