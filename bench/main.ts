@@ -20,6 +20,8 @@ function add<Options extends BenchOptions>(name: string, bench: Bench<Options>):
     .addOption(option.json());
   for (const each of bench.options ?? []) command.addOption(each);
   command.action(async (options: Omit<Options, 'progress'> & { json?: boolean }) => {
+    // What is measured is the command as it is installed.
+    await bundle();
     const progress = (line: string): void => void process.stderr.write(`bench: ${line}\n`);
     // What commander gives is what the options of the command are made to give.
     print(name, await bench.run({ ...options, progress } as unknown as Options), options.json === true);
@@ -34,8 +36,6 @@ add('idle', idle);
 program.addCommand(memoryCommand());
 
 try {
-  // What is measured is the command as it is installed.
-  await bundle();
   await program.parseAsync();
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);

@@ -67,7 +67,6 @@ export class Host {
   readonly #guests = new Set<Guest>();
   readonly #domains = new ShareDomains();
   #started = 0;
-  #isWarm = false;
   #closed = false;
 
   private constructor(config: HostConfig, engine: WebAssembly.Module) {
@@ -192,7 +191,8 @@ export class Host {
     }
     this.#guests.add(guest);
     this.#memory.wakeManager();
-    this.#warmUp();
+    // The engine's machine code is made here, while the thread of the first guest loads itself and its images.
+    if (this.#guests.size === 1) warmUp(this.#engine);
     try {
       await guest.started;
     } catch (error) {
@@ -202,13 +202,6 @@ export class Host {
     }
     if (this.config.translation) this.#translator.start();
     return guest;
-  }
-
-  /** Has the engine's machine code made in this thread, while that of the first guest loads itself and its images. */
-  #warmUp(): void {
-    if (this.#isWarm) return;
-    this.#isWarm = true;
-    warmUp(this.#engine);
   }
 
   /** @throws AdmissionError when what running guests were promised and this one asks for is more than there is */

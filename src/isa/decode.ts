@@ -80,16 +80,11 @@ export function decode(bits: number): Decoded | undefined {
   return { number, length: 4, operands: operandsOf(format, bits), name };
 }
 
-/** Mask and match of each instruction side by side, as what is decoded is mostly decoded for the first time. */
-const MASKS = Int32Array.from(INSTRUCTIONS, ({ mask }) => mask | 0);
-const MATCHES = Int32Array.from(INSTRUCTIONS, ({ match }) => match | 0);
-
 /** The number of an instruction of 32 bits, by its bits. Undefined: no instruction of ours. */
 export function wordNumber(bits: number): number | undefined {
-  const candidates = BY_GROUP[group(bits)]!;
-  for (let i = 0; i < candidates.length; i++) {
-    const number = candidates[i]!;
-    if ((bits & MASKS[number]!) === MATCHES[number]!) return number;
+  for (const number of BY_GROUP[group(bits)]!) {
+    const { mask, match } = INSTRUCTIONS[number]!;
+    if ((bits & mask) >>> 0 === match) return number;
   }
   return undefined;
 }
