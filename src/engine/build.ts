@@ -6,6 +6,7 @@ import { declareFloat, defineFloat } from './float.ts';
 import { declareInterpreter, defineInterpreter } from './interpreter.ts';
 import { declareLink, defineLink, REGION_TYPE } from './jump-table.ts';
 import { type Instruments, NO_INSTRUMENTS } from './observer.ts';
+import { defineMispredicted } from './predictions.ts';
 import type { MemoryConstants } from './state.ts';
 import { declareTlb, defineTlb } from './tlb.ts';
 import { declareTrap, defineTrap } from './trap.ts';
@@ -57,6 +58,7 @@ export function buildEngine(
   defineCsrAccess(module, csr, { tlb, trap, imports });
   defineFloat(module, float, imports);
   defineLink(module, link, region);
+  defineMispredicted(module);
   defineInterpreter(module, run, { access, tlb, trap, float, csr, region, imports });
   return module.finish();
 }

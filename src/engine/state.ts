@@ -8,7 +8,8 @@ import { CODE_COUNTER_NAMES, type CounterName, HOST_COUNTER_NAMES } from './coun
  *     0      control block (requests from other threads, see the memory layout)
  *     512    x registers, then f registers, 8 bytes each
  *     1024   64-bit fields, 32-bit fields
- *     4096   first-level TLBs: for each context a read and a write table; then the fetch tables
+ *     ...    PMP ranges, streams, predictions, return stack
+ *     ...    first-level TLBs: for each context a read and a write table; then the fetch tables
  *     ...    second-level TLB, walk cache, marks of large pages
  *     ...    jump tables, counters of jumps, decoded blocks
  */
@@ -158,13 +159,24 @@ export const STREAM_BYTES = 24;
 export const STREAMS_OFFSET = CROSSING_OFFSET + 24;
 
 /**
+ * Predictions, for reads in loops whose address comes from what they have read in an earlier turn: what is expected in bytes 8..11
+ * of the TLB entry, so that the address need not wait for the entry to be loaded. Each has its place by the contents of its
+ * region; where two of them meet, both are wrong more often.
+ *   0..3   the difference of machine and guest-virtual address, as in the entry; NO_PREDICTION (1): none
+ *   4..7   bits 0..7: how often it was wrong too soon; 8..31: low bits of the instructions left when it was wrong last
+ */
+export const PREDICTIONS = 512;
+export const PREDICTION_BYTES = 8;
+export const PREDICTIONS_OFFSET = STREAMS_OFFSET + MOST_STREAMS * STREAM_BYTES;
+
+/**
  * The return stack: for each region that has called itself, as a function of WebAssembly, and waits, the guest-virtual address
  * behind the guest's call (u64). A region that jumps to the address on top returns into the one that waits. Below all stands an
  * odd number, which no address is.
  * Invariant: what waits may be gone on with at once. Whatever empties the jump tables has the hart leave the region that it is
  * in, and with it all that wait.
  */
-export const RETURNS_OFFSET = STREAMS_OFFSET + MOST_STREAMS * STREAM_BYTES;
+export const RETURNS_OFFSET = PREDICTIONS_OFFSET + PREDICTIONS * PREDICTION_BYTES;
 /** Entries, the odd number included: so many frames there may be on the stack of a hart's thread. */
 export const RETURNS = 128;
 const STATE_END = RETURNS_OFFSET + RETURNS * 8;

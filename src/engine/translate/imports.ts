@@ -1,6 +1,7 @@
 import type { FloatFormat, FloatOperation } from '../../isa/context.ts';
 import type { FunctionReference, ModuleBuilder } from '../../wasm/index.ts';
 import { REGION_TYPE } from '../jump-table.ts';
+import { MISPREDICTED_TYPE } from '../predictions.ts';
 import { REACH_TYPE } from '../reach.ts';
 import { EFFECTS } from './effects.ts';
 import { decodeBits, type Region } from './region.ts';
@@ -9,6 +10,7 @@ import { decodeBits, type Region } from './region.ts';
 export interface RegionImports {
   readonly reach: FunctionReference;
   readonly look: FunctionReference;
+  readonly mispredicted: FunctionReference;
   readonly atomic: FunctionReference;
   readonly csr: FunctionReference;
   readonly link: FunctionReference;
@@ -32,6 +34,7 @@ export function importFunctions(module: ModuleBuilder, regions: readonly Region[
   return {
     reach: module.import('reach', REACH_TYPE.parameters, REACH_TYPE.result),
     look: module.import('look', REACH_TYPE.parameters, REACH_TYPE.result),
+    mispredicted: module.import('mispredicted', MISPREDICTED_TYPE.parameters, MISPREDICTED_TYPE.result),
     atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
     csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
     link: module.import('link', REGION_TYPE.parameters, REGION_TYPE.result),

@@ -11,6 +11,7 @@ import {
   type Local,
 } from '../../wasm/index.ts';
 import type { HartFields } from '../emit.ts';
+import { NO_PREDICTION, PREDICTION, predictionOffset } from '../predictions.ts';
 import { REACH, reachWord } from '../reach.ts';
 import { MOST_STREAMS, STREAM_BYTES, STREAMS_OFFSET, TLB_WRITE_OFFSET } from '../state.ts';
 import { tlbIndex } from '../tlb-first.ts';
@@ -27,9 +28,22 @@ interface PlacedStream extends Stream {
   readonly place: number;
 }
 
+/** What is known of a region's accesses. */
+export interface AccessPlan {
+  /** By block. */
+  readonly streams: readonly ReadonlyMap<string, Stream>[];
+  readonly chains: ReadonlySet<AccessGroup>;
+  /** Number of the first prediction: by the region's contents. */
+  readonly firstPrediction: number;
+  /** As the region's. */
+  readonly straddles: boolean;
+}
+
 /** What writing an access needs of the context. */
 export interface AccessContext {
   readonly code: FunctionBuilder;
+  /** Instructions left until the next poll. */
+  readonly remaining: I32;
   readonly rs1: I64;
   temporary<T extends 'i32' | 'i64'>(type: T, value: Expr<T>): Local<T>;
   /** Leaves the instruction to the interpreter. */
@@ -44,7 +58,9 @@ export class MemoryAccesses {
   readonly #c: AccessContext;
   readonly #h: HartFields;
   readonly #imports: RegionImports;
+  readonly #chains: ReadonlySet<AccessGroup>;
   readonly #straddles: boolean;
+  #nextPrediction: number;
   /** The instruction, and the group that its access belongs to. */
   #decoded!: Decoded;
   #group: AccessGroup | undefined;
@@ -54,22 +70,14 @@ export class MemoryAccesses {
   /** Places of the streams in the hart area, by name. */
   readonly #places = new Map<string, number>();
 
-  /**
-   * @param streams by block
-   * @param straddles as the region's
-   */
-  constructor(
-    context: AccessContext,
-    h: HartFields,
-    imports: RegionImports,
-    streams: readonly ReadonlyMap<string, Stream>[],
-    straddles: boolean,
-  ) {
-    this.#straddles = straddles;
+  constructor(context: AccessContext, h: HartFields, imports: RegionImports, plan: AccessPlan) {
     this.#c = context;
     this.#h = h;
     this.#imports = imports;
-    for (const name of streams.flatMap((ofBlock) => [...ofBlock.keys()])) {
+    this.#chains = plan.chains;
+    this.#straddles = plan.straddles;
+    this.#nextPrediction = plan.firstPrediction;
+    for (const name of plan.streams.flatMap((ofBlock) => [...ofBlock.keys()])) {
       const count = this.#places.size;
       if (this.#places.has(name) || count === MOST_STREAMS) continue;
       this.#places.set(name, STREAMS_OFFSET + count * STREAM_BYTES);
@@ -175,9 +183,38 @@ export class MemoryAccesses {
           () => ifNone(machine),
         );
       },
-      () => code.set(machine, i32.add(i32.load(machine.get, tableOf(access) + 8), i32.wrap(gva))),
+      () => {
+        const difference = i32.load(machine.get, tableOf(access) + 8);
+        code.set(machine, i32.add(this.#isChain ? this.#predicted(machine, difference) : difference, i32.wrap(gva)));
+      },
     );
     return machine;
+  }
+
+  get #isChain(): boolean {
+    return this.#group !== undefined && this.#chains.has(this.#group);
+  }
+
+  /**
+   * The difference of machine and guest-virtual address, by way of its prediction: a processor goes on with that until it has compared
+   * the two. What follows from the difference itself would have to wait for the load of it.
+   * @param local free for use
+   */
+  #predicted(local: Local<'i32'>, difference: I32): I32 {
+    const { code } = this.#c;
+    const { hart } = this.#h;
+    const offset = predictionOffset(this.#nextPrediction++);
+    const prediction = i32.load(hart, offset + PREDICTION.difference);
+    code.set(local, difference);
+    code.unlikely(
+      i32.ne(local.get, prediction),
+      () =>
+        code.if(i32.ne(prediction, i32.const(NO_PREDICTION)), () =>
+          code.callVoid(this.#imports.mispredicted, hart, i32.const(offset), local.get, this.#c.remaining),
+        ),
+      () => code.set(local, prediction),
+    );
+    return local.get;
   }
 
   #word(access: number, distance: number): number {

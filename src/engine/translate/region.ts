@@ -41,6 +41,10 @@ export const regionKey = ({ blocks, straddles }: Region): string =>
   (straddles ? STRADDLES : '') +
   blocks.map((b) => `${b.offset}:${b.taken},${b.next},${b.returns},${b.likely}:${b.code.join()}`).join(';');
 
+/** A number by which regions differ, mostly. */
+export const regionNumber = ({ blocks }: Region): number =>
+  blocks.reduce((of, { code }) => code.reduce((sum, bits) => Math.imul(sum ^ bits, 0x9e37_79b1), of), 0) >>> 16;
+
 /** The region that a key names, for groups of accesses that lie on two pages; undefined if it is one already. */
 export function straddlingRegion(key: string): Region | undefined {
   if (key.startsWith(STRADDLES)) return undefined;

@@ -14,10 +14,11 @@ import { HartFields } from '../emit.ts';
 import { REGION_TYPE } from '../jump-table.ts';
 import { type Instruments, NO_INSTRUMENTS } from '../observer.ts';
 import { F_OFFSET, RETURNS, RETURNS_OFFSET, X_OFFSET } from '../state.ts';
+import { findChains, type GroupedBlock, groupBlocks } from './chains.ts';
 import { analyseFlow, type Flow } from './flow.ts';
-import { groupAccesses } from './groups.ts';
 import { importFunctions, type RegionImports } from './imports.ts';
-import { decodeBits, OUTSIDE, type Region } from './region.ts';
+import type { AccessPlan } from './memory-access.ts';
+import { OUTSIDE, type Region, regionNumber } from './region.ts';
 import { RegisterLocals } from './register-locals.ts';
 import {
   analyseRegisters,
@@ -28,7 +29,7 @@ import {
   union,
 } from './registers.ts';
 import { REGION_STATUS } from './status.ts';
-import { findStreams, type Stream } from './streams.ts';
+import { findStreams } from './streams.ts';
 import { type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
 import { findWords } from './word-flow.ts';
 
@@ -82,7 +83,8 @@ class RegionWriter {
   readonly #imports: RegionImports;
   readonly #flow: Flow;
   readonly #use: RegisterUse;
-  readonly #streams: readonly ReadonlyMap<string, Stream>[];
+  readonly #blocks: readonly GroupedBlock[];
+  readonly #accesses: AccessPlan;
   readonly #h: HartFields;
   readonly #locals: RegionLocals;
   readonly #registers: RegisterLocals;
@@ -109,12 +111,17 @@ class RegionWriter {
     this.#imports = imports;
     this.#flow = analyseFlow(region);
     this.#use = analyseRegisters(region, this.#flow, findWords(region, this.#flow));
-    this.#streams = findStreams(region, this.#flow);
+    this.#blocks = groupBlocks(region);
+    this.#accesses = {
+      streams: findStreams(region, this.#flow),
+      chains: findChains(region, this.#flow, this.#blocks),
+      firstPrediction: regionNumber(region),
+      straddles: region.straddles,
+    };
     this.#h = new HartFields(code, code.parameter(0, 'i32').get);
     let all: RegisterSet = { x: 0, f: 0 };
-    for (const block of region.blocks) {
-      for (const bits of block.code) {
-        const decoded = decodeBits(bits)!;
+    for (const { instructions } of this.#blocks) {
+      for (const decoded of instructions) {
         all = union(all, union(registersRead(decoded), registersWritten(decoded)));
       }
     }
@@ -150,8 +157,7 @@ class RegionWriter {
           this.#imports,
           leave,
           this.#registers,
-          this.#streams,
-          this.#region.straddles,
+          this.#accesses,
         );
         if (this.#registers.f.size > 0) this.#context.readFloatState();
         this.#tree(0);
@@ -249,12 +255,11 @@ class RegionWriter {
     code.set(remaining, i32.sub(remaining.get, i32.const(count)));
     if (this.#executed !== undefined) code.set(this.#executed, i32.const(block.offset));
     this.#registers.beginBlock(this.#use.changed[number]!, this.#use.words[number]!);
-    this.#context.beginBlock(this.#streams[number]!);
+    this.#context.beginBlock(this.#accesses.streams[number]!);
     let offset = block.offset;
     let last = offset;
     let terminator: Terminator | undefined;
-    const instructions = block.code.map((bits) => decodeBits(bits)!);
-    const groups = groupAccesses(instructions);
+    const { instructions, groups } = this.#blocks[number]!;
     for (const [index, decoded] of instructions.entries()) {
       last = offset;
       terminator = this.#context.write(decoded, offset, count - index - 1, groups[index]);

@@ -12,6 +12,9 @@ import {
   JUMP_PAGES,
   JUMP_PAGES_OFFSET,
   JUMP_SET_BYTES,
+  PREDICTION_BYTES,
+  PREDICTIONS,
+  PREDICTIONS_OFFSET,
   SLOT_BYTES,
 } from '../state.ts';
 import { CodeView, type Page, SeenCode } from './code-view.ts';
@@ -126,8 +129,13 @@ export class Translations {
     this.cool();
   }
 
-  /** Forgets how often code was jumped to, so that what is seldom executed does not become hot in the end. */
+  /**
+   * Forgets how often code was jumped to, so that what is seldom executed does not become hot in the end, and which predictions
+   * were given up.
+   */
   cool(): void {
+    const predictions = this.#o.area + PREDICTIONS_OFFSET;
+    this.#u8.fill(0, predictions, predictions + PREDICTIONS * PREDICTION_BYTES);
     const first = (this.#o.area + COUNTERS_OFFSET) >>> 1;
     this.#u16.fill(this.#o.translator?.threshold ?? MOST_JUMPS, first, first + COUNTERS);
     this.#postponed.clear();

@@ -19,7 +19,7 @@ import { EFFECTS } from './effects.ts';
 import { type FloatLocals, FloatWriter } from './float-writer.ts';
 import type { AccessGroup } from './groups.ts';
 import type { RegionImports } from './imports.ts';
-import { MemoryAccesses } from './memory-access.ts';
+import { type AccessPlan, MemoryAccesses } from './memory-access.ts';
 import type { RegisterLocals } from './register-locals.ts';
 import { REGION_STATUS } from './status.ts';
 import type { Stream } from './streams.ts';
@@ -64,10 +64,6 @@ export class TranslatorContext implements Context {
   readonly #memory: MemoryAccesses;
   readonly #float: FloatWriter;
 
-  /**
-   * @param streams by block
-   * @param straddles as the region's
-   */
   constructor(
     code: FunctionBuilder,
     h: HartFields,
@@ -75,8 +71,7 @@ export class TranslatorContext implements Context {
     imports: RegionImports,
     leave: Label,
     registers: RegisterLocals,
-    streams: readonly ReadonlyMap<string, Stream>[],
-    straddles: boolean,
+    accesses: AccessPlan,
   ) {
     this.code = code;
     this.#h = h;
@@ -84,7 +79,7 @@ export class TranslatorContext implements Context {
     this.#imports = imports;
     this.#leave = leave;
     this.registers = registers;
-    this.#memory = new MemoryAccesses(this, h, imports, streams, straddles);
+    this.#memory = new MemoryAccesses(this, h, imports, accesses);
     this.#float = new FloatWriter(this, h, locals, imports);
   }
 
@@ -125,6 +120,10 @@ export class TranslatorContext implements Context {
 
   get rs2(): I64 {
     return this.registers.getX(this.#decoded.operands.rs2);
+  }
+
+  get remaining(): I32 {
+    return this.#l.remaining.get;
   }
 
   get imm(): I64 {
