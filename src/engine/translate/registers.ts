@@ -105,7 +105,7 @@ export function analyseRegisters(region: Region, flow: Flow, words: readonly num
     const changedOut = union(changed[block]!, written[block]!);
     for (const successor of directSuccessorsOf(region, block)) {
       let handedOn = changedOut;
-      if (flow.isBackEdge(block, successor)) {
+      if (flow.isLoopHeader[successor]) {
         handedOn = intersection(changedOut, carried[successor]!);
         retired = union(retired, difference(changedOut, handedOn));
       }

@@ -338,7 +338,6 @@ class RegionWriter {
       this.#exit(offset);
     } else if (this.#flow.isBackEdge(from, to)) {
       code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
-      this.#registers.retire(this.#use.carried[to]!);
       this.#handOn(to);
       code.br(this.#loops[this.#flow.loopOf(from, to)]!);
     } else if (this.#flow.isMerge[to]) {
@@ -351,6 +350,7 @@ class RegionWriter {
   }
 
   #handOn(to: number): void {
+    if (this.#flow.isLoopHeader[to]) this.#registers.retire(this.#use.carried[to]!);
     this.#registers.handOn(this.#use.words[to]!, this.#use.wanted[to]!);
   }
 
