@@ -95,17 +95,17 @@ export class SeenCode {
 
   /** The instruction, if it has been executed. */
   instruction(offset: number): number | undefined {
-    const first = this.#locate(offset);
+    const first = this.address(offset);
     if (first === undefined || !this.#wasExecuted(first)) return undefined;
     const low = this.#view.half(first);
     if ((low & 3) !== 3) return low;
-    const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.#locate(offset + 2) : first + 2;
+    const second = first % PAGE_BYTES === PAGE_BYTES - 2 ? this.address(offset + 2) : first + 2;
     return second === undefined ? undefined : (low | (this.#view.half(second) << 16)) >>> 0;
   }
 
   /** Where the indirect jump there has led to, the most frequent first. */
   targets(offset: number): number[] {
-    const address = this.#locate(offset);
+    const address = this.address(offset);
     if (address === undefined) return [];
     const entry = BigInt.asIntN(64, this.#pc);
     const offsets = this.#view
@@ -126,7 +126,7 @@ export class SeenCode {
   }
 
   /** Machine address of code. */
-  #locate(offset: number): number | undefined {
+  address(offset: number): number | undefined {
     const position = this.#start + offset;
     const delta = Math.floor(position / PAGE_BYTES);
     let page = this.#pages.get(delta);

@@ -76,6 +76,13 @@ interface Place {
   readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
 }
 
+/** Places that wait for the translation of one region. */
+interface Waiting {
+  readonly places: Place[];
+  /** Machine addresses of the first instructions of their blocks. */
+  readonly blocks: Set<number>;
+}
+
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
 const TABLE_STEP = 1024;
@@ -109,8 +116,8 @@ export class Translations {
   readonly #places = new Map<number, Place>();
   /** By machine frame. */
   readonly #byFrame = new Map<number, Set<Place>>();
-  /** Places that wait for a translation, by key. */
-  readonly #waiting = new Map<string, Place[]>();
+  /** What waits for a translation, by key. */
+  readonly #waiting = new Map<string, Waiting>();
   readonly #translated = new Map<string, number>();
   /** How often places were hot while too many translations were waited for, by machine address. */
   readonly #postponed = new Map<number, number>();
@@ -157,6 +164,8 @@ export class Translations {
       }
       this.#drop(known, 'moved');
     }
+    // All blocks of a loop become hot at once: what is to come has this one, too, and it will be seen whether that is enough.
+    if (this.#waiting.values().some(({ blocks }) => blocks.has(address))) return;
     if (this.#waiting.size >= MOST_WAITING) {
       this.#o.count('postponedPlaces');
       const times = this.#postponed.get(address) ?? 0;
@@ -181,13 +190,14 @@ export class Translations {
       { address, key, pages: seen.pages, index: 0, operation: SLOT.undecoded, straddled: 0, found },
       region,
       translator,
+      region.blocks.map(({ offset }) => seen.address(offset)!),
     );
   }
 
   /** A translation that was asked for has come. */
   install(key: string, translation: Translation): void {
     const index = this.#enterTable(key, translation);
-    for (const place of this.#waiting.get(key) ?? []) {
+    for (const place of this.#waiting.get(key)?.places ?? []) {
       if (this.#places.get(place.address) === place) this.#translate(place, index);
     }
     this.#waiting.delete(key);
@@ -263,7 +273,7 @@ export class Translations {
     // What there is remains in use until the other one comes.
     const other = { ...place, key: regionKey(region), straddled: 0 };
     this.#remove(place);
-    this.#add(other, region, translator);
+    this.#add(other, region, translator, []);
   }
 
   /** The code in a frame changes. */
@@ -283,7 +293,8 @@ export class Translations {
     return place?.index === 0 ? undefined : place;
   }
 
-  #add(place: Place, region: Region, translator: Translator): void {
+  /** @param blocks machine addresses of the region's blocks there */
+  #add(place: Place, region: Region, translator: Translator, blocks: readonly number[]): void {
     if (this.#places.size >= translator.capacity || this.#next > translator.capacity) {
       this.#reset();
       place.index = 0;
@@ -301,12 +312,13 @@ export class Translations {
     }
     const waiting = this.#waiting.get(key);
     if (waiting !== undefined) {
-      waiting.push(place);
+      waiting.places.push(place);
+      for (const block of blocks) waiting.blocks.add(block);
       return;
     }
     this.#o.count('requestedTranslations');
     const translation = translator.translate(key, region);
-    if (translation === undefined) this.#waiting.set(key, [place]);
+    if (translation === undefined) this.#waiting.set(key, { places: [place], blocks: new Set(blocks) });
     else this.#translate(place, this.#enterTable(key, translation));
   }
 
