@@ -45,7 +45,7 @@ export interface RegisterUse {
   readonly changed: readonly RegisterSet[];
   /** By block: registers that are words at its start. */
   readonly words: readonly number[];
-  /** By block: registers that the end of a loop's turn hands on to its start; others are stored. */
+  /** By block: registers that are handed on to it where it is the start of a loop; others are stored. */
   readonly carried: readonly RegisterSet[];
   /** Registers that are stored on some edge. */
   readonly retired: RegisterSet;
@@ -89,8 +89,9 @@ function liveRegisters(
  * read, or may have to be stored, on some way before it is written has to be loaded.
  *
  * What a loop writes and its next turn does not read is stored at the end of each turn: a store is cheaper than a value that
- * is carried through the loop for exits only. That does not hold for words, which would have to be sign-extended for it. A call
- * stores all, and what is wanted behind it is loaded again.
+ * is carried through the loop for exits only. So it is on the way into the loop, or its exits would need the local all the same.
+ * That does not hold for words, which would have to be sign-extended for it. A call stores all, and what is wanted behind it is
+ * loaded again.
  * @param words from `findWords`
  */
 export function analyseRegisters(region: Region, flow: Flow, words: readonly number[]): RegisterUse {

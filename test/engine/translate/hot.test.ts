@@ -54,6 +54,35 @@ test('while too many translations are waited for, what is hottest tries again so
   assert.equal(first, encode('addi', { rd: a1, rs1: a1, imm: 10 }));
 });
 
+test('a block of a region that is to come does not ask for one of its own', () => {
+  const asked: { key: string; region: Region }[] = [];
+  const translator = (): Translator => ({
+    ...{ threshold: 64, capacity: 100 },
+    translate(key, region) {
+      asked.push({ key, region });
+      return undefined;
+    },
+  });
+  const machine = new BareMachine({ translator });
+  const instruction = (imm: number): number => encode('addi', { rd: a1, rs1: a1, imm });
+  // A loop of blocks that are equally hot; when its translation has come, it goes on in the middle of it.
+  machine.execute((a) => {
+    a.li(a0, ROUNDS).label('loop').word(instruction(1)).i('andi', { rd: a2, rs1: a0, imm: 1 });
+    a.to('bne', 'odd', { rs1: a2 }).word(instruction(2)).label('odd').word(instruction(3)).jump('next');
+    a.label('next').word(instruction(4)).i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', 'loop', { rs1: a0 });
+    a.i('wfi').li(a0, ROUNDS).jump('odd');
+  });
+  assert.equal(asked.length, 1);
+  const { key, region } = asked[0]!;
+  const has = (imm: number): boolean => region.blocks.some(({ code }) => code.includes(instruction(imm)));
+  assert.ok([1, 2, 3, 4].every(has));
+  const module = new WebAssembly.Module(translate([region]));
+  machine.hart.install(key, { module, number: 0, name: regionName(0) });
+  const before = machine.hart.field('translatedInstructions');
+  machine.run();
+  assert.ok(machine.hart.field('translatedInstructions') - before > BigInt(ROUNDS * 4));
+});
+
 test('indirect jumps are noted by the interpreter, and stay within the region', () => {
   const asked: Region[] = [];
   const synchronous = (): Translator => ({

@@ -135,8 +135,7 @@ test('a register may have changed when some way to the block writes it and does 
             if ((written[file] & bit) === 0) assert.equal(changed[to]![file] & bit, 0);
             else {
               const writers = [...sets.keys()].filter((from) => sets[from]![file] & bit);
-              const keeps = (a: number, b: number): boolean =>
-                !flow.isBackEdge(a, b) || (carried[b]![file] & bit) !== 0;
+              const keeps = (_: number, b: number): boolean => !flow.isLoopHeader[b] || (carried[b]![file] & bit) !== 0;
               const isCarried = writers.some((from) => leadsTo(region, from, to, keeps));
               assert.equal((changed[to]![file] & bit) !== 0, isCarried);
               const loses = [...sets.keys()].some((from) =>
