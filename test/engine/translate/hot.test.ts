@@ -65,17 +65,17 @@ test('a block of a region that is to come does not ask for one of its own', () =
   });
   const machine = new BareMachine({ translator });
   const instruction = (imm: number): number => encode('addi', { rd: a1, rs1: a1, imm });
-  // A loop of blocks that are equally hot; when its translation has come, it goes on in the middle of it.
+  // Jumps lead back to two places of a loop in turn; when its translation has come, it goes on at the other one.
   machine.execute((a) => {
-    a.li(a0, ROUNDS).label('loop').word(instruction(1)).i('andi', { rd: a2, rs1: a0, imm: 1 });
-    a.to('bne', 'odd', { rs1: a2 }).word(instruction(2)).label('odd').word(instruction(3)).jump('next');
-    a.label('next').word(instruction(4)).i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', 'loop', { rs1: a0 });
-    a.i('wfi').li(a0, ROUNDS).jump('odd');
+    a.li(a0, ROUNDS).label('loop').word(instruction(1)).label('middle').word(instruction(2));
+    a.i('addi', { rd: a0, rs1: a0, imm: -1 }).i('andi', { rd: a2, rs1: a0, imm: 1 });
+    a.to('bne', 'middle', { rs1: a2 }).to('bne', 'loop', { rs1: a0 });
+    a.i('wfi').li(a0, ROUNDS).jump('middle');
   });
   assert.equal(asked.length, 1);
   const { key, region } = asked[0]!;
   const has = (imm: number): boolean => region.blocks.some(({ code }) => code.includes(instruction(imm)));
-  assert.ok([1, 2, 3, 4].every(has));
+  assert.ok(has(1) && has(2));
   const module = new WebAssembly.Module(translate([region]));
   machine.hart.install(key, { module, number: 0, name: regionName(0) });
   const before = machine.hart.field('translatedInstructions');
