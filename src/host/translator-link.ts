@@ -9,8 +9,8 @@ export class TranslatorLink {
   readonly #workerData: TranslatorWorkerData;
   readonly #failed: (error: unknown) => void;
   #worker: Worker | undefined;
-  /** Ports of harts that came before the thread. */
-  readonly #early: MessagePort[] = [];
+  /** Ports of harts that came before the thread, and have not ended since. */
+  readonly #early = new Set<MessagePort>();
 
   /** @param failed is told what the thread has ended with */
   constructor(memory: WebAssembly.Memory, instruments: Instruments, failed: (error: unknown) => void) {
@@ -21,8 +21,10 @@ export class TranslatorLink {
   /** A way to the translator for a hart. */
   attach(): MessagePort {
     const { port1, port2 } = new MessageChannel();
-    if (this.#worker === undefined) this.#early.push(port1);
-    else this.#hand(this.#worker, port1);
+    if (this.#worker === undefined) {
+      this.#early.add(port1);
+      port1.once('close', () => this.#early.delete(port1));
+    } else this.#hand(this.#worker, port1);
     return port2;
   }
 
@@ -39,7 +41,8 @@ export class TranslatorLink {
     this.#worker = worker;
     worker.unref();
     worker.on('error', this.#failed);
-    for (const port of this.#early.splice(0)) this.#hand(worker, port);
+    for (const port of this.#early) this.#hand(worker, port);
+    this.#early.clear();
   }
 
   async close(): Promise<void> {

@@ -34,7 +34,7 @@ export class MixedTranslator implements Translator {
   readonly #inner: SynchronousTranslator;
   readonly #random: Random;
   readonly #install: () => Install;
-  #late: [key: string, region: Region][] = [];
+  readonly #late: [key: string, region: Region][] = [];
 
   /** @param install called when a translation comes that was put off */
   constructor(seed: number, install: () => Install) {
@@ -47,17 +47,20 @@ export class MixedTranslator implements Translator {
     return this.#inner.capacity;
   }
 
+  /** Asked for whenever a place is hot, and with that what was put off before comes. */
   get threshold(): number {
+    this.#deliver();
     return this.#random.between(EAGER_THRESHOLD, MOST_JUMPS);
   }
 
   translate(key: string, region: Region): Translation | undefined {
-    const late = this.#late;
-    this.#late = [];
-    for (const [other, its] of late) this.#install()(other, this.#inner.translate(other, its));
     if (!this.#random.chance(LATE)) return this.#inner.translate(key, region);
     this.#late.push([key, region]);
     return undefined;
+  }
+
+  #deliver(): void {
+    for (const [key, region] of this.#late.splice(0)) this.#install()(key, this.#inner.translate(key, region));
   }
 }
 

@@ -20,6 +20,7 @@ import {
 import { CodeView, type Page, SeenCode } from './code-view.ts';
 import { discover } from './discover.ts';
 import { type Region, regionKey, straddlingRegion } from './region.ts';
+import { WaitingPlaces } from './waiting.ts';
 
 /** A region's function in a compiled module. */
 export interface Translation {
@@ -76,13 +77,6 @@ interface Place {
   readonly found: { readonly pc: bigint; readonly region: Region } | undefined;
 }
 
-/** Places that wait for the translation of one region. */
-interface Waiting {
-  readonly places: Place[];
-  /** Machine addresses of the first instructions of their blocks. */
-  readonly blocks: Set<number>;
-}
-
 const PAGE_SHIFT = 12n;
 const PAGE_BYTES = 4096;
 const TABLE_STEP = 1024;
@@ -116,8 +110,7 @@ export class Translations {
   readonly #places = new Map<number, Place>();
   /** By machine frame. */
   readonly #byFrame = new Map<number, Set<Place>>();
-  /** What waits for a translation, by key. */
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new WaitingPlaces<Place>();
   readonly #translated = new Map<string, number>();
   /** How often places were hot while too many translations were waited for, by machine address. */
   readonly #postponed = new Map<number, number>();
@@ -165,7 +158,7 @@ export class Translations {
       this.#drop(known, 'moved');
     }
     // All blocks of a loop become hot at once: what is to come has this one, too, and it will be seen whether that is enough.
-    if (this.#waiting.values().some(({ blocks }) => blocks.has(address))) return;
+    if (this.#waiting.hasBlock(address, (place) => this.#isKnown(place))) return;
     if (this.#waiting.size >= MOST_WAITING) {
       this.#o.count('postponedPlaces');
       const times = this.#postponed.get(address) ?? 0;
@@ -190,17 +183,16 @@ export class Translations {
       { address, key, pages: seen.pages, index: 0, operation: SLOT.undecoded, straddled: 0, found },
       region,
       translator,
-      region.blocks.map(({ offset }) => seen.address(offset)!),
+      new Set(region.blocks.map(({ offset }) => seen.address(offset)!)),
     );
   }
 
   /** A translation that was asked for has come. */
   install(key: string, translation: Translation): void {
     const index = this.#enterTable(key, translation);
-    for (const place of this.#waiting.get(key)?.places ?? []) {
-      if (this.#places.get(place.address) === place) this.#translate(place, index);
+    for (const place of this.#waiting.take(key)) {
+      if (this.#isKnown(place)) this.#translate(place, index);
     }
-    this.#waiting.delete(key);
   }
 
   /**
@@ -273,7 +265,7 @@ export class Translations {
     // What there is remains in use until the other one comes.
     const other = { ...place, key: regionKey(region), straddled: 0 };
     this.#remove(place);
-    this.#add(other, region, translator, []);
+    this.#add(other, region, translator, new Set());
   }
 
   /** The code in a frame changes. */
@@ -294,7 +286,7 @@ export class Translations {
   }
 
   /** @param blocks machine addresses of the region's blocks there */
-  #add(place: Place, region: Region, translator: Translator, blocks: readonly number[]): void {
+  #add(place: Place, region: Region, translator: Translator, blocks: ReadonlySet<number>): void {
     if (this.#places.size >= translator.capacity || this.#next > translator.capacity) {
       this.#reset();
       place.index = 0;
@@ -310,16 +302,18 @@ export class Translations {
       this.#translate(place, index);
       return;
     }
-    const waiting = this.#waiting.get(key);
-    if (waiting !== undefined) {
-      waiting.places.push(place);
-      for (const block of blocks) waiting.blocks.add(block);
+    if (this.#waiting.has(key)) {
+      this.#waiting.add(key, place, blocks);
       return;
     }
     this.#o.count('requestedTranslations');
     const translation = translator.translate(key, region);
-    if (translation === undefined) this.#waiting.set(key, { places: [place], blocks: new Set(blocks) });
+    if (translation === undefined) this.#waiting.add(key, place, blocks);
     else this.#translate(place, this.#enterTable(key, translation));
+  }
+
+  #isKnown(place: Place): boolean {
+    return this.#places.get(place.address) === place;
   }
 
   #enterTable(key: string, { module, number, name }: Translation): number {
