@@ -8,11 +8,11 @@ export const MISPREDICTED_TYPE = {
 } as const satisfies FunctionType;
 
 /** The parts of a prediction (see the engine's state). */
-export const PREDICTION = { difference: 0, turns: 4 } as const;
+export const PREDICTION = { difference: 0, history: 4 } as const;
 /** The difference that no TLB entry has. */
 export const NO_PREDICTION = 1;
 
-/** Instructions within which a wrong prediction costs more than the right ones before it have saved. */
+/** Instructions since the last wrong prediction that are too few to have saved what another one costs: an estimate. */
 const SOON = 64;
 /** Wrong ones that come so soon until there is no prediction any more. */
 const MOST_SOON = 64;
@@ -33,7 +33,7 @@ export function defineMispredicted(module: ModuleBuilder): void {
     const parameter = (index: number): I32 => code.parameter(index, 'i32').get;
     const [hart, offset, difference, remaining] = [parameter(0), parameter(1), parameter(2), parameter(3)];
     const place = code.local('i32', i32.add(hart, offset)).get;
-    const before = code.local('i32', i32.load(place, PREDICTION.turns)).get;
+    const before = code.local('i32', i32.load(place, PREDICTION.history)).get;
     const count = code.local('i32', i32.and(before, i32.const(COUNT_MASK)));
     // Both without what is above the bits that are kept: a new chunk of instructions looks like a long time mostly.
     const elapsed = i32.shr_u(
@@ -51,6 +51,6 @@ export function defineMispredicted(module: ModuleBuilder): void {
       },
       () => code.if(count.get, () => code.set(count, i32.sub(count.get, i32.const(1)))),
     );
-    code.store(4, place, i32.or(i32.shl(remaining, i32.const(COUNT_BITS)), count.get), PREDICTION.turns);
+    code.store(4, place, i32.or(i32.shl(remaining, i32.const(COUNT_BITS)), count.get), PREDICTION.history);
   });
 }

@@ -1,20 +1,7 @@
-import type { Decoded } from '../../isa/decode.ts';
 import { directSuccessorsOf, type Flow } from './flow.ts';
-import { type AccessGroup, groupAccesses } from './groups.ts';
-import { decodeBits, type Region } from './region.ts';
+import type { AccessGroup, GroupedBlock } from './groups.ts';
+import type { Region } from './region.ts';
 import { registersRead, registersWritten } from './registers.ts';
-
-/** A block's instructions, and for each the group that its access belongs to. */
-export interface GroupedBlock {
-  readonly instructions: readonly Decoded[];
-  readonly groups: readonly (AccessGroup | undefined)[];
-}
-
-export const groupBlocks = ({ blocks }: Region): readonly GroupedBlock[] =>
-  blocks.map(({ code }) => {
-    const instructions = code.map((bits) => decodeBits(bits)!);
-    return { instructions, groups: groupAccesses(instructions) };
-  });
 
 /**
  * The reads that a loop follows from turn to turn: their base register comes from what they have read in an earlier one, as a

@@ -1,5 +1,6 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
+import { decodeBits, type Region } from './region.ts';
 import { registersWritten } from './registers.ts';
 
 /**
@@ -49,3 +50,15 @@ export function groupAccesses(instructions: readonly Decoded[]): readonly (Acces
     return group;
   });
 }
+
+/** A block's instructions, and for each the group that its access belongs to. */
+export interface GroupedBlock {
+  readonly instructions: readonly Decoded[];
+  readonly groups: readonly (AccessGroup | undefined)[];
+}
+
+export const groupBlocks = ({ blocks }: Region): readonly GroupedBlock[] =>
+  blocks.map(({ code }) => {
+    const instructions = code.map((bits) => decodeBits(bits)!);
+    return { instructions, groups: groupAccesses(instructions) };
+  });
