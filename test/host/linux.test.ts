@@ -14,6 +14,19 @@ const MIB = 2 ** 20;
 const FILL = 'i=0; while [ $i -lt 2048 ]; do printf "%4096d" $((i + 77)); i=$((i + 1)); done > /dev/shm/pages';
 const SUM = 'md5sum < /dev/shm/pages | cut -c1-32';
 
+/**
+ * MemFree in bytes: the most of several looks, as pages that are being reported as free, up to 64 MiB at a time, are
+ * not counted for that moment.
+ */
+async function mostFree(shell: ShellGuest): Promise<number> {
+  let most = 0;
+  for (let i = 0; i < 5; i++) {
+    most = Math.max(most, await shell.memory('MemFree'));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  return most;
+}
+
 describe('two Linux guests on one host', { timeout: 4 * BOOT_MS }, () => {
   let host: Host;
   let first: ShellGuest;
@@ -43,7 +56,7 @@ describe('two Linux guests on one host', { timeout: 4 * BOOT_MS }, () => {
     await eventually('the balloon driver is there', () => guest.statistics().memory.balloonDriver);
     guest.setBalloon(0);
     await eventually('the balloon is empty', () => guest.statistics().memory.balloon === 0);
-    const before = await first.memory('MemFree');
+    const before = await mostFree(first);
     guest.setBalloon('48M');
     await eventually('the balloon is full', () => guest.statistics().memory.balloon === 48 * MIB);
     assert.ok(before - (await first.memory('MemFree')) > 40 * MIB, 'the guest has that much less');
@@ -52,7 +65,6 @@ describe('two Linux guests on one host', { timeout: 4 * BOOT_MS }, () => {
     assert.ok(full.resident <= full.configured - 48 * MIB, `resident ${full.resident}`);
     guest.setBalloon(0);
     await eventually('the balloon is empty again', () => guest.statistics().memory.balloon === 0);
-    // Pages that are being reported as free are not counted as such for a moment.
     await eventually('the guest has it back', async () => (await first.memory('MemFree')) > before - 8 * MIB);
     guest.setBalloon('auto');
     assert.throws(() => guest.setBalloon('1G'), /balloon: 1G is more than the configured memory of guest first/);

@@ -105,7 +105,7 @@ describe('several harts and less machine memory than their guests use', { timeou
     ['compressed memory', 0.2, 'decompressed'],
   ] as const) {
     test(`pages are shared, go to ${where} and come back while their harts change their page tables`, async () => {
-      await using host = await Host.create({ machineMemory: 184 * MIB, compressed });
+      await using host = await Host.create({ machineMemory: 160 * MIB, compressed });
       const shells = await Promise.all(
         ['one', 'two'].map((name) =>
           ShellGuest.start(host, { name, memory: 160 * MIB, harts: 2, devices: false }, [stress]),
