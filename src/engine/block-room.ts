@@ -52,9 +52,12 @@ export class BlockRoom {
   /** The block that a slot is in. */
   indexOf(slot: number): number {
     const { address, blocks } = this.#o;
-    const at = (start: number): number => Math.floor((slot - start) / DECODED_BLOCK_BYTES);
-    const piece = this.#pieces.findIndex((start) => slot >= start && slot < start + MORE_BLOCKS_BYTES);
-    return piece < 0 ? at(address) : blocks + piece * MORE_BLOCKS + at(this.#pieces[piece]!);
+    for (let piece = 0; piece < this.#pieces.length; piece++) {
+      const distance = slot - this.#pieces[piece]!;
+      if (distance < 0 || distance >= MORE_BLOCKS_BYTES) continue;
+      return blocks + piece * MORE_BLOCKS + Math.floor(distance / DECODED_BLOCK_BYTES);
+    }
+    return Math.floor((slot - address) / DECODED_BLOCK_BYTES);
   }
 
   /** Gets room for more blocks, if there is any and the hart may have it. */

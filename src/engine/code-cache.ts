@@ -131,7 +131,7 @@ export class CodeCache {
         this.#u8[next] = SLOT.crossing;
         code += 2;
         break;
-      } else this.decodeBits(next, (low | (this.#u16[(code + 2) >>> 1]! << 16)) >>> 0);
+      } else this.decodeBits(next, low | (this.#u16[(code + 2) >>> 1]! << 16));
       const operation = this.#u8[next]!;
       if (before !== 0) this.#pair(before, operation);
       before = next;
@@ -213,7 +213,7 @@ export class CodeCache {
     return this.#frames.generation(mfn);
   }
 
-  /** Decodes instruction bits into a slot. */
+  /** Decodes instruction bits, signed or not, into a slot. */
   decodeBits(slot: number, bits: number): void {
     const decoder = this.#decoder;
     decoder.decode(bits);
@@ -263,6 +263,7 @@ export class CodeCache {
 
   /** Gives the room beside the hart's area back, and with it what was decoded there. Not while the hart executes. */
   shrink(): void {
+    this.#decoder.forget();
     if (this.#room.blocks === this.#o.blocks) return;
     // What stays is of work that is done, too: its room is used first.
     for (let index = 0; index < this.#o.blocks; index++) {

@@ -1,11 +1,11 @@
 import { csrIndex } from '../isa/csr.ts';
 import { decode, INSTRUCTIONS, isCompressed, wordNumber } from '../isa/decode.ts';
-import { type Operands, operandsOf } from '../isa/format.ts';
+import { noOperands, type Operands, readOperands } from '../isa/format.ts';
 import type { Instruction } from '../isa/instruction.ts';
 import { operationOf, SLOT } from './slots.ts';
 
-const MEMO_ENTRIES = 8192;
-const EMPTY = -1;
+/** Halfwords whose lower two bits are 0 to 2: the compressed instructions. */
+const COMPRESSED = 3 << 14;
 
 /**
  * Turns instruction bits into the words of a slot (see the engine's state for the layout). A guest that boots has hundreds of
@@ -15,9 +15,14 @@ export class SlotDecoder {
   /** The words of what was decoded last. */
   first = 0;
   second = 0;
-  /** Compressed instructions by a hash of their bits: the bits, first and second word. */
-  readonly #memoBits = new Int32Array(MEMO_ENTRIES).fill(EMPTY);
-  readonly #memoWords = new Int32Array(2 * MEMO_ENTRIES);
+  /** First and second word by compressed instruction; a first word of 0, which no instruction has: not decoded yet. */
+  #known: Int32Array | undefined;
+  readonly #operands = noOperands();
+
+  /** For a hart that has become idle: what is remembered is 384 KiB. */
+  forget(): void {
+    this.#known = undefined;
+  }
 
   decode(bits: number): void {
     if (isCompressed(bits)) this.#compressed(bits);
@@ -25,16 +30,15 @@ export class SlotDecoder {
   }
 
   #compressed(bits: number): void {
-    const memo = (bits ^ (bits >>> 13)) & (MEMO_ENTRIES - 1);
-    if (this.#memoBits[memo] !== bits) {
+    this.#known ??= new Int32Array(2 * COMPRESSED);
+    const place = (((bits & 3) << 14) | ((bits & 0xffff) >>> 2)) * 2;
+    if (this.#known[place] === 0) {
       const decoded = decode(bits);
       if (decoded === undefined) this.#set(SLOT.illegal, 0);
       else this.#put(INSTRUCTIONS[decoded.number]!, operationOf(decoded.number, 2), SLOT.nop2, decoded.operands);
-      this.#memoBits[memo] = bits;
-      this.#memoWords[2 * memo] = this.first;
-      this.#memoWords[2 * memo + 1] = this.second;
-    }
-    this.#set(this.#memoWords[2 * memo]!, this.#memoWords[2 * memo + 1]!);
+      this.#known[place] = this.first;
+      this.#known[place + 1] = this.second;
+    } else this.#set(this.#known[place]!, this.#known[place + 1]!);
   }
 
   #word(bits: number): void {
@@ -44,7 +48,7 @@ export class SlotDecoder {
       return;
     }
     const instruction = INSTRUCTIONS[number]!;
-    this.#put(instruction, operationOf(number, 4), SLOT.nop4, operandsOf(instruction.format, bits));
+    this.#put(instruction, operationOf(number, 4), SLOT.nop4, readOperands(instruction.format, bits, this.#operands));
   }
 
   #put(instruction: Instruction, operation: number, nop: number, { rd, rs1, rs2, rs3, imm, rm }: Operands): void {

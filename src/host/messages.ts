@@ -1,7 +1,6 @@
 /** What the threads of a host say to each other: one union for each direction. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Instruments } from '../engine/observer.ts';
-import type { Region } from '../engine/translate/region.ts';
 import type { GuestExplanation } from './explanation.ts';
 import type { OpenImages } from './images.ts';
 import type { Observable, Observations, RegionEvent } from './observation.ts';
@@ -166,11 +165,8 @@ export interface AttachGuest {
   readonly port: MessagePort;
 }
 
-/** A hart's request for the translation of a region; the key names the region's contents. */
-export interface ToTranslator {
-  readonly key: string;
-  readonly region: Region;
-}
+/** A hart's request for the translation of a region: its key, which names all of its contents. */
+export type ToTranslator = string;
 
 /** Translations for a hart: a module and the names of its functions by key. */
 export interface Translated {

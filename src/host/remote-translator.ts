@@ -1,5 +1,4 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { Region } from '../engine/translate/region.ts';
 import type { Translation, Translator } from '../engine/translate/translations.ts';
 import type { ToTranslator, Translated } from './messages.ts';
 
@@ -18,8 +17,8 @@ export class RemoteTranslator implements Translator {
     this.#port = port;
   }
 
-  translate(key: string, region: Region): undefined {
-    const request: ToTranslator = { key, region };
+  translate(key: string): undefined {
+    const request: ToTranslator = key;
     this.#port.postMessage(request);
   }
 

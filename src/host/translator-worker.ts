@@ -3,7 +3,7 @@
  * contents, so that guests which run the same code share its translation.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import type { Region } from '../engine/translate/region.ts';
+import { regionOfKey } from '../engine/translate/region.ts';
 import { compileRegions, regionName, translate } from '../engine/translate/translate.ts';
 import type { Translation } from '../engine/translate/translations.ts';
 import type { AttachGuest, ToTranslator, Translated, TranslatorWorkerData } from './messages.ts';
@@ -15,27 +15,22 @@ const MOST_KNOWN = 30_000;
 
 const { memory, instruments } = workerData as TranslatorWorkerData;
 
-interface Job {
-  readonly key: string;
-  readonly region: Region;
-  readonly ports: Set<MessagePort>;
-}
-
 const known = new Map<string, Translation>();
-const jobs = new Map<string, Job>();
+/** What is asked for, and by whom. */
+const jobs = new Map<string, Set<MessagePort>>();
 let modules = 0;
 
-function request(port: MessagePort, { key, region }: ToTranslator): void {
+function request(port: MessagePort, key: ToTranslator): void {
   const translation = known.get(key);
   if (translation !== undefined) {
     answer(port, translation, [[key, translation.name]]);
     return;
   }
-  const job = jobs.get(key);
-  if (job !== undefined) job.ports.add(port);
+  const ports = jobs.get(key);
+  if (ports !== undefined) ports.add(port);
   else {
     if (jobs.size === 0) setImmediate(work);
-    jobs.set(key, { key, region, ports: new Set([port]) });
+    jobs.set(key, new Set([port]));
   }
 }
 
@@ -50,15 +45,15 @@ function answer(
 
 /** Translates what was asked for first; then other requests are looked at. */
 function work(): void {
-  const batch = [...jobs.values()].slice(0, BATCH);
+  const batch = [...jobs].slice(0, BATCH);
   const bytes = translate(
-    batch.map((job) => job.region),
+    batch.map(([key]) => regionOfKey(key)),
     instruments,
   );
   const compiled = { module: compileRegions(bytes, memory), number: modules++ };
   if (known.size > MOST_KNOWN) known.clear();
   const answers = new Map<MessagePort, [string, string][]>();
-  for (const [index, { key, ports }] of batch.entries()) {
+  for (const [index, [key, ports]] of batch.entries()) {
     const name = regionName(index);
     known.set(key, { ...compiled, name });
     jobs.delete(key);

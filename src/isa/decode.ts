@@ -80,11 +80,14 @@ export function decode(bits: number): Decoded | undefined {
   return { number, length: 4, operands: operandsOf(format, bits), name };
 }
 
+/** By number of instruction, as signed numbers: V8 makes an object of each one that is not. */
+const MASKS = Int32Array.from(INSTRUCTIONS, ({ mask }) => mask | 0);
+const MATCHES = Int32Array.from(INSTRUCTIONS, ({ match }) => match | 0);
+
 /** The number of an instruction of 32 bits, by its bits. Undefined: no instruction of ours. */
 export function wordNumber(bits: number): number | undefined {
   for (const number of BY_GROUP[group(bits)]!) {
-    const { mask, match } = INSTRUCTIONS[number]!;
-    if ((bits & mask) >>> 0 === match) return number;
+    if ((bits & MASKS[number]!) === MATCHES[number]) return number;
   }
   return undefined;
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { NO_INSTRUMENTS } from '../../src/engine/observer.ts';
+import { regionKey } from '../../src/engine/translate/region.ts';
 import type { ToTranslator, Translated } from '../../src/host/messages.ts';
 import { TranslatorLink } from '../../src/host/translator-link.ts';
 import { encode } from '../../src/isa/encode.ts';
@@ -20,12 +21,12 @@ test('a hart that has ended before the translator starts is not in the way of ot
   link.start();
   const code = [encode('addi', { rd: 10, rs1: 10, imm: 1 })];
   const block = { offset: 0, code, taken: -1, next: -1, likely: [], returns: -1 };
-  const request: ToTranslator = { key: 'one', region: { blocks: [block], straddles: false } };
+  const request: ToTranslator = regionKey({ blocks: [block], straddles: false });
   other.postMessage(request);
   const [{ names }] = (await once(other, 'message')) as [Translated];
   assert.deepEqual(
     names.map(([key]) => key),
-    ['one'],
+    [request],
   );
   other.close();
   await link.close();

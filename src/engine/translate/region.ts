@@ -39,29 +39,28 @@ const STRADDLES = 'straddles;';
 /** What two regions have in common when, and only when, they are the same. */
 export const regionKey = ({ blocks, straddles }: Region): string =>
   (straddles ? STRADDLES : '') +
-  blocks.map((b) => `${b.offset}:${b.taken},${b.next},${b.returns},${b.likely}:${b.code.join()}`).join(';');
+  blocks.map((b) => `${b.offset}:${[b.taken, b.next, b.returns, ...b.likely].join()}:${b.code.join()}`).join(';');
 
 /** A number by which regions differ, mostly. */
 export const regionNumber = ({ blocks }: Region): number =>
   blocks.reduce((of, { code }) => code.reduce((sum, bits) => Math.imul(sum ^ bits, 0x9e37_79b1), of), 0) >>> 16;
 
+/** The region that a key names. */
+export function regionOfKey(key: string): Region {
+  const straddles = key.startsWith(STRADDLES);
+  const numbers = (list: string): number[] => list.split(',').map(Number);
+  const blocks = (straddles ? key.slice(STRADDLES.length) : key).split(';').map((block): RegionBlock => {
+    const [offset, edges, code] = block.split(':') as [string, string, string];
+    const [taken, next, returns, ...likely] = numbers(edges) as [number, number, number, ...number[]];
+    return { offset: Number(offset), code: numbers(code), taken, next, returns, likely };
+  });
+  return { blocks, straddles };
+}
+
 /** The region that a key names, for groups of accesses that lie on two pages; undefined if it is one already. */
 export function straddlingRegion(key: string): Region | undefined {
-  if (key.startsWith(STRADDLES)) return undefined;
-  const numbers = (list: string): number[] => (list === '' ? [] : list.split(',').map(Number));
-  const blocks = key.split(';').map((block): RegionBlock => {
-    const [offset, edges, code] = block.split(':') as [string, string, string];
-    const [taken, next, returns, ...likely] = edges.split(',');
-    return {
-      offset: Number(offset),
-      code: numbers(code),
-      taken: Number(taken),
-      next: Number(next),
-      returns: Number(returns),
-      likely: numbers(likely.join()),
-    };
-  });
-  return { blocks, straddles: true };
+  const region = regionOfKey(key);
+  return region.straddles ? undefined : { ...region, straddles: true };
 }
 
 export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);

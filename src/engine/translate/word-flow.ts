@@ -1,5 +1,4 @@
 import type { Decoded } from '../../isa/decode.ts';
-import { EFFECTS } from './effects.ts';
 import { directSuccessorsOf, type Flow } from './flow.ts';
 import { decodeBits, OUTSIDE, type Region } from './region.ts';
 import { registersRead, registersWritten } from './registers.ts';
@@ -25,15 +24,11 @@ function meet(a: Known, b: Known): Known {
 function after({ words, short }: Known, decoded: Decoded): Known {
   const written = registersWritten(decoded).x;
   if (written === 0) return { words, short };
-  const word = wordKind(decoded.number);
-  const { addsImmediate } = EFFECTS[decoded.number]!;
-  const read = registersRead(decoded).x;
-  const { imm } = decoded.operands;
-  const isConstant = word === 'constant' || (addsImmediate && read === 0);
-  const isCopy = addsImmediate && imm === 0;
-  const isWord = word === 'always' || ((word === 'of words' || isCopy) && (read & ~(words | short)) === 0);
+  const kind = wordKind(decoded);
+  const isConstant = kind === 'constant';
+  const isWord = kind === 'always' || (kind === 'of words' && (registersRead(decoded).x & ~(words | short)) === 0);
   return {
-    words: isWord && !isConstant ? words | written : words & ~written,
+    words: isWord ? words | written : words & ~written,
     short: isConstant ? short | written : short & ~written,
   };
 }

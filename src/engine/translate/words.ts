@@ -1,14 +1,17 @@
 import { type I32, type I64, i32 } from '../../wasm/index.ts';
 
 /**
- * The 32-bit value that an expression is the sign extension of, if it is made as one: of what `lw`, `addw` and the like give, and
- * what AND, OR and XOR make of that. Undefined for others, constants included.
+ * The 32-bit value that an expression is the sign extension of, if it is made as one: of what `lw`, `addw` and the like give, the
+ * upper half of a register (`srai` by 32 or more), and what AND, OR and XOR make of that. Undefined for others, constants included.
  */
 export function asWord(value: I64): I32 | undefined {
   const [a, b] = (value.operands ?? []) as [I64, I64];
   switch (value.operator) {
     case 'extend_i32_s':
       return a as unknown as I32;
+    case 'shr_s':
+      // What `srai` gives: a constant amount.
+      return (b.constant ?? 0n) >= 32n ? i32.wrap(value) : undefined;
     case 'load32_s':
       return i32.load(a as unknown as I32);
     case 'and':
@@ -17,11 +20,20 @@ export function asWord(value: I64): I32 | undefined {
       const [left, right] = [operandWord(a), operandWord(b)];
       return left && right && i32[value.operator](left, right);
     }
-    case 'add':
-      return b.constant === 0n ? asWord(a) : undefined;
+    case 'add': {
+      const copied = withoutZero(value);
+      return copied === value ? undefined : asWord(copied);
+    }
     default:
       return undefined;
   }
+}
+
+/** What a copy copies: the other operand of an addition of 0. Any other value is given as it is. */
+export function withoutZero(value: I64): I64 {
+  if (value.operator !== 'add') return value;
+  const [a, b] = value.operands as [I64, I64];
+  return a.constant === 0n ? b : b.constant === 0n ? a : value;
 }
 
 /** A comparison of 64-bit values as one of 32-bit values, if both are sign extensions: that keeps either order. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Region, regionKey, straddlingRegion } from '../../../src/engine/translate/region.ts';
+import { type Region, regionKey, regionOfKey, straddlingRegion } from '../../../src/engine/translate/region.ts';
 import { SynchronousTranslator } from '../../../src/engine/translate/synchronous.ts';
 import type { Translator } from '../../../src/engine/translate/translations.ts';
 import { R } from '../assembler.ts';
@@ -59,6 +59,7 @@ test('a region is known from its key', () => {
     ],
     straddles: false,
   };
+  assert.deepEqual(regionOfKey(regionKey(region)), region);
   assert.deepEqual(straddlingRegion(regionKey(region)), { ...region, straddles: true });
   assert.equal(straddlingRegion(regionKey({ ...region, straddles: true })), undefined);
 });

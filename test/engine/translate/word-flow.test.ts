@@ -5,36 +5,48 @@ import { analyseFlow, directSuccessorsOf } from '../../../src/engine/translate/f
 import { decodeBits, OUTSIDE } from '../../../src/engine/translate/region.ts';
 import { findWords } from '../../../src/engine/translate/word-flow.ts';
 import { wordKind } from '../../../src/engine/translate/word-kinds.ts';
-import { INSTRUCTIONS, instructionNumber } from '../../../src/isa/decode.ts';
+import { INSTRUCTIONS } from '../../../src/isa/decode.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { graphs } from './graphs.ts';
 import { regionOfGraph } from './regions.ts';
 
-for (const [name, word] of [
-  ['addw', 'always'],
-  ['lw', 'always'],
-  ['sraiw', 'always'],
-  ['and', 'of words'],
-  ['xori', 'of words'],
-  ['andn', 'of words'],
-  ['bseti', 'never'],
-  ['bclri', 'never'],
-  ['lui', 'constant'],
-  ['add', 'never'],
-  ['addi', 'never'],
-  ['lwu', 'never'],
-  ['ld', 'never'],
-  ['auipc', 'never'],
-  ['sw', 'never'],
-] as const) {
-  test(`${name} gives a 32-bit value: ${word}`, () => {
-    assert.equal(wordKind(instructionNumber(name)), word);
-  });
-}
-
 const A = 10;
 const B = 11;
 const bits = (...registers: number[]): number => registers.reduce((set, n) => set | (1 << n), 0);
+
+for (const [name, operands, word] of [
+  ['addw', {}, 'always'],
+  ['lw', {}, 'always'],
+  ['sraiw', {}, 'always'],
+  ['srai', { imm: 31 }, 'never'],
+  ['srai', { imm: 32 }, 'always'],
+  ['srli', { imm: 32 }, 'never'],
+  ['and', {}, 'of words'],
+  ['xori', {}, 'of words'],
+  ['andn', {}, 'of words'],
+  ['bseti', { imm: 31 }, 'never'],
+  ['bclri', { imm: 31 }, 'never'],
+  ['lui', { imm: 4096 }, 'constant'],
+  ['add', {}, 'never'],
+  ['add', { rs1: 0 }, 'of words'],
+  ['add', { rs2: 0 }, 'of words'],
+  ['add', { rs1: 0, rs2: 0 }, 'constant'],
+  ['sub', { rs1: 0 }, 'never'],
+  ['addi', { imm: 1 }, 'never'],
+  ['addi', { imm: 0 }, 'of words'],
+  ['addi', { rs1: 0, imm: -7 }, 'constant'],
+  ['lwu', {}, 'never'],
+  ['ld', {}, 'never'],
+  ['auipc', {}, 'never'],
+  ['sw', {}, 'never'],
+] as const) {
+  const given = Object.entries(operands).map(([operand, value]) => `${operand} = ${value}`);
+  test(`${[name, ...given].join(', ')} gives a 32-bit value: ${word}`, () => {
+    const decoded = decodeBits(encode(name))!;
+    const used = { ...decoded.operands, rd: A, rs1: A, rs2: B, ...operands };
+    assert.equal(wordKind({ ...decoded, operands: used }), word);
+  });
+}
 
 /** Words at the start of each block of a graph. */
 const wordsOf = (successors: readonly number[][], code: readonly (readonly number[])[]): number[] => {
@@ -73,6 +85,7 @@ function instruction(n: number): number {
     () => encode('addi', { rd, rs1, imm }),
     () => encode('lui', { rd, imm: -4096 }),
     () => encode('add', { rd, rs1, rs2 }),
+    () => encode('srai', { rd, rs1, imm: 31 + (n % 2) }),
     () => encode('bseti', { rd, rs1, imm: 31 }),
   ];
   return choices[(n >> 8) % choices.length]!();
@@ -95,6 +108,7 @@ function execute(x: bigint[], code: number, loaded: bigint): void {
     addi: a + imm,
     lui: imm,
     add: a + b,
+    srai: a >> imm,
     bseti: a | (1n << 31n),
   };
   if (rd !== 0) x[rd] = BigInt.asIntN(64, results[name]!);
