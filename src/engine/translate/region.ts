@@ -59,8 +59,7 @@ export function regionOfKey(key: string): Region {
 
 /** The region that a key names, for groups of accesses that lie on two pages; undefined if it is one already. */
 export function straddlingRegion(key: string): Region | undefined {
-  const region = regionOfKey(key);
-  return region.straddles ? undefined : { ...region, straddles: true };
+  return key.startsWith(STRADDLES) ? undefined : { ...regionOfKey(key), straddles: true };
 }
 
 export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);
