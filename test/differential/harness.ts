@@ -25,9 +25,9 @@ export interface Outcome {
   mismatches: Mismatch[];
 }
 
-/** Milliseconds that a batch may take: a start, and a program a few milliseconds. */
+/** Milliseconds that a batch may take: a start, and a program a few milliseconds, on a machine that is busy otherwise. */
 function timeoutFor(programs: number): number {
-  return 15_000 + programs * 30;
+  return 15_000 + programs * 60;
 }
 
 /**

@@ -11,7 +11,6 @@ import { CSR_NUMBER } from './csr.ts';
 import {
   BATCH,
   CODE,
-  CODE_SIZE,
   DATA,
   DATA_SIZE,
   DELEGATED,
@@ -129,8 +128,10 @@ function runNextProgram(a: Assembler): void {
   a.op('addi', { rd: T0, rs1: VARS, imm: 0x200 });
   a.atomic('sc.d', { rd: T1, rs1: T0, rs2: 0 });
 
-  clearRange(a, 'clear-tables', PAGE_TABLES, PAGE_TABLES_SIZE);
-  clearRange(a, 'clear-code', CODE, CODE_SIZE);
+  // All that a program may reach, beside its data: what one has left there must mean nothing to the next, or a machine that is
+  // started again in the middle of a batch would have other memory than one that is not.
+  clearRange(a, 'clear-before', CODE, DATA - CODE);
+  clearRange(a, 'clear-behind', DATA + DATA_SIZE, PAGE_TABLES + PAGE_TABLES_SIZE - DATA - DATA_SIZE);
 
   // xorshift64 over the data pages; a seed of zero stays zero.
   a.op('ld', { rd: T2, rs1: S0, imm: header(HEADER.dataSeed) });
