@@ -43,6 +43,9 @@ const PROMPT = '(ballonet) ';
 /** What the VMM needs beside one guest's memory: tables, heap, and some frames to be at ease. */
 const ROOM = 96 * 2 ** 20;
 
+/** See `HostOptions`: half of what other threads get where they have not enough. */
+const TRANSLATOR_NICENESS = 3;
+
 /** Runs the guest to its end and returns the exit status of the command. */
 export async function run(options: RunOptions): Promise<number> {
   const guestOptions = await guestOptionsOf(options);
@@ -57,6 +60,7 @@ export async function run(options: RunOptions): Promise<number> {
     ...(options.compressed === undefined ? {} : { compressed: options.compressed }),
     ...policyOptions(options),
     translation: options.interpret !== true,
+    translatorNiceness: options.harts > 1 ? 0 : TRANSLATOR_NICENESS,
   });
   const log = (message: string): void => void process.stderr.write(`ballonet: ${message}\r\n`);
   host.onLog = log;

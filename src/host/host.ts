@@ -96,7 +96,12 @@ export class Host {
       throw error;
     }
     this.#record = record;
-    this.#translator = new TranslatorLink(this.#wasmMemory, instrumentsOf(config.observe), (error) =>
+    const work = {
+      memory: this.#wasmMemory,
+      instruments: instrumentsOf(config.observe),
+      niceness: config.translatorNiceness,
+    };
+    this.#translator = new TranslatorLink(work, (error) =>
       this.onLog?.(`the translator has failed: ${messageOf(error)}`),
     );
     const data = {

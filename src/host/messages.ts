@@ -158,6 +158,8 @@ export type FromManager =
 export interface TranslatorWorkerData {
   readonly memory: WebAssembly.Memory;
   readonly instruments: Instruments;
+  /** See `HostOptions.translatorNiceness`. */
+  readonly niceness: number;
 }
 
 /** To the translator's worker: a guest's port, by which its requests come. */

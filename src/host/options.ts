@@ -58,6 +58,11 @@ export interface HostOptions {
   readonly sharing?: boolean;
   /** Translates hot guest code; without it all is interpreted. Default: true. */
   readonly translation?: boolean;
+  /**
+   * By how much the translator's thread yields to others, 0 to 19: on Linux its nice value is higher by that. Where one hart has two
+   * processors, it waits less for one; where several guests have to wait for translations, they wait longer. Default: 0.
+   */
+  readonly translatorNiceness?: number;
   /** What guests' harts are to note (see `Guest.onRegion` and `Guest.observations`); it costs time. Default: nothing. */
   readonly observe?: readonly Observable[];
 }
@@ -121,6 +126,7 @@ export interface HostConfig {
   readonly sampledPages: number;
   readonly sharing: boolean;
   readonly translation: boolean;
+  readonly translatorNiceness: number;
   readonly observe: readonly Observable[];
 }
 
@@ -153,6 +159,8 @@ export const MAX_MACHINE_MEMORY = 2 ** 32;
 export const MIN_MACHINE_MEMORY = 16 * MIB;
 /** The smallest configured memory of a guest, bytes. */
 export const MIN_GUEST_MEMORY = MIB;
+/** The largest nice value (setpriority(2)). */
+const MOST_NICENESS = 19;
 /** The most harts of a guest. */
 export const MAX_GUEST_HARTS = 8;
 
@@ -172,6 +180,13 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (!Number.isInteger(sampledPages) || sampledPages < 1) {
     throw new OptionError('sampledPages', `${sampledPages} is not a whole number from 1`);
   }
+  const translatorNiceness = options.translatorNiceness ?? 0;
+  if (!Number.isInteger(translatorNiceness) || translatorNiceness < 0 || translatorNiceness > MOST_NICENESS) {
+    throw new OptionError(
+      'translatorNiceness',
+      `${translatorNiceness} is not a whole number from 0 to ${MOST_NICENESS}`,
+    );
+  }
   return {
     machineMemory,
     swapFile: options.swapFile,
@@ -184,6 +199,7 @@ export function hostConfig(options: HostOptions): HostConfig {
     recordLimit: parseSize(options.recordLimit ?? DEFAULT_RECORD_LIMIT, 'recordLimit'),
     sharing: options.sharing ?? true,
     translation: options.translation ?? true,
+    translatorNiceness,
     observe: options.observe ?? [],
   };
 }

@@ -1,6 +1,5 @@
 /** The host's side of the translator's thread. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { Instruments } from '../engine/observer.ts';
 import type { AttachGuest, TranslatorWorkerData } from './messages.ts';
 import { workerUrl } from './worker-url.ts';
 
@@ -13,8 +12,8 @@ export class TranslatorLink {
   readonly #early = new Set<MessagePort>();
 
   /** @param failed is told what the thread has ended with */
-  constructor(memory: WebAssembly.Memory, instruments: Instruments, failed: (error: unknown) => void) {
-    this.#workerData = { memory, instruments };
+  constructor(workerData: TranslatorWorkerData, failed: (error: unknown) => void) {
+    this.#workerData = workerData;
     this.#failed = failed;
   }
 

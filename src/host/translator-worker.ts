@@ -2,6 +2,7 @@
  * The host's translator: turns regions of guest code into machine code, for all guests. A region is named by its
  * contents, so that guests which run the same code share its translation.
  */
+import { constants, getPriority, setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { regionOfKey } from '../engine/translate/region.ts';
 import { compileRegions, regionName, translate } from '../engine/translate/translate.ts';
@@ -13,7 +14,15 @@ const BATCH = 4;
 /** Translations after which all are forgotten; guests keep what they use. */
 const MOST_KNOWN = 30_000;
 
-const { memory, instruments } = workerData as TranslatorWorkerData;
+const { memory, instruments, niceness } = workerData as TranslatorWorkerData;
+// On Linux each thread has a nice value of its own; elsewhere it would be that of the whole process.
+if (niceness > 0 && process.platform === 'linux') {
+  try {
+    setPriority(Math.min(getPriority() + niceness, constants.priority.PRIORITY_LOW));
+  } catch {
+    // A container may forbid it; what there is to translate is translated all the same.
+  }
+}
 
 const known = new Map<string, Translation>();
 /** What is asked for, and by whom. */

@@ -40,6 +40,14 @@ describe('options of a host', () => {
     });
   }
 
+  test('a niceness that no thread has', async () => {
+    for (const translatorNiceness of [-1, 0.5, 20]) {
+      const message = new RegExp(`^translatorNiceness: ${translatorNiceness} is not a whole number from 0 to 19$`);
+      const options = { machineMemory: '32M', translatorNiceness };
+      await assert.rejects(Host.create(options), { name: 'OptionError', message });
+    }
+  });
+
   test('a swap file that cannot be', async () => {
     const swapFile = join(folder, 'none', 'swap');
     await assert.rejects(Host.create({ machineMemory: '32M', swapFile }), {
