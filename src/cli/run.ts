@@ -43,7 +43,7 @@ const PROMPT = '(ballonet) ';
 /** What the VMM needs beside one guest's memory: tables, heap, and some frames to be at ease. */
 const ROOM = 96 * 2 ** 20;
 
-/** See `HostOptions`: half of what other threads get where they have not enough. */
+/** A guest's only hart is what its user waits for: where processors are short, the translator gets half of what that gets. */
 const TRANSLATOR_NICENESS = 3;
 
 /** Runs the guest to its end and returns the exit status of the command. */

@@ -1,5 +1,6 @@
 /** What a host and a guest are made from, as the library's user gives it, and as the rest of src/host takes it. */
 
+import { constants } from 'node:os';
 import { DIVISORS, type Divisor } from '../memory/decision.ts';
 import {
   SWAP_NAIVE_CLUSTERS,
@@ -159,8 +160,8 @@ export const MAX_MACHINE_MEMORY = 2 ** 32;
 export const MIN_MACHINE_MEMORY = 16 * MIB;
 /** The smallest configured memory of a guest, bytes. */
 export const MIN_GUEST_MEMORY = MIB;
-/** The largest nice value (setpriority(2)). */
-const MOST_NICENESS = 19;
+/** The largest nice value. */
+const MOST_NICENESS = constants.priority.PRIORITY_LOW;
 /** The most harts of a guest. */
 export const MAX_GUEST_HARTS = 8;
 

@@ -26,8 +26,9 @@ const known: WordKind[] = [];
 
 export function wordKind({ number, operands: { rs1, rs2, imm } }: Decoded): WordKind {
   const zeros = (rs1 === 0 ? 1 : 0) | (rs2 === 0 ? 2 : 0);
-  const key = (number * SAMPLES.length + classOf(imm)) * 4 + zeros;
-  known[key] ??= find(number, SAMPLES[classOf(imm)]!, zeros);
+  const immediates = classOf(imm);
+  const key = (number * SAMPLES.length + immediates) * 4 + zeros;
+  known[key] ??= find(number, SAMPLES[immediates]!, zeros);
   return known[key];
 }
 
