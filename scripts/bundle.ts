@@ -3,7 +3,7 @@
 
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { buildEngine } from '../src/engine/build.ts';
 import { MEMORY_CONSTANTS } from '../src/machine/engine.ts';
 
@@ -24,20 +24,25 @@ const builtEngine: Plugin = {
 export async function bundle(): Promise<void> {
   rmSync(`${root}/dist`, { recursive: true, force: true });
   const workers = readdirSync(`${root}/src/host`).filter((name) => name.endsWith('-worker.ts'));
-  await build({
+  const common: BuildOptions = {
     absWorkingDir: root,
-    entryPoints: ['src/index.ts', 'src/cli/main.ts', ...workers.map((name) => `src/host/${name}`)],
     outbase: 'src',
     outdir: 'dist',
     bundle: true,
-    splitting: true,
-    // Beside the workers, so that src/host/worker-url.ts finds them.
-    chunkNames: 'host/[name]-[hash]',
     packages: 'external',
     plugins: [builtEngine],
     platform: 'node',
     format: 'esm',
     target: 'node26',
     logLevel: 'warning',
+  };
+  // A thread has one file to load, with nothing in it but what it uses.
+  await build({ ...common, entryPoints: workers.map((name) => `src/host/${name}`) });
+  await build({
+    ...common,
+    entryPoints: ['src/index.ts', 'src/cli/main.ts'],
+    splitting: true,
+    // Beside the workers, so that src/host/worker-url.ts finds them.
+    chunkNames: 'host/[name]-[hash]',
   });
 }

@@ -112,7 +112,7 @@ export class Host {
       sampledPages: config.sampledPages,
       record,
     };
-    this.#manager = new ManagerLink(data, () => this.#memory.wakeManager(), {
+    this.#manager = new ManagerLink(data, this.#memory, {
       log: (message) => this.onLog?.(message),
       failed: (error) => {
         this.onLog?.(`the memory manager has failed: ${messageOf(error)}`);
@@ -120,6 +120,8 @@ export class Host {
         for (const guest of this.#guests) void guest.kill();
       },
     });
+    // What is recorded is what the memory manager sees.
+    if (record !== undefined) this.#manager.start();
   }
 
   /**
@@ -195,7 +197,7 @@ export class Host {
       throw error;
     }
     this.#guests.add(guest);
-    this.#memory.wakeManager();
+    this.#manager.guestCame();
     // The engine's machine code is made here, while the thread of the first guest loads itself and its images.
     if (this.#guests.size === 1) warmUp(this.#engine);
     try {

@@ -5,9 +5,10 @@
  */
 
 import type { Guest } from './guest.ts';
+import { HEADER_ARRIVALS_WANTED } from './layout.ts';
 import { ARRIVALS, GUEST_ARRIVALS, GUEST_ARRIVED } from './layout-guest.ts';
 
-/** New pages for which the memory manager is woken, so that few are missed. */
+/** New pages for which the memory manager is woken, if page sharing wants them, so that few are missed. */
 const WAKE_EACH = ARRIVALS / 2;
 
 /** A page has been written whole. */
@@ -15,7 +16,9 @@ export function noteArrival(guest: Guest, gfn: number): void {
   const count = guest.get(GUEST_ARRIVED);
   guest.set(GUEST_ARRIVALS + (count & (ARRIVALS - 1)), gfn);
   guest.set(GUEST_ARRIVED, (count + 1) | 0);
-  if ((count & (WAKE_EACH - 1)) === WAKE_EACH - 1) guest.memory.wakeManager();
+  if ((count & (WAKE_EACH - 1)) !== WAKE_EACH - 1) return;
+  const { memory } = guest;
+  if (Atomics.load(memory.i32, HEADER_ARRIVALS_WANTED) !== 0) memory.wakeManager();
 }
 
 /** What one reader has seen of the arrivals of guests. */

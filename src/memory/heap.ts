@@ -5,7 +5,7 @@
  */
 
 import { HeapFullError, MemoryError } from './errors.ts';
-import { HEADER_HEAP_FREE, HEADER_HEAP_PAGES, PAGE_SIZE } from './layout.ts';
+import { HEADER_HEAP_FREE, HEADER_HEAP_PAGES, HEADER_HEAP_TOUCHED, PAGE_SIZE } from './layout.ts';
 import type { MachineMemory } from './machine-memory.ts';
 
 const INSIDE = -1;
@@ -26,14 +26,21 @@ export function allocateHeap(memory: MachineMemory, bytes: number, what: string)
       i32[table + start] = pages;
       i32.fill(INSIDE, table + start + 1, table + start + pages);
       i32[HEADER_HEAP_FREE]! -= pages;
-      const address = memory.heapBase + start * PAGE_SIZE;
-      i32.fill(0, address / 4, address / 4 + (pages * PAGE_SIZE) / 4);
-      return address;
+      clear(memory, start, start + pages);
+      return memory.heapBase + start * PAGE_SIZE;
     }
     start += length;
     start += Math.max(1, i32[table + start]!);
   }
   throw new HeapFullError(what, pages, i32[HEADER_HEAP_FREE]!, heapPages);
+}
+
+/** Clears pages that are about to be handed out. What was never touched stays so: the operating system gives it a page when it is used. */
+function clear({ i32, heapBase }: MachineMemory, from: number, to: number): void {
+  const touched = i32[HEADER_HEAP_TOUCHED]!;
+  const word = (page: number): number => (heapBase + page * PAGE_SIZE) / 4;
+  if (from < touched) i32.fill(0, word(from), word(Math.min(to, touched)));
+  i32[HEADER_HEAP_TOUCHED] = Math.max(to, touched);
 }
 
 /** Frees what allocateHeap returned. */

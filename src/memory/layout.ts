@@ -115,6 +115,10 @@ export const HEADER_DISK_READS = 37;
 export const HEADER_DISK_READ_PAGES = 38;
 /** Frames that are kept from guests (withheld.ts). */
 export const HEADER_WITHHELD = 39;
+/** Pages of the VMM heap below this one have been allocated before, those from here on have never been touched: zeros. */
+export const HEADER_HEAP_TOUCHED = 40;
+/** 1: page sharing looks for pages that devices write, so that the memory manager is to be woken for them. */
+export const HEADER_ARRIVALS_WANTED = 41;
 /** Guest table: GUEST_SLOTS words, each the byte address of a guest block, or 0. */
 export const HEADER_GUEST_TABLE = 512;
 /** Guests that fit into the guest table. */

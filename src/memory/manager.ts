@@ -10,6 +10,7 @@ import type { Decision, Explanation, GuestObservation, Observation, Policy } fro
 import { Guest } from './guest.ts';
 import {
   HART_REQUEST_CONTROL,
+  HEADER_ARRIVALS_WANTED,
   HEADER_MANAGER_WAKE,
   HEADER_REPAIR,
   HEADER_STATE,
@@ -329,6 +330,7 @@ export class MemoryManager {
     // A guest that is alone, and has room for all of its memory, has nobody to share with and nobody to save for.
     const wanted =
       guests.length > 1 || guests[0]!.pages > this.#memory.guestFrames - this.#memory.i32[HEADER_WITHHELD]!;
+    Atomics.store(this.#memory.i32, HEADER_ARRIVALS_WANTED, wanted ? 1 : 0);
     const pages = this.#pace.pages(state, elapsedMs, unmerged, faults, arrived, wanted);
     if (pages > 0) {
       const start = now();

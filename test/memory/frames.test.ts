@@ -143,6 +143,23 @@ test('the heap gives zeroed runs, takes them back and merges them', () => {
   allocateHeap(memory, (free - 1) * PAGE_SIZE, 'nearly all');
 });
 
+test('the heap clears what was used before, and leaves alone what never was', () => {
+  const memory = smallMemory(2, 32);
+  const first = allocateHeap(memory, 4 * PAGE_SIZE, 'one');
+  // The operating system gives a page that is written, so one that is cleared, too: here it would not stay as it is.
+  const untouched = first + 7 * PAGE_SIZE;
+  memory.u8[untouched] = 7;
+  memory.u8.fill(0xaa, first, first + 4 * PAGE_SIZE);
+  freeHeap(memory, first);
+  const larger = allocateHeap(memory, 8 * PAGE_SIZE, 'two');
+  assert.equal(larger, first);
+  assert.ok(memory.u8.subarray(larger, larger + 4 * PAGE_SIZE).every((byte) => byte === 0));
+  assert.equal(memory.u8[untouched], 7);
+  freeHeap(memory, larger);
+  allocateHeap(memory, 8 * PAGE_SIZE, 'three');
+  assert.equal(memory.u8[untouched], 0);
+});
+
 test('swap slots are counted, and ties are given up before swap is full', () => {
   const memory = smallMemory(4, 32, 3);
   const mfn = allocateFrame(memory);

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Guest } from '../../src/memory/guest.ts';
-import { PAGE_SIZE } from '../../src/memory/layout.ts';
+import { HEADER_ARRIVALS_WANTED, HEADER_MANAGER_WAKE, PAGE_SIZE, STATE_HIGH } from '../../src/memory/layout.ts';
 import { ARRIVALS, COUNT_MERGES } from '../../src/memory/layout-guest.ts';
+import { MemoryManager } from '../../src/memory/manager.ts';
 import { MergeHistory } from '../../src/memory/merge-history.ts';
 import { Sharing } from '../../src/memory/sharing.ts';
 import { Transit } from '../../src/memory/transit.ts';
+import { decided } from './decided.ts';
 import { TestGuest, TestStore } from './model.ts';
 import { pageOf, smallMemory } from './small.ts';
 
@@ -77,4 +79,37 @@ test('pages that devices write are looked at first, each once', () => {
   for (let i = 0; i < ARRIVALS + 10; i++) b.dmaWrite(0, (i % 7) * PAGE_SIZE, new Uint8Array(PAGE_SIZE).fill(i));
   assert.equal(sharing.arrived(handles), ARRIVALS);
   for (const guest of guests) guest.verify();
+});
+
+test('for pages that devices write the memory manager is woken if page sharing wants them', () => {
+  const { memory, guests } = host(4 * ARRIVALS, ARRIVALS);
+  const wakes = (): number => memory.i32[HEADER_MANAGER_WAKE]!;
+  const write = (): void => {
+    for (let page = 0; page < ARRIVALS; page++) guests[0].dmaWrite(0, page * PAGE_SIZE, pageOf(page));
+  };
+  const before = wakes();
+  write();
+  assert.equal(wakes(), before);
+  memory.i32[HEADER_ARRIVALS_WANTED] = 1;
+  write();
+  assert.ok(wakes() > before);
+});
+
+test('page sharing wants what devices write unless there is one guest, with room', () => {
+  const wantedBy = (pages: number, guests: number): boolean => {
+    const memory = smallMemory(64, 64);
+    const manager = new MemoryManager(memory, {
+      policy: ({ guests }) => ({
+        state: STATE_HIGH,
+        guests: guests.map(({ slot, configured }) => decided(slot, { target: configured })),
+      }),
+      now: () => performance.now(),
+    });
+    for (let i = 0; i < guests; i++) new TestGuest(memory, `guest ${i}`, pages, 1, new TestStore());
+    manager.tick();
+    return memory.i32[HEADER_ARRIVALS_WANTED] !== 0;
+  };
+  assert.equal(wantedBy(32, 1), false);
+  assert.equal(wantedBy(32, 2), true);
+  assert.equal(wantedBy(65, 1), true);
 });
