@@ -35,11 +35,8 @@ export interface Registers {
   /** Instructions left until the next poll. */
   readonly remaining: Local<'i32'>;
   readonly dataTlb: Local<'i32'>;
-  readonly fetchTlb: Local<'i32'>;
-  /** 1: the slot that is jumped to is executed as the instruction that it stands for, also when it enters a region. */
-  readonly once: Local<'i32'>;
-  /** What the next jump counts for. */
-  readonly weight: Local<'i32'>;
+  /** How the next jump comes about: one of `ARRIVAL`. */
+  readonly arrival: Local<'i32'>;
 }
 
 export interface Labels {
@@ -209,7 +206,7 @@ export class InterpreterContext implements Context {
       this.code.set(slot, destination);
       // Only loops are counted here: what a forward jump leads to belongs to the code around it.
       this.code.if(i32.lt_s(offset, i32.const(0)), () =>
-        countJump(this.#h, slot.get, i32.const(1), this.#runtime.imports, () => pcOf(this.#r)),
+        countJump(this.#h, slot.get, this.#runtime.imports, () => pcOf(this.#r)),
       );
       this.code.br(this.#labels.next);
     });

@@ -73,9 +73,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       target: code.local('i64'),
       remaining: code.local('i32'),
       dataTlb: code.local('i32'),
-      fetchTlb: code.local('i32'),
-      once: code.local('i32'),
-      weight: code.local('i32', i32.const(1)),
+      arrival: code.local('i32'),
     };
     const status = code.local('i32');
     code.set(r.remaining, h.get32('remaining'));
@@ -85,7 +83,6 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
       );
       h.set32('refetch', i32.const(0));
       code.set(r.dataTlb, h.get32('dataTlb'));
-      code.set(r.fetchTlb, h.get32('fetchTlb'));
       code.set(r.target, h.get('pc'));
       // An address with bit 0 set is no block's address: the next look goes through the fetch TLB.
       code.set(r.blockAddress, i64.const(1));
@@ -105,7 +102,7 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
         code.block((ready) => {
           const targetBlock = blockOf(r.target.get);
           code.if(i64.ne(targetBlock, r.blockAddress.get), () => {
-            code.set(r.block, i32.add(r.fetchTlb.get, fetchTlbIndex(r.target.get)));
+            code.set(r.block, i32.add(h.get32('fetchTlb'), fetchTlbIndex(r.target.get)));
             code.if(
               i64.eq(i64.load(r.block.get), targetBlock),
               () => code.set(r.block, i32.load(r.block.get, 8)),
@@ -127,19 +124,26 @@ export function defineInterpreter(module: ModuleBuilder, reference: FunctionRefe
           });
           const offset = i32.and(i32.wrap(r.target.get), i32.const(BLOCK_BYTES - 2));
           code.set(r.slot, i32.add(r.block.get, i32.shl(offset, i32.const(2))));
-          code.unlikely(r.once.get, () => {
-            code.set(r.once, i32.const(0));
-            code.if(i32.eq(i32.load8_u(r.slot.get), i32.const(SLOT.translated)), () => {
-              code.callVoid(runtime.imports.stepSlot, r.slot.get);
-              enterCrossingSlot(h, r);
-              code.br(ready);
-            });
+          code.unlikely(r.arrival.get, () => {
+            code.if(
+              i32.eq(r.arrival.get, i32.const(ARRIVAL.interpret)),
+              () => {
+                code.set(r.arrival, i32.const(ARRIVAL.jump));
+                code.if(i32.eq(i32.load8_u(r.slot.get), i32.const(SLOT.translated)), () => {
+                  code.callVoid(runtime.imports.stepSlot, r.slot.get);
+                  enterCrossingSlot(h, r);
+                  code.br(ready);
+                });
+              },
+              () => {
+                code.set(r.arrival, i32.const(ARRIVAL.jump));
+                countMore(h, r.slot.get, EXIT_WEIGHT - 1);
+              },
+            );
           });
-          countJump(h, r.slot.get, r.weight.get, runtime.imports, () => r.target.get);
-          code.set(r.weight, i32.const(1));
+          countJump(h, r.slot.get, runtime.imports, () => r.target.get);
         });
         code.loop((next) => {
-          code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
           code.block((exception) => {
             code.block((illegal) => {
               const labels = { fetch, jump, next, exception, illegal };
@@ -168,8 +172,6 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   const { imports, region } = runtime;
   const index = code.local('i32', i32.const(0));
   const status = code.local('i32');
-  // The instruction was counted; the region counts its own.
-  code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
   code.set(r.target, pcOf(r));
   code.set(index, i32.const(0));
   findJump(h, r.target.get, (entry) => code.set(index, i32.load(entry, 8)));
@@ -195,13 +197,13 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
   code.set(r.blockAddress, i64.const(1));
   code.if(i32.eqz(status.get), () => {
     code.if(i32.lt_s(r.remaining.get, i32.const(0)), () => h.count('pollExits'));
-    code.set(r.weight, i32.const(EXIT_WEIGHT));
+    code.set(r.arrival, i32.const(ARRIVAL.exit));
     code.br(labels.jump);
   });
   code.if(i32.eq(status.get, i32.const(REGION_STATUS.interpret)), () => {
     h.count('interpretExits');
     code.if(h.get32('straddled'), () => code.callVoid(imports.straddled));
-    code.set(r.once, i32.const(1));
+    code.set(r.arrival, i32.const(ARRIVAL.interpret));
     code.br(labels.jump);
   });
   h.count('fetchExits');
@@ -211,18 +213,41 @@ function enterRegion(code: FunctionBuilder, h: HartFields, r: Registers, labels:
 /** Jumps that a way out of a region counts for: it costs as much as some of them. */
 const EXIT_WEIGHT = 4;
 
+/** How a jump comes about. */
+const ARRIVAL = {
+  jump: 0,
+  /** By a way out of a region. */
+  exit: 1,
+  /** A region leaves one instruction to the interpreter, which executes it though a region may be entered there. */
+  interpret: 2,
+} as const;
+
+/** Address of a slot's counter, less COUNTERS_OFFSET. */
+const counterOf = (h: HartFields, slot: I32): I32 =>
+  i32.add(h.hart, i32.and(i32.shr_u(slot, i32.const(2)), i32.const(COUNTERS * 2 - 2)));
+
 /** Counts a jump to a slot; when there have been enough of them the code there is hot. */
-export function countJump(h: HartFields, slot: I32, weight: I32, imports: Imports, pc: () => I64): void {
+export function countJump(h: HartFields, slot: I32, imports: Imports, pc: () => I64): void {
   const { code } = h;
   const counter = code.local('i32');
   const left = code.local('i32');
-  code.set(counter, i32.add(h.hart, i32.and(i32.shr_u(slot, i32.const(2)), i32.const(COUNTERS * 2 - 2))));
-  code.set(left, i32.sub(i32.load16_u(counter.get, COUNTERS_OFFSET), weight));
+  code.set(counter, counterOf(h, slot));
+  code.set(left, i32.sub(i32.load16_u(counter.get, COUNTERS_OFFSET), i32.const(1)));
   code.store(2, counter.get, left.get, COUNTERS_OFFSET);
   code.unlikely(i32.le_s(left.get, i32.const(0)), () => {
     h.set('pc', pc());
     code.callVoid(imports.hot, slot);
   });
+}
+
+/** Counts some jumps more; it is for the next one to find the code hot. */
+function countMore(h: HartFields, slot: I32, jumps: number): void {
+  const { code } = h;
+  const counter = code.local('i32', counterOf(h, slot));
+  const left = code.local('i32', i32.load16_u(counter.get, COUNTERS_OFFSET));
+  code.if(i32.gt_u(left.get, i32.const(jumps)), () =>
+    code.store(2, counter.get, i32.sub(left.get, i32.const(jumps)), COUNTERS_OFFSET),
+  );
 }
 
 /** Goes on in the crossing slot, which holds the instruction at `target`. */
@@ -250,34 +275,41 @@ const accessesMemory = ({ number }: Handler): boolean => EFFECTS[number]!.access
 
 function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, labels: Labels, runtime: Runtime): void {
   const context = new InterpreterContext(code, h, r, labels, runtime);
+  // Each handler counts for itself: what is no instruction doesn't, and V8 would keep the count before for those.
+  const count = (): void => code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
   const execute = ({ instruction, length }: Handler): void => {
+    count();
     context.begin(instruction, length);
     instruction.semantics(context);
   };
   const skip = (bytes: 2 | 4): void => {
+    count();
     code.set(r.slot, i32.add(r.slot.get, i32.const((bytes / 2) * SLOT_BYTES)));
     code.br(labels.next);
   };
   const special: Record<keyof typeof SLOT, () => void> = {
     undecoded: () => {
-      code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
       code.brIf(labels.next, call('i32', runtime.imports.decodeSlot, r.slot.get));
       h.set('pc', pcOf(r));
       code.br(labels.fetch);
     },
     blockEnd: () => {
-      code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
       code.set(r.target, pcOf(r));
       code.br(labels.jump);
     },
     crossing: () => {
       code.set(r.target, pcOf(r));
-      code.if(i32.eqz(call('i32', runtime.access.crossing, h.hart, r.target.get)), () => code.br(labels.exception));
+      code.if(i32.eqz(call('i32', runtime.access.crossing, h.hart, r.target.get)), () => {
+        count();
+        code.br(labels.exception);
+      });
       enterCrossingSlot(h, r);
-      code.set(r.remaining, i32.add(r.remaining.get, i32.const(1)));
       code.br(labels.next);
     },
-    illegal: () => code.br(labels.illegal),
+    illegal: () => {
+      count();
+      code.br(labels.illegal);
+    },
     translated: () => enterRegion(code, h, r, labels, runtime),
     nop2: () => skip(2),
     nop4: () => skip(4),
@@ -294,7 +326,6 @@ function writeHandlers(code: FunctionBuilder, h: HartFields, r: Registers, label
       context.advance();
       // Code may have changed meanwhile: by the store itself, or by another hart while an access waited for its page.
       if (accessesMemory(first)) code.brIf(labels.next, i32.eq(i32.load8_u(r.slot.get), i32.const(SLOT.undecoded)));
-      code.set(r.remaining, i32.sub(r.remaining.get, i32.const(1)));
       execute(second);
       context.goOn();
     }),
