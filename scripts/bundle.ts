@@ -1,5 +1,5 @@
-// Writes dist/: the JavaScript of src/ in a few bundles. Each thread of a host loads a handful of files then, instead of a
-// hundred and more.
+// Writes dist/: the JavaScript of src/ in a few bundles. Each thread of a host but the main one loads one file then, instead
+// of a hundred and more.
 
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
