@@ -13,7 +13,7 @@ import {
   select,
 } from '../wasm/index.ts';
 import { HartFields, type Imports } from './emit.ts';
-import { CHUNK, PMPADDR_OFFSET } from './state.ts';
+import { PMPADDR_OFFSET } from './state.ts';
 import type { TlbFunctions } from './tlb.ts';
 import type { TrapFunctions } from './trap.ts';
 
@@ -143,7 +143,7 @@ class Access implements CsrContext {
   }
 
   get retired(): I64 {
-    const executed = i32.sub(i32.const(CHUNK), this.#h.get32('remaining'));
+    const executed = i32.sub(this.#h.get32('chunk'), this.#h.get32('remaining'));
     return i64.add(this.#h.get('retired'), i64.extend_i32_s(executed));
   }
 

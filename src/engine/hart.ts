@@ -18,6 +18,7 @@ import {
   F_OFFSET,
   FENCES,
   type Field64,
+  LONGEST_CHUNK,
   offset32,
   PMP_RANGE_BYTES,
   PMP_RANGES_OFFSET,
@@ -146,7 +147,8 @@ export class Hart {
     this.#fields.set32('ramPages', options.ramPages);
     this.#fields.set32('frameTable', options.frameTable);
     this.#fields.set32('zeroFrame', options.zeroFrame);
-    this.#fields.set32('remaining', CHUNK);
+    for (const field of ['pace', 'chunk', 'remaining'] as const) this.#fields.set32(field, CHUNK);
+    this.#fields.set32('longestPace', siblings === undefined ? LONGEST_CHUNK : CHUNK);
     this.#fields.set64('deadline', -1n);
     this.#fields.set64('stimecmp', -1n);
     if (siblings !== undefined) {
@@ -243,7 +245,7 @@ export class Hart {
 
   /** Instructions executed so far (those that ended in an exception included). */
   get retired(): number {
-    return Number(this.#fields.get64('retired')) + CHUNK - this.#fields.get32('remaining');
+    return Number(this.#fields.get64('retired')) + this.#fields.get32('chunk') - this.#fields.get32('remaining');
   }
 
   /** A field of the hart's state, for debuggers and tests. */

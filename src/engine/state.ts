@@ -41,13 +41,19 @@ const ENGINE_FIELDS_64 = [
   'leftFrom',
   /** Time in ticks at which `run` returns for a timer of the platform. */
   'deadline',
+  /** Time in ticks of the last poll. */
+  'polled',
 ] as const;
 
 const ENGINE_FIELDS_32 = [
   /** xcause of the trap under way: exception code, or interrupt number with bit 31 set. */
   'trapCause',
-  /** Instructions left of the current chunk. */
+  /** Instructions left of the current chunk, and those that it had: a chunk lies between two polls. */
   'remaining',
+  'chunk',
+  /** Instructions that a chunk has where the budget does not end before, and the most that it may have. */
+  'pace',
+  'longestPace',
   /** Byte address of the TLB tables for data accesses now, and of the fetch table. */
   'dataTlb',
   'fetchTlb',
@@ -342,8 +348,14 @@ export const EXIT = {
   pause: 6,
 } as const;
 
-/** Instructions between two looks at requests, timers and the budget. */
+/** Instructions between two polls, which look at requests, timers and the budget: at first, and the least. */
 export const CHUNK = 20_000;
+/**
+ * The most, for the only hart of a guest. Others wait for what a hart is asked to do, and it is asked by them more often.
+ */
+export const LONGEST_CHUNK = 16 * CHUNK;
+/** Time in ticks between two polls: after less the next chunk has twice as many instructions, after more half as many. */
+export const POLL_TICKS = { least: 400, most: 1600 } as const;
 
 /** PAUSE instructions between two polls after which a hart counts as spinning: a fifth or so of what fits in between. */
 export const MOST_PAUSES = 500;

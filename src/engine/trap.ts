@@ -21,6 +21,7 @@ import {
   JUMP_TABLE_BYTES,
   JUMP_TABLE_OFFSET,
   offset32,
+  POLL_TICKS,
   REQUEST_OFFSET,
   TLB_OFFSET,
 } from './state.ts';
@@ -224,6 +225,20 @@ function defineReturns(module: ModuleBuilder, f: TrapFunctions): void {
   });
 }
 
+/**
+ * Fits the pace to how fast the hart is: translated code executes ten times the instructions of interpreted code in the same time, and a
+ * poll costs as much as a thousand of them.
+ * @param elapsed ticks since the last poll; 0: the clock stands still, or is too coarse to tell
+ */
+function choosePace(h: HartFields, elapsed: I64): void {
+  const { code } = h;
+  const pace = h.get32('pace');
+  const isShort = i64.lt_u(i64.sub(elapsed, i64.const(1)), i64.const(POLL_TICKS.least - 1));
+  code.if(i32.and(isShort, i32.lt_u(pace, h.get32('longestPace'))), () => h.set32('pace', i32.shl(pace, i32.const(1))));
+  const isLong = i64.gt_u(elapsed, i64.const(POLL_TICKS.most));
+  code.if(i32.and(isLong, i32.gt_u(pace, i32.const(CHUNK))), () => h.set32('pace', i32.shr_u(pace, i32.const(1))));
+}
+
 function defineTimer(module: ModuleBuilder, f: TrapFunctions, imports: Imports): void {
   const now = (): I64 => i64.trunc_sat_f64_u(call('f64', imports.now));
   const line = (h: HartFields): I32 => i32.add(h.hart, i32.const(offset32('lines')));
@@ -243,15 +258,24 @@ function defineTimer(module: ModuleBuilder, f: TrapFunctions, imports: Imports):
   });
   module.define(f.poll, (code) => {
     const h = new HartFields(code, code.parameter(0, 'i32').get);
-    const executed = code.local('i64', i64.extend_i32_s(i32.sub(i32.const(CHUNK), code.parameter(1, 'i32').get))).get;
+    const executed = code.local('i64', i64.extend_i32_s(i32.sub(h.get32('chunk'), code.parameter(1, 'i32').get))).get;
     h.count('polls');
     h.set('retired', i64.add(h.get('retired'), executed));
     h.set('budget', i64.sub(h.get('budget'), executed));
-    h.set32('remaining', i32.const(CHUNK));
+    const begin = (instructions: I32): void => {
+      h.set32('chunk', instructions);
+      h.set32('remaining', instructions);
+    };
+    begin(h.get32('pace'));
     h.set32('pauses', i32.const(0));
     code.if(i32.atomicLoad(h.hart, REQUEST_OFFSET), () => code.return(i32.const(EXIT.request)));
     code.if(i64.le_s(h.get('budget'), i64.const(0)), () => code.return(i32.const(EXIT.budget)));
     const time = code.local('i64', now()).get;
+    choosePace(h, i64.sub(time, h.get('polled')));
+    h.set('polled', time);
+    const budget = h.get('budget');
+    const pace = i64.extend_i32_u(h.get32('pace'));
+    begin(i32.wrap(select(i64.lt_s(budget, pace), budget, pace)));
     update(h, time);
     code.if(i64.ge_u(time, h.get('deadline')), () => code.return(i32.const(EXIT.deadline)));
     code.return(i32.const(0));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CHUNK, EXIT } from '../../src/engine/state.ts';
+import { CHUNK, EXIT, LONGEST_CHUNK, POLL_TICKS } from '../../src/engine/state.ts';
 import { HART_REQUEST_BYTE, HART_REQUEST_CONTROL } from '../../src/memory/layout.ts';
 import { type Assembler, R } from './assembler.ts';
 import { BareMachine, CODE, DATA } from './bare-machine.ts';
@@ -41,6 +41,59 @@ describe('why a run ends', () => {
     assert.equal(machine.control.takeRequests(), HART_REQUEST_CONTROL);
     assert.equal(machine.hart.run(CHUNK, FOREVER), EXIT.budget);
     assert.equal(HART_REQUEST_BYTE, 0);
+  });
+
+  describe('polls come', () => {
+    /** Polls for so many instructions, while the clock goes on by so many ticks with each. */
+    const polls = (instructions: number, ticks: number, harts = 1): number => {
+      let time = 0;
+      const machine = new BareMachine({
+        harts,
+        environment: {
+          now: () => {
+            time += ticks;
+            return time;
+          },
+        },
+      });
+      machine.load(CODE, (a) => a.li(a0, 0).label('loop').i('addi', { rd: a0, rs1: a0, imm: 1 }).jump('loop'));
+      machine.boot();
+      const before = machine.hart.retired;
+      machine.run(EXIT.budget, instructions);
+      assert.ok(machine.hart.retired - before >= instructions);
+      assert.ok(machine.hart.retired - before < instructions + LONGEST_CHUNK);
+      return Number(machine.hart.field('polls'));
+    };
+
+    test('behind the more instructions the faster they are executed, up to a limit', () => {
+      assert.equal(polls(100 * CHUNK, POLL_TICKS.least), 100);
+      // 1, 2, 4 and 8 times as many, then 16 times.
+      const fewer = polls(100 * CHUNK, POLL_TICKS.least - 1);
+      assert.ok(fewer >= 10 && fewer <= 12, `${fewer} polls`);
+    });
+
+    test('as often as before when the clock stands still', () => assert.equal(polls(50 * CHUNK, 0), 50));
+
+    test('as often as before where other harts wait for what they ask for', () =>
+      assert.equal(polls(50 * CHUNK, 1, 2), 50));
+
+    test('sooner again when it takes longer', () => {
+      let ticks = 1;
+      let time = 0;
+      const now = (): number => {
+        time += ticks;
+        return time;
+      };
+      const machine = new BareMachine({ environment: { now } });
+      machine.load(CODE, (a) => a.li(a0, 0).label('loop').i('addi', { rd: a0, rs1: a0, imm: 1 }).jump('loop'));
+      machine.boot();
+      machine.run(EXIT.budget, 100 * CHUNK);
+      ticks = POLL_TICKS.most + 1;
+      machine.run(EXIT.budget, 100 * CHUNK);
+      const before = machine.hart.field('polls');
+      machine.run(EXIT.budget, 50 * CHUNK);
+      assert.equal(Number(machine.hart.field('polls') - before), 50);
+    });
   });
 
   test('wfi; the program counter stands behind it', () => {

@@ -37,8 +37,8 @@ class FlowMachine {
 
   /** Has the hart poll at the first jump behind so many instructions. @param retired those that count as retired by now */
   pollAfter(instructions: number, retired = this.machine.hart.retired): void {
-    this.#i32[(this.#area + offset32('remaining')) >>> 2] = instructions;
-    this.#i64[(this.#area + offset64('retired')) / 8] = BigInt(retired - CHUNK + instructions);
+    for (const field of ['chunk', 'remaining'] as const) this.#i32[(this.#area + offset32(field)) >>> 2] = instructions;
+    this.#i64[(this.#area + offset64('retired')) / 8] = BigInt(retired);
   }
 
   /** Runs to the next poll; false at the end of the program. */
