@@ -88,7 +88,7 @@ const MOST_WAITING = 8;
  */
 const MOST_HALVINGS = 4;
 /** Ways out of a region because a group of accesses lies on two pages, until it is translated for that. */
-const MOST_STRADDLED = 1000;
+const MOST_STRADDLED = 250;
 /** Counter while there is no translator. */
 const MOST_JUMPS = 0xffff;
 /** A place that can't be translated is looked at again after so many times the jumps. */
@@ -259,7 +259,8 @@ export class Translations {
     this.#o.fields.set32('straddled', 0);
     const place = this.#translatedAt(fetchAddress(entry));
     if (place === undefined || translator === undefined || !this.#isCurrent(place)) return;
-    if (++place.straddled < MOST_STRADDLED || this.#waiting.size >= MOST_WAITING) return;
+    // However many are waited for: this one is hot, and asked for once.
+    if (++place.straddled < MOST_STRADDLED) return;
     const region = straddlingRegion(place.key);
     if (region === undefined) return;
     // What there is remains in use until the other one comes.

@@ -6,8 +6,10 @@ import type { Translator } from '../../../src/engine/translate/translations.ts';
 import { R } from '../assembler.ts';
 import { BareMachine, DATA } from '../bare-machine.ts';
 
-const { a0, a1, a2, a3, a4 } = R;
+const { a0, a1, a2, a3, a4, a5 } = R;
 const ROUNDS = 20_000;
+/** More loops than translations that may be waited for. */
+const OTHERS = 12;
 
 for (const [name, address, straddles] of [
   ['on one page', DATA + 64, false],
@@ -50,6 +52,43 @@ for (const [name, address, straddles] of [
     assert.ok(machine.hart.field('translatedInstructions') > (13 * ROUNDS * 8) / 10);
   });
 }
+
+test('a region that is left for it is translated again however many translations are waited for', () => {
+  const asked: Region[] = [];
+  const translator = (): Translator => {
+    const inner = new SynchronousTranslator(16);
+    return {
+      ...{ threshold: inner.threshold, capacity: inner.capacity },
+      // The first one only: all others are waited for.
+      translate(key, region) {
+        asked.push(region);
+        return asked.length === 1 ? inner.translate(key, region) : undefined;
+      },
+    };
+  };
+  const machine = new BareMachine({ translator });
+  machine.execute((a) => {
+    const turns = (count: number, name: string, body: () => void): void => {
+      a.li(a0, count).label(name);
+      body();
+      a.i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', name, { rs1: a0 });
+    };
+    a.li(a4, 2)
+      .li(a2, DATA + 4096 - 16)
+      .li(a5, 50)
+      .label('again');
+    a.i('add', { rd: a0, rs1: a5 }).label('group');
+    for (const imm of [0, 8, 16]) a.i('ld', { rd: a3, rs1: a2, imm });
+    a.i('addi', { rd: a0, rs1: a0, imm: -1 }).to('bne', 'group', { rs1: a0 });
+    for (let other = 1; other <= OTHERS; other++) {
+      turns(100, `other${other}`, () => a.i('addi', { rd: a3, rs1: a3, imm: other }));
+    }
+    a.li(a5, 1000).i('addi', { rd: a4, rs1: a4, imm: -1 }).to('bne', 'again', { rs1: a4 });
+  });
+  machine.expectNoTrap();
+  assert.ok(machine.counters.postponedPlaces > 0);
+  assert.ok(asked.some((region) => region.straddles));
+});
 
 test('a region is known from its key', () => {
   const region: Region = {
