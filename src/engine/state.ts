@@ -350,9 +350,7 @@ export const EXIT = {
 
 /** Instructions between two polls, which look at requests, timers and the budget: at first, and the least. */
 export const CHUNK = 20_000;
-/**
- * The most, for the only hart of a guest. Others wait for what a hart is asked to do, and it is asked by them more often.
- */
+/** The most, for the only hart of a guest: others would wait for what they ask of it. */
 export const LONGEST_CHUNK = 16 * CHUNK;
 /** Time in ticks between two polls: after less the next chunk has twice as many instructions, after more half as many. */
 export const POLL_TICKS = { least: 400, most: 1600 } as const;

@@ -9,8 +9,8 @@ const { a0, a1, a2, a3, t0 } = R;
 const FOREVER = Number.MAX_SAFE_INTEGER;
 
 /** A machine that counts in a0, for ever. */
-function counting(): BareMachine {
-  const machine = new BareMachine();
+function counting(options: ConstructorParameters<typeof BareMachine>[0] = {}): BareMachine {
+  const machine = new BareMachine(options);
   machine.load(CODE, (a) => a.li(a0, 0).label('loop').i('addi', { rd: a0, rs1: a0, imm: 1 }).jump('loop'));
   machine.boot();
   return machine;
@@ -44,26 +44,29 @@ describe('why a run ends', () => {
   });
 
   describe('polls come', () => {
-    /** Polls for so many instructions, while the clock goes on by so many ticks with each. */
-    const polls = (instructions: number, ticks: number, harts = 1): number => {
+    /** A machine whose clock goes on by a number of ticks at each look. */
+    const ticking = (ticks: () => number, harts = 1): BareMachine => {
       let time = 0;
-      const machine = new BareMachine({
-        harts,
-        environment: {
-          now: () => {
-            time += ticks;
-            return time;
-          },
-        },
-      });
-      machine.load(CODE, (a) => a.li(a0, 0).label('loop').i('addi', { rd: a0, rs1: a0, imm: 1 }).jump('loop'));
-      machine.boot();
-      const before = machine.hart.retired;
-      machine.run(EXIT.budget, instructions);
-      assert.ok(machine.hart.retired - before >= instructions);
-      assert.ok(machine.hart.retired - before < instructions + LONGEST_CHUNK);
-      return Number(machine.hart.field('polls'));
+      const now = (): number => {
+        time += ticks();
+        return time;
+      };
+      return counting({ harts, environment: { now } });
     };
+    /** Polls for so many instructions. */
+    const pollsOf = (machine: BareMachine, instructions: number): number => {
+      const { retired } = machine.hart;
+      const before = machine.hart.field('polls');
+      machine.run(EXIT.budget, instructions);
+      const executed = machine.hart.retired - retired;
+      assert.ok(executed >= instructions && executed < instructions + LONGEST_CHUNK, `${executed} instructions`);
+      return Number(machine.hart.field('polls') - before);
+    };
+    const polls = (instructions: number, ticks: number, harts = 1): number =>
+      pollsOf(
+        ticking(() => ticks, harts),
+        instructions,
+      );
 
     test('behind the more instructions the faster they are executed, up to a limit', () => {
       assert.equal(polls(100 * CHUNK, POLL_TICKS.least), 100);
@@ -79,20 +82,11 @@ describe('why a run ends', () => {
 
     test('sooner again when it takes longer', () => {
       let ticks = 1;
-      let time = 0;
-      const now = (): number => {
-        time += ticks;
-        return time;
-      };
-      const machine = new BareMachine({ environment: { now } });
-      machine.load(CODE, (a) => a.li(a0, 0).label('loop').i('addi', { rd: a0, rs1: a0, imm: 1 }).jump('loop'));
-      machine.boot();
+      const machine = ticking(() => ticks);
       machine.run(EXIT.budget, 100 * CHUNK);
       ticks = POLL_TICKS.most + 1;
       machine.run(EXIT.budget, 100 * CHUNK);
-      const before = machine.hart.field('polls');
-      machine.run(EXIT.budget, 50 * CHUNK);
-      assert.equal(Number(machine.hart.field('polls') - before), 50);
+      assert.equal(pollsOf(machine, 50 * CHUNK), 50);
     });
   });
 

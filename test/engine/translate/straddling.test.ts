@@ -11,24 +11,26 @@ const ROUNDS = 20_000;
 /** More loops than translations that may be waited for. */
 const OTHERS = 12;
 
+/** A translator that notes what it is asked for, and translates so many regions; others are waited for. */
+function noting(asked: Region[], most: number): Translator {
+  const inner = new SynchronousTranslator(16);
+  return {
+    ...{ threshold: inner.threshold, capacity: inner.capacity },
+    translate(key, region) {
+      assert.equal(key, regionKey(region));
+      asked.push(region);
+      return asked.length > most ? undefined : inner.translate(key, region);
+    },
+  };
+}
+
 for (const [name, address, straddles] of [
   ['on one page', DATA + 64, false],
   ['on two pages', DATA + 4096 - 16, true],
 ] as const) {
   test(`a group of accesses that lies ${name}`, () => {
     const asked: Region[] = [];
-    const translator = (): Translator => {
-      const inner = new SynchronousTranslator(16);
-      return {
-        ...{ threshold: inner.threshold, capacity: inner.capacity },
-        translate(key, region) {
-          assert.equal(key, regionKey(region));
-          asked.push(region);
-          return inner.translate(key, region);
-        },
-      };
-    };
-    const machine = new BareMachine({ translator });
+    const machine = new BareMachine({ translator: () => noting(asked, Infinity) });
     // Stores 3, 2 and 1 less than what is left to do, and adds it all up again.
     machine.execute((a) => {
       a.li(a0, ROUNDS).li(a2, address).label('loop');
@@ -55,18 +57,7 @@ for (const [name, address, straddles] of [
 
 test('a region that is left for it is translated again however many translations are waited for', () => {
   const asked: Region[] = [];
-  const translator = (): Translator => {
-    const inner = new SynchronousTranslator(16);
-    return {
-      ...{ threshold: inner.threshold, capacity: inner.capacity },
-      // The first one only: all others are waited for.
-      translate(key, region) {
-        asked.push(region);
-        return asked.length === 1 ? inner.translate(key, region) : undefined;
-      },
-    };
-  };
-  const machine = new BareMachine({ translator });
+  const machine = new BareMachine({ translator: () => noting(asked, 1) });
   machine.execute((a) => {
     const turns = (count: number, name: string, body: () => void): void => {
       a.li(a0, count).label(name);
