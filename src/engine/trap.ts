@@ -226,8 +226,8 @@ function defineReturns(module: ModuleBuilder, f: TrapFunctions): void {
 }
 
 /**
- * Fits the pace to how fast the hart is: translated code executes ten times the instructions of interpreted code in the same time, and a
- * poll costs as much as a thousand of them.
+ * Fits the pace to how fast the hart is: translated code executes up to ten times the instructions of interpreted code in the same time,
+ * and a poll costs as much as some two thousand of them.
  * @param elapsed ticks since the last poll; 0: the clock stands still, or is too coarse to tell
  */
 function choosePace(h: HartFields, elapsed: I64): void {
