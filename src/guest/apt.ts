@@ -3,8 +3,8 @@
 
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { chooseMirror, parseStanzas, readAptSources } from './apt-sources.ts';
+import { basename, join } from 'node:path';
+import { chooseMirror, parseOneLineSources, parseStanzas, readAptSources } from './apt-sources.ts';
 import { GuestImageError, type GuestImageErrorCode, OWN_FILES_HINT } from './errors.ts';
 import { runTool, type Tool, type ToolResult } from './tools.ts';
 
@@ -19,6 +19,23 @@ export interface PackageRecord {
   readonly sha256: string;
   /** Names of the packages that it depends on; of alternatives the first. */
   readonly depends: readonly string[];
+  /** Place of the package file, from the mirror's root. */
+  readonly path: string;
+}
+
+/** Where packages are looked up and fetched. */
+export interface PackageArchive {
+  /**
+   * What the archive says about a package, in the version that would be installed.
+   * @throws GuestImageError `package-missing`
+   */
+  show(name: string): Promise<PackageRecord>;
+  /**
+   * Downloads packages and unpacks them.
+   * @param target folder that the files of the packages are put in
+   * @throws GuestImageError
+   */
+  fetch(packages: readonly PackageRecord[], target: string): Promise<void>;
 }
 
 /**
@@ -55,7 +72,7 @@ const MEANINGS: readonly (readonly [RegExp, GuestImageErrorCode, string])[] = [
     `the mirror's signature does not check with ${KEYRING}; install a newer debian-archive-keyring`,
   ],
   [
-    /Unable to locate package|No packages found|does not have a Release file|404 +Not Found/,
+    /Unable to locate package|No packages found|does not have a Release file|404 +Not Found|File not found/,
     'package-missing',
     'the mirror does not have it; use one that carries riscv64',
   ],
@@ -78,12 +95,14 @@ function failure(doing: string, result: ToolResult): GuestImageError {
   return new GuestImageError(code, `${doing}: ${meaning}, ${OWN_FILES_HINT}\n${text}`);
 }
 
-/** A root of apt's own files in a folder. */
-export class AptRoot {
+/** A root of apt's own files in a folder: the archive that a mirror's lists describe. */
+export class AptRoot implements PackageArchive {
   readonly #folder: string;
+  readonly #mirror: string;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, mirror: string) {
     this.#folder = folder;
+    this.#mirror = mirror;
   }
 
   /**
@@ -91,7 +110,7 @@ export class AptRoot {
    * @param sourceLine where packages come from, as a line of sources.list(5)
    */
   static async create(folder: string, architecture: string, sourceLine: string): Promise<AptRoot> {
-    const root = new AptRoot(folder);
+    const root = new AptRoot(folder, parseOneLineSources(sourceLine)[0]?.uri ?? '');
     for (const name of ['etc', 'lists/partial', 'cache/archives/partial', 'state', 'download']) {
       await mkdir(join(folder, name), { recursive: true });
     }
@@ -121,32 +140,40 @@ export class AptRoot {
     }
   }
 
-  /**
-   * What the archive says about a package, in the version that would be installed.
-   * @throws GuestImageError `package-missing`
-   */
   async show(name: string): Promise<PackageRecord> {
     const result = await this.#run('apt-cache', ['show', '--no-all-versions', name]);
     if (result.status !== 0) throw failure(`looking up the Debian package ${name}`, result);
     const fields = parseStanzas(new TextDecoder().decode(result.stdout)).find((each) => each.get('package') === name);
-    const version = fields?.get('version');
-    const sha256 = fields?.get('sha256');
-    if (fields === undefined || version === undefined || sha256 === undefined) {
+    const [version, sha256, path] = ['version', 'sha256', 'filename'].map((key) => fields?.get(key));
+    if (fields === undefined || version === undefined || sha256 === undefined || path === undefined) {
       throw failure(`looking up the Debian package ${name}`, { ...result, stderr: 'E: No packages found' });
     }
     const depends = (fields.get('depends') ?? '').split(',').map((text) => /^\s*([^\s(|:]*)/.exec(text)?.[1] ?? '');
-    return { name, version, sha256, depends: depends.filter((each) => each !== '') };
+    return { name, version, sha256, depends: depends.filter((each) => each !== ''), path };
   }
 
-  /**
-   * Downloads packages and unpacks them.
-   * @param target folder that the files of the packages are put in
-   * @throws GuestImageError
-   */
   async fetch(packages: readonly PackageRecord[], target: string): Promise<void> {
     const names = packages.map(({ name, version }) => `${name}=${version}`);
     const result = await this.#run('apt-get', ['download', ...names]);
     if (result.status !== 0) throw failure(`downloading the Debian packages ${names.join(', ')}`, result);
+    await this.#unpack(packages, target);
+  }
+
+  /**
+   * Like {@link fetch}, of packages that the mirror's lists may not have.
+   * @throws GuestImageError
+   */
+  async fetchFiles(packages: readonly PackageRecord[], target: string): Promise<void> {
+    for (const { name, version, path, sha256 } of packages) {
+      const file = join(this.#folder, 'download', basename(path));
+      const uri = `${this.#mirror.replace(/\/$/, '')}/${path}`;
+      const result = await this.#run('/usr/lib/apt/apt-helper', ['download-file', uri, file, `SHA256:${sha256}`]);
+      if (result.status !== 0) throw failure(`downloading the Debian package ${name}=${version}`, result);
+    }
+    await this.#unpack(packages, target);
+  }
+
+  async #unpack(packages: readonly PackageRecord[], target: string): Promise<void> {
     const folder = join(this.#folder, 'download');
     const files = await readdir(folder);
     for (const { name, sha256 } of packages) {

@@ -3,6 +3,7 @@
 import { basename, join } from 'node:path';
 import { cacheDirectory, namingCacheErrors } from './cache.ts';
 import { digestOf, type Entry, makeOnce } from './entry.ts';
+import type { PackageOptions } from './fetch-packages.ts';
 import type { ModuleInfo } from './modules.ts';
 
 /** Modules that an image has, with all that they need: virtio's devices, and file systems for a disk. */
@@ -21,6 +22,9 @@ export const IMAGE_MODULES: readonly string[] = [
 export const FORMAT = 3;
 
 export const ARCHITECTURE = 'riscv64';
+
+/** Debian release that packages come from if no other is asked for. */
+export const SUITE = 'trixie';
 
 /** A kernel module in an image. */
 export interface ImageModule extends ModuleInfo {
@@ -46,17 +50,11 @@ export interface GuestImage {
   readonly packages: readonly { readonly name: string; readonly version: string }[];
 }
 
-export interface GuestImageOptions {
+export interface GuestImageOptions extends PackageOptions {
   /** Cache folder; by default {@link cacheDirectory}. */
   readonly cache?: string;
-  /** Debian release. */
-  readonly suite?: string;
-  /** Where packages come from, as a line of sources.list(5); by default the machine's own Debian mirror. */
-  readonly source?: string;
   /** Modules (with what they need) to have in the image; by default {@link IMAGE_MODULES}. */
   readonly modules?: readonly string[];
-  /** Is told, in a line each, what takes time. */
-  readonly onProgress?: (line: string) => void;
 }
 
 /** What the manifest of an image says. */
@@ -72,7 +70,7 @@ export interface Manifest {
  * @throws GuestImageError
  */
 export async function prepareGuestImage(options: GuestImageOptions = {}): Promise<GuestImage> {
-  const { cache = cacheDirectory(), suite = 'trixie', modules = IMAGE_MODULES } = options;
+  const { cache = cacheDirectory(), suite = SUITE, modules = IMAGE_MODULES } = options;
   const request = digestOf({ FORMAT, suite, modules, source: options.source ?? null }).slice(0, 16);
   const pointer = join(cache, 'images', `${suite}-${ARCHITECTURE}-${request}`);
   const entry = await namingCacheErrors(
@@ -81,7 +79,7 @@ export async function prepareGuestImage(options: GuestImageOptions = {}): Promis
       await makeOnce(pointer, async (work, finished) => {
         // What a start from the cache has no use for is not loaded then.
         const { makeImage } = await import('./make-image.ts');
-        return await makeImage(work, finished, options.source, suite, modules, options.onProgress);
+        return await makeImage(work, finished, modules, options);
       }),
   );
   return imageIn(entry);

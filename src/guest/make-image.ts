@@ -3,9 +3,10 @@
 import { copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import xz from 'xz-decompress';
-import { AptRoot, debianSourceLine, type PackageRecord } from './apt.ts';
+import type { PackageArchive, PackageRecord } from './apt.ts';
 import { digestOf, type Made, readIfThere } from './entry.ts';
 import { GuestImageError, OWN_FILES_HINT } from './errors.ts';
+import { fetchPackages, type PackageOptions } from './fetch-packages.ts';
 import { ARCHITECTURE, FORMAT, type Manifest } from './image.ts';
 import { isLinuxImage } from './kernel.ts';
 import { loadOrder, type ModuleInfo, normalModuleName, readModuleInfo } from './modules.ts';
@@ -14,22 +15,16 @@ import { loadOrder, type ModuleInfo, normalModuleName, readModuleInfo } from './
 export async function makeImage(
   work: string,
   finished: string,
-  source: string | undefined,
-  suite: string,
   wantedModules: readonly string[],
-  onProgress: ((line: string) => void) | undefined,
+  options: PackageOptions,
 ): Promise<Made<Manifest>> {
-  const line = source ?? (await debianSourceLine(suite, ARCHITECTURE));
-  onProgress?.(`fetching the package lists of Debian ${suite} for ${ARCHITECTURE}`);
-  const apt = await AptRoot.create(join(work, 'apt'), ARCHITECTURE, line);
-  await apt.update();
-  const kernel = await kernelPackage(apt);
-  const busybox = await apt.show('busybox-static');
-  for (const { name, version } of [kernel, busybox]) onProgress?.(`fetching ${name} ${version}`);
   const root = join(work, 'root');
-  await mkdir(root);
-  await apt.fetch([kernel, busybox], root);
-  onProgress?.('unpacking the kernel and its modules');
+  const choose = async (archive: PackageArchive): Promise<[PackageRecord, PackageRecord]> => [
+    await kernelPackage(archive),
+    await archive.show('busybox-static'),
+  ];
+  const [kernel, busybox] = await fetchPackages(work, root, options, choose);
+  options.onProgress?.('unpacking the kernel and its modules');
   await mkdir(join(finished, 'modules'), { recursive: true });
 
   const kernelVersion = kernel.name.replace(/^linux-image-/, '');
@@ -49,14 +44,14 @@ export async function makeImage(
 }
 
 /** The package with the kernel itself, which `linux-image-riscv64` depends on. */
-async function kernelPackage(apt: AptRoot): Promise<PackageRecord> {
-  const meta = await apt.show(`linux-image-${ARCHITECTURE}`);
+async function kernelPackage(archive: PackageArchive): Promise<PackageRecord> {
+  const meta = await archive.show(`linux-image-${ARCHITECTURE}`);
   const name = meta.depends.find((each) => each.startsWith('linux-image-'));
   if (name === undefined) {
     const message = `the Debian package ${meta.name} ${meta.version} leads to no kernel package`;
     throw new GuestImageError('package-missing', `${message}; use another mirror, ${OWN_FILES_HINT}`);
   }
-  return await apt.show(name);
+  return await archive.show(name);
 }
 
 async function firstFile(root: string, paths: readonly string[], from: PackageRecord): Promise<string> {

@@ -4,7 +4,12 @@ import { spawn } from 'node:child_process';
 import { GuestImageError, OWN_FILES_HINT, systemErrorCode } from './errors.ts';
 
 /** The Debian package that has each program that is run here. */
-const PACKAGE_OF = { 'apt-get': 'apt', 'apt-cache': 'apt', 'dpkg-deb': 'dpkg' } as const;
+const PACKAGE_OF = {
+  'apt-get': 'apt',
+  'apt-cache': 'apt',
+  '/usr/lib/apt/apt-helper': 'apt',
+  'dpkg-deb': 'dpkg',
+} as const;
 
 export type Tool = keyof typeof PACKAGE_OF;
 

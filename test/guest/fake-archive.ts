@@ -83,6 +83,15 @@ export function fakePackages(): FakePackage[] {
   ];
 }
 
+/** Writes the Release file of an archive: what its list is. */
+export function releaseArchive(folder: string): void {
+  const list = readFileSync(join(folder, 'Packages'));
+  writeFileSync(
+    join(folder, 'Release'),
+    `Codename: trixie\nDate: ${new Date().toUTCString()}\nSHA256:\n ${sha256(list)} ${list.length} Packages\n`,
+  );
+}
+
 /** Makes an archive of packages in a folder and returns its line for sources.list(5). */
 export function makeArchive(folder: string, packages: readonly FakePackage[]): string {
   const records: string[] = [];
@@ -107,11 +116,7 @@ export function makeArchive(folder: string, packages: readonly FakePackage[]): s
     records.push([...control, `Filename: ${file}`, `Size: ${data.length}`, `SHA256: ${sha256(data)}`, ''].join('\n'));
   }
   writeFileSync(join(folder, 'Packages'), records.join('\n'));
-  const list = readFileSync(join(folder, 'Packages'));
-  writeFileSync(
-    join(folder, 'Release'),
-    `Codename: trixie\nDate: ${new Date().toUTCString()}\nSHA256:\n ${sha256(list)} ${list.length} Packages\n`,
-  );
+  releaseArchive(folder);
   return `deb [trusted=yes] file:${folder} ./`;
 }
 

@@ -15,13 +15,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { requireDebian } from '../../scripts/debian.ts';
+import type { PackageRecord } from '../../src/guest/apt.ts';
+import { parseStanzas } from '../../src/guest/apt-sources.ts';
 import {
   GuestImageError,
   type GuestImageErrorCode,
   type GuestImageOptions,
   prepareGuestImage,
 } from '../../src/guest/index.ts';
-import { damagePackage, type FakePackage, fakePackages, makeArchive } from './fake-archive.ts';
+import { damagePackage, type FakePackage, fakePackages, makeArchive, releaseArchive } from './fake-archive.ts';
 
 const modules = ['virtio_needy', 'alone'];
 
@@ -161,6 +163,59 @@ describe('prepareGuestImage', () => {
     const list = join(archive(), 'Packages');
     writeFileSync(list, readFileSync(list, 'utf8').replace('busybox', 'busybux'));
     await refused('damaged-download', /package lists/);
+  });
+
+  describe('while the mirror is being updated', () => {
+    /** What the archive's list says of its packages, before it is damaged. */
+    function knownPackages(): PackageRecord[] {
+      return parseStanzas(readFileSync(join(archive(), 'Packages'), 'utf8')).map((fields) => {
+        const field = (key: string) => fields.get(key) ?? '';
+        const depends = field('depends').split(' ', 1).filter(Boolean);
+        const [name, version, sha256, path] = ['package', 'version', 'sha256', 'filename'].map(field);
+        return { name: name!, version: version!, sha256: sha256!, path: path!, depends };
+      });
+    }
+    const damageList = () => writeFileSync(join(archive(), 'Packages'), 'Package: other\n');
+
+    it('takes known packages if the list is not what was promised', async () => {
+      const known = knownPackages();
+      damageList();
+      const progress: string[] = [];
+      const image = await prepareGuestImage({ ...options, known, onProgress: (line) => progress.push(line) });
+      assert.equal(readFileSync(image.busyboxPath, 'utf8'), 'not really busybox');
+      assert.equal(image.kernelVersion, '6.1.0-fake-riscv64');
+      assert.ok(progress.some((line) => /known packages/.test(line)));
+    });
+
+    it('takes known packages if a file is not there yet', async () => {
+      const known = knownPackages();
+      const list = join(archive(), 'Packages');
+      const newer = readFileSync(list, 'utf8').replaceAll('pool/busybox-static_1_', 'pool/busybox-static_2_');
+      writeFileSync(list, newer);
+      releaseArchive(archive());
+      await refused('package-missing', /busybox-static/, { ...options, known: [] });
+      const image = await prepareGuestImage({ ...options, known });
+      assert.equal(readFileSync(image.busyboxPath, 'utf8'), 'not really busybox');
+    });
+
+    it('checks known packages, too', async () => {
+      const known = knownPackages();
+      damageList();
+      damagePackage(archive(), 'busybox');
+      await refused('damaged-download', /package lists.*Known packages did not help: .*busybox-static/s, {
+        ...options,
+        known,
+      });
+    });
+
+    it('says that a package is not among the known ones', async () => {
+      const known = knownPackages().filter(({ name }) => name !== 'busybox-static');
+      damageList();
+      await refused('damaged-download', /Known packages did not help: there is no busybox-static/, {
+        ...options,
+        known,
+      });
+    });
   });
 
   it('names a missing package', async () => {
