@@ -1,4 +1,4 @@
-import { call, type FunctionType, type I32, i32, i64, type ModuleBuilder } from '../wasm/index.ts';
+import { call, type FunctionType, type I32, type I64, i32, i64, type ModuleBuilder } from '../wasm/index.ts';
 import type { AccessFunctions } from './access.ts';
 import { HartFields } from './emit.ts';
 import { TLB_WRITE_OFFSET } from './state.ts';
@@ -50,6 +50,9 @@ export function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     code.if(i32.and(ifNotFlushed, h.get32('refetch')), () => code.return(none));
     h.set32('refetch', none);
     const last = i64.add(gva, i64.extend_i32_u(distance));
+    // One of a group that lies on two pages: its own page is in the TLB mostly.
+    const entry = firstLevelEntry(h, gva, access);
+    code.if(i64.eq(i64.load(entry), pageOf(last)), () => found(h, entry, gva));
     code.if(i64.ne(pageOf(gva), pageOf(last)), () => {
       h.set32('straddled', i32.or(h.get32('straddled'), group));
       code.return(none);
@@ -71,17 +74,23 @@ export function defineReach(module: ModuleBuilder, f: AccessFunctions): void {
     const word = code.parameter(2, 'i32').get;
     const { distance, access } = reachParts(word);
     const last = i64.add(gva, i64.extend_i32_u(distance));
-    const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
-    const entry = code.local('i32', i32.add(table, tlbIndex(gva))).get;
-    const found = (): void => {
-      h.set32('reached', i32.add(i32.load(entry, 8), i32.wrap(gva)));
-      code.return(i32.const(1));
-    };
-    code.if(i64.eq(i64.load(entry), pageOf(last)), found);
+    const entry = firstLevelEntry(h, gva, access);
+    code.if(i64.eq(i64.load(entry), pageOf(last)), () => found(h, entry, gva));
     // What the PMP grants only in part is in no TLB: the next access to the page has to be looked at, too.
     const isWhole = i64.eq(i64.load(entry), pageOf(last));
-    code.if(call('i32', f.reach, h.hart, gva, word), () => code.if(isWhole, found));
+    code.if(call('i32', f.reach, h.hart, gva, word), () => code.if(isWhole, () => found(h, entry, gva)));
     code.return(i32.const(0));
     code.unreachable();
   });
+}
+
+/** Address of the entry of the first-level TLB that an address may be in. */
+function firstLevelEntry(h: HartFields, gva: I64, access: I32): I32 {
+  const table = i32.add(h.get32('dataTlb'), i32.mul(access, i32.const(TLB_WRITE_OFFSET)));
+  return h.code.local('i32', i32.add(table, tlbIndex(gva))).get;
+}
+
+function found(h: HartFields, entry: I32, gva: I64): void {
+  h.set32('reached', i32.add(i32.load(entry, 8), i32.wrap(gva)));
+  h.code.return(i32.const(1));
 }

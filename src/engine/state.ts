@@ -209,7 +209,7 @@ export const DATA_CONTEXT = { U: 0, S: 1, SUM: 2, M: 3 } as const;
 export const DATA_TABLES = 8;
 export const FETCH_TLB_OFFSET = TLB_OFFSET + DATA_TABLES * TLB_TABLE_BYTES;
 /** Fetch contexts by privilege (0, 1, and 3 at index 2). Their entries are of decoded blocks instead of pages. */
-export const FETCH_TLB_ENTRIES = 512;
+export const FETCH_TLB_ENTRIES = 1024;
 export const FETCH_TABLE_BYTES = FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const FETCH_TABLES = 3;
 
@@ -294,7 +294,7 @@ const JUMP_SITES_END = JUMP_SITES_OFFSET + JUMP_SITES * JUMP_SITE_BYTES;
  *   12..15 unused
  */
 export const BLOCK_ENTRIES_OFFSET = align(JUMP_SITES_END, 16);
-export const BLOCK_ENTRIES = 2048;
+export const BLOCK_ENTRIES = 8192;
 export const BLOCK_ENTRY_BYTES = 16;
 const BLOCK_ENTRIES_END = BLOCK_ENTRIES_OFFSET + BLOCK_ENTRIES * BLOCK_ENTRY_BYTES;
 
