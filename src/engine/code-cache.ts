@@ -169,12 +169,7 @@ export class CodeCache {
     return this.#room.address(index) + ((address % BLOCK_BYTES) / 2) * SLOT_BYTES;
   }
 
-  /** True if the instruction at a machine address has been decoded: it, or what leads to it without a jump, is executed. */
-  wasExecuted(address: number): boolean {
-    const slot = this.slotAt(address);
-    return slot !== undefined && this.slotWasExecuted(slot);
-  }
-
+  /** True if the instruction of a slot has been decoded: it, or what leads to it without a jump, is executed. */
   slotWasExecuted(slot: number): boolean {
     const operation = this.#u8[slot];
     return operation !== SLOT.undecoded && operation !== SLOT.illegal;

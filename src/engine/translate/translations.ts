@@ -148,7 +148,7 @@ export class Translations {
     this.#u16[counter] = translator?.threshold ?? MOST_JUMPS;
     if (translator === undefined) return;
     const address = code.codeAddress(slot);
-    if (address === undefined || !code.wasExecuted(address)) return;
+    if (address === undefined || !code.slotWasExecuted(slot)) return;
     const known = this.#places.get(address);
     if (known !== undefined) {
       if (this.#isCurrent(known)) {

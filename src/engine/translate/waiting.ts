@@ -35,7 +35,10 @@ export class WaitingPlaces<P> {
 
   /** True if a block begins at a machine address of a region that is to come, for a place that is still `wanted`. */
   hasBlock(address: number, wanted: (place: P) => boolean): boolean {
-    return this.#byKey.values().some((all) => all.some(({ place, blocks }) => blocks.has(address) && wanted(place)));
+    for (const all of this.#byKey.values()) {
+      for (const { place, blocks } of all) if (blocks.has(address) && wanted(place)) return true;
+    }
+    return false;
   }
 
   clear(): void {
