@@ -47,6 +47,9 @@ const MOST_HELPERS = 4;
  * calls), and the engine's functions call each other to a depth that is known. What V8 would interrupt a loop for waits
  * until the hart's slice ends, some milliseconds.
  *
+ * --no-turbo-move-optimization: V8's optimizing compiler does not go over the moves between registers once more, which it has
+ * put between instructions. Translations come sooner, and their loops run as fast without it.
+ *
  * And what a thread takes, of which a host has one for each guest's hart:
  *
  * --no-short-builtin-calls: V8 would map its built-in functions once more for each thread, 2 MB of them resident.
@@ -60,6 +63,7 @@ export const RUNTIME_FLAGS = [
   '--no-liftoff',
   '--no-wasm-bounds-checks',
   '--no-wasm-stack-checks',
+  '--no-turbo-move-optimization',
   '--no-short-builtin-calls',
   '--expose-gc',
   `--v8-pool-size=${Math.min(MOST_HELPERS, Math.max(1, availableParallelism() - 1))}`,

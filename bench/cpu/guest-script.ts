@@ -28,16 +28,21 @@ const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
  */
 export function workScript(lines: readonly Line[]): { readonly path: string; readonly text: string } {
   const calls = lines.map(
-    ({ name, command, result = 'cat output' }) => `line ${name} ${quote(command)} ${quote(result)}`,
+    ({ name, prepare = ':', command, result = 'cat output' }) =>
+      `line ${name} ${[prepare, command, result].map(quote).join(' ')}`,
   );
-  const text = `line() {
+  const text = `fail() {
+  echo "${PREFIX}failed $1 $2"
+  tail -c 2000 output
+  exit 1
+}
+line() {
+  sh -c "$2" >output 2>&1
+  prepared=$?
   echo "${PREFIX}start $1"
-  set -- "$1" "$3" $(./measure output sh -c "$2")
-  if [ "$4" != 0 ]; then
-    echo "${PREFIX}failed $1 $4"
-    tail -c 2000 output
-    exit 1
-  fi
+  [ $prepared = 0 ] || fail "$1" $prepared
+  set -- "$1" "$4" $(./measure output sh -c "$3")
+  [ "$4" = 0 ] || fail "$1" "$4"
   echo "${PREFIX}line $1 $3" $(sh -c "$2")
 }
 ${calls.join('\n')}

@@ -15,9 +15,9 @@ export class KnownResults {
    */
   constructor(lines: readonly Line[], files: ReadonlyMap<string, string>, image: string, cache = cacheDirectory()) {
     this.#paths = new Map(
-      lines.map(({ name, command, result }) => [
+      lines.map(({ name, prepare, command, result }) => [
         name,
-        join(cache, 'bench', digestOf([image, command, result ?? null, files.get(name) ?? null])),
+        join(cache, 'bench', digestOf([image, prepare ?? null, command, result ?? null, files.get(name) ?? null])),
       ]),
     );
   }

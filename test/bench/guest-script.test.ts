@@ -19,14 +19,15 @@ describe('the work of the benchmark, done by the shell of this machine', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  const work = (...commands: [command: string, result?: string][]): RunReader => {
+  const work = (...commands: [command: string, result?: string, prepare?: string][]): RunReader => {
     const { path, text } = workScript(
       commands.map(
-        ([command, result], i): Line => ({
+        ([command, result, prepare], i): Line => ({
           name: `line${i}`,
           group: 'system',
           command,
           ...(result === undefined ? {} : { result }),
+          ...(prepare === undefined ? {} : { prepare }),
           needs: [],
         }),
       ),
@@ -53,6 +54,19 @@ describe('the work of the benchmark, done by the shell of this machine', () => {
         ['line2', 0.125, 'data'],
       ],
     );
+  });
+
+  it('prepares a line before its start, and ends if that fails', () => {
+    const reader = work(
+      ['cat there', 'cat output there', 'echo noise; echo it is >there'],
+      ['true', 'true', 'echo no >&2; exit 4'],
+    );
+    assert.deepEqual(
+      reader.measured.map(({ name, result }) => [name, result]),
+      [['line0', 'it is it is']],
+    );
+    assert.equal(reader.failed, 'line line1 failed with exit status 4');
+    assert.match(reader.tail, /no/);
   });
 
   it('ends with the command that fails, and shows what that printed', () => {

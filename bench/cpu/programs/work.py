@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-SCALE = 3
+SCALE = 30
 
 
 def numbers(seed):
