@@ -156,7 +156,11 @@ export class AptRoot implements PackageArchive {
     const names = packages.map(({ name, version }) => `${name}=${version}`);
     const result = await this.#run('apt-get', ['download', ...names]);
     if (result.status !== 0) throw failure(`downloading the Debian packages ${names.join(', ')}`, result);
-    await this.#unpack(packages, target);
+    // apt-get writes the version into a file's name in a way of its own.
+    const files = await readdir(join(this.#folder, 'download'));
+    const fileOf = ({ name }: PackageRecord): string | undefined =>
+      files.find((each) => each.startsWith(`${name}_`) && each.endsWith('.deb'));
+    await this.#unpack(packages, fileOf, target);
   }
 
   /**
@@ -170,14 +174,18 @@ export class AptRoot implements PackageArchive {
       const result = await this.#run('/usr/lib/apt/apt-helper', ['download-file', uri, file, `SHA256:${sha256}`]);
       if (result.status !== 0) throw failure(`downloading the Debian package ${name}=${version}`, result);
     }
-    await this.#unpack(packages, target);
+    await this.#unpack(packages, ({ path }) => basename(path), target);
   }
 
-  async #unpack(packages: readonly PackageRecord[], target: string): Promise<void> {
+  async #unpack(
+    packages: readonly PackageRecord[],
+    fileOf: (record: PackageRecord) => string | undefined,
+    target: string,
+  ): Promise<void> {
     const folder = join(this.#folder, 'download');
-    const files = await readdir(folder);
-    for (const { name, sha256 } of packages) {
-      const file = files.find((each) => each.startsWith(`${name}_`) && each.endsWith('.deb'));
+    for (const record of packages) {
+      const { name, sha256 } = record;
+      const file = fileOf(record);
       // apt has checked this, too; here it is checked of what is on the disk and will be unpacked.
       const digest =
         file &&

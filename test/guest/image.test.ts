@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -189,11 +190,17 @@ describe('prepareGuestImage', () => {
 
     it('takes known packages if a file is not there yet', async () => {
       const known = knownPackages();
+      const older = join(folder, 'older');
+      cpSync(join(archive(), 'pool'), older, { recursive: true });
+      // Busybox is there in its next version, the kernel is not.
+      const newer = packages.map((each) => (each.name === 'busybox-static' ? { ...each, version: '2' } : each));
+      const { source } = other(newer);
+      cpSync(older, join(archive(), 'pool'), { recursive: true });
       const list = join(archive(), 'Packages');
-      const newer = readFileSync(list, 'utf8').replaceAll('pool/busybox-static_1_', 'pool/busybox-static_2_');
-      writeFileSync(list, newer);
+      writeFileSync(list, readFileSync(list, 'utf8').replaceAll('pool/linux-image-6', 'pool/linux-image-7'));
       releaseArchive(archive());
-      await refused('package-missing', /busybox-static/, { ...options, known: [] });
+      assert.equal(source, options.source);
+      await refused('package-missing', /linux-image-6/, { ...options, known: [] });
       const image = await prepareGuestImage({ ...options, known });
       assert.equal(readFileSync(image.busyboxPath, 'utf8'), 'not really busybox');
     });

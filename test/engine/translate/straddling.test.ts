@@ -86,7 +86,7 @@ test('a region that is left for it is translated again however many translations
 test('a region is known from its key', () => {
   const region: Region = {
     blocks: [
-      { offset: 0, code: [0x4501, 0x00a5_0533], taken: -1, next: 1, likely: [], returns: -1 },
+      { offset: 0, code: [0x4501, 0xfff5_0513], taken: -1, next: 1, likely: [], returns: -1 },
       { offset: -16, code: [0x8082], taken: -1, next: -1, likely: [0, 1], returns: 0 },
     ],
     straddles: false,
