@@ -44,7 +44,7 @@ export async function makeImage(
 }
 
 /** The package with the kernel itself, which `linux-image-riscv64` depends on. */
-async function kernelPackage(archive: PackageArchive): Promise<PackageRecord> {
+export async function kernelPackage(archive: PackageArchive): Promise<PackageRecord> {
   const meta = await archive.show(`linux-image-${ARCHITECTURE}`);
   const name = meta.depends.find((each) => each.startsWith('linux-image-'));
   if (name === undefined) {

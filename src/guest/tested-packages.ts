@@ -13,18 +13,18 @@ export const TESTED_PACKAGES: readonly PackageRecord[] = [
     path: 'pool/main/l/linux/linux-image-riscv64_6.12.107-1_riscv64.deb',
   },
   {
-    name: 'busybox-static',
-    version: '1:1.37.0-6+b9',
-    sha256: '4add476d2b185c5b487c285b38d790f0881a7e4a8e2ddde835f917e770eb8633',
-    depends: [],
-    path: 'pool/main/b/busybox/busybox-static_1.37.0-6+b9_riscv64.deb',
-  },
-  {
     name: 'linux-image-6.12.107+deb13-riscv64',
     version: '6.12.107-1',
     sha256: 'abe9f65d74b434692149482b031db7a2aaf832921e09f69f775293c0e0c5799c',
     depends: ['kmod', 'initramfs-tools'],
     path: 'pool/main/l/linux/linux-image-6.12.107+deb13-riscv64_6.12.107-1_riscv64.deb',
+  },
+  {
+    name: 'busybox-static',
+    version: '1:1.37.0-6+b9',
+    sha256: '4add476d2b185c5b487c285b38d790f0881a7e4a8e2ddde835f917e770eb8633',
+    depends: [],
+    path: 'pool/main/b/busybox/busybox-static_1.37.0-6+b9_riscv64.deb',
   },
   {
     name: 'python3.13-minimal',
