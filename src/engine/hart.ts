@@ -1,4 +1,4 @@
-import { INTERRUPT, MENVCFG, PMP_ENTRIES, PRIVILEGE } from '../isa/fields.ts';
+import { INTERRUPT, MENVCFG, PMP_ENTRIES } from '../isa/fields.ts';
 import type { EngineExports } from './build.ts';
 import { CodeCache } from './code-cache.ts';
 import type { HostCounter } from './counters.ts';
@@ -8,25 +8,18 @@ import { FieldValues } from './field-values.ts';
 import type { HartOptions, SiblingHarts } from './hart-options.ts';
 import type { EngineObserver } from './observer.ts';
 import { pmpRanges } from './pmp.ts';
-import { SLOT } from './slots.ts';
+import { clearHart, setMachineMode, setSupervisorMode } from './reset.ts';
 import {
   BLOCK_ENTRIES_OFFSET,
-  CHUNK,
   CROSSING_OFFSET,
   DECODED_OFFSET,
   EXIT,
   F_OFFSET,
-  FENCES,
   type Field64,
-  LONGEST_CHUNK,
   offset32,
   PMP_RANGE_BYTES,
   PMP_RANGES_OFFSET,
   PMPADDR_OFFSET,
-  RETURNS_OFFSET,
-  SLOT_BYTES,
-  TLB_OFFSET,
-  TLB_USED_OFFSET,
   X_OFFSET,
 } from './state.ts';
 import { forgetDecoded } from './translate/region.ts';
@@ -36,9 +29,6 @@ import { Watch } from './watch.ts';
 const PAGE_BYTES = 4096;
 /** More frames are not forgotten one by one. */
 const MOST_FRAMES = 4;
-const S_INTERRUPTS = (1n << BigInt(INTERRUPT.SSI)) | (1n << BigInt(INTERRUPT.STI)) | (1n << BigInt(INTERRUPT.SEI));
-/** What a firmware would delegate: all exceptions that can come from S- or U-mode. */
-const DELEGATED = 0xb3ffn;
 
 /** Counters of what ended `run`, by value of EXIT. */
 const STOPS = new Map<number, HostCounter>(
@@ -88,11 +78,7 @@ export class Hart {
     });
     this.#i32 = new Int32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
-    // The control block in front belongs to whoever talks to the hart from outside.
-    const bytes = new Uint8Array(buffer);
-    bytes.fill(0, area + X_OFFSET, area + DECODED_OFFSET);
-    // Empty entries of the first level; those behind it are told from others by their numbers.
-    bytes.fill(0xff, area + TLB_OFFSET, area + TLB_USED_OFFSET);
+    clearHart(this.#fields, options);
     this.#code = new CodeCache({
       buffer,
       address: area + DECODED_OFFSET,
@@ -142,34 +128,12 @@ export class Hart {
     });
     const instance = new WebAssembly.Instance(options.engine, { env });
     this.#engine = instance.exports as unknown as EngineExports;
-    this.#fields.set32('hartId', options.id);
-    this.#fields.set32('npt', options.npt);
-    this.#fields.set32('ramPages', options.ramPages);
-    this.#fields.set32('frameTable', options.frameTable);
-    this.#fields.set32('zeroFrame', options.zeroFrame);
-    for (const field of ['pace', 'chunk', 'remaining'] as const) this.#fields.set32(field, CHUNK);
-    this.#fields.set32('longestPace', siblings === undefined ? LONGEST_CHUNK : CHUNK);
-    this.#fields.set64('deadline', -1n);
-    this.#fields.set64('stimecmp', -1n);
-    if (siblings !== undefined) {
-      this.#fields.set32('fences', siblings.totalStoreOrder ? FENCES.storeBeforeLoad : FENCES.all);
-      this.#fields.set32('codeChanges', siblings.codeChanges);
-      this.#fields.set32('codeChangesSeen', Atomics.load(this.#i32, siblings.codeChanges >>> 2));
-    }
-    this.#i64[(area + RETURNS_OFFSET) / 8] = -1n;
-    const crossing = area + CROSSING_OFFSET;
-    // What the slot holds at first are the bits 0, which are no instruction.
-    this.#i32[crossing >>> 2] = SLOT.illegal;
-    this.#i32[(crossing + SLOT_BYTES) >>> 2] = SLOT.blockEnd;
-    this.#i32[(crossing + 2 * SLOT_BYTES) >>> 2] = SLOT.blockEnd;
     this.flush();
   }
 
   /** Starts in M-mode as after a reset (privileged specification, 3.4); there is no Sstc. */
   resetMachineMode(pc: bigint): void {
-    this.#fields.set32('privilege', PRIVILEGE.M);
-    this.#fields.set64('menvcfg', MENVCFG.ADUE);
-    this.#fields.set64('pc', pc);
+    setMachineMode(this.#fields, pc);
     this.#pmpChanged();
     this.#engine.context(this.#area);
   }
@@ -179,18 +143,8 @@ export class Hart {
    * from S-mode end `run`.
    */
   resetSupervisorMode(pc: bigint): void {
-    this.#fields.set32('privilege', PRIVILEGE.S);
-    this.#fields.set64('mstatus', 0n);
-    this.#fields.set64('satp', 0n);
+    setSupervisorMode(this.#fields, pc);
     this.flush();
-    this.#fields.set32('hypercalls', 1);
-    this.#fields.set32('sstc', 1);
-    this.#fields.set64('medeleg', DELEGATED);
-    this.#fields.set64('mideleg', S_INTERRUPTS);
-    this.#fields.set64('mcounteren', 7n);
-    this.#fields.set64('menvcfg', MENVCFG.ADUE | MENVCFG.STCE);
-    this.#fields.set64('stimecmp', -1n);
-    this.#fields.set64('pc', pc);
     this.#engine.context(this.#area);
   }
 
