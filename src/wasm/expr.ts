@@ -37,7 +37,7 @@ export const i32 = {
         sink.byte(0x41);
         sink.signed32(value);
       },
-      BigInt(value | 0),
+      value | 0,
     ),
   ...binaries<
     | 'add'
@@ -126,16 +126,20 @@ export const i32 = {
 
 export const i64 = {
   const: (value: bigint | number): I64 => {
-    const wide = BigInt.asIntN(64, BigInt(value));
-    return new Expr(
+    if (typeof value === 'number' && (value | 0) === value) return i64.halves(value >> 31, value);
+    const wide = BigInt(value);
+    return i64.halves(Number(BigInt.asIntN(32, wide >> 32n)), Number(BigInt.asIntN(32, wide)));
+  },
+  /** A constant by its halves, each an int32. */
+  halves: (high: number, low: number): I64 =>
+    new Expr(
       'i64',
       (sink) => {
         sink.byte(0x42);
-        sink.signed64(wide);
+        sink.signed64(high, low);
       },
-      wide,
-    );
-  },
+      high === low >> 31 ? low : undefined,
+    ),
   ...binaries<
     | 'add'
     | 'sub'

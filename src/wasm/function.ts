@@ -40,23 +40,18 @@ export interface TypeReference extends FunctionType {
   readonly typeIndex: number;
 }
 
-/** The body of a function: its entry of the code section without the size, and where its unlikely branches are. */
-export interface FunctionBody {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Byte offsets from the start of the body of the `if` instructions that are hardly ever true. */
-  readonly unlikely: readonly number[];
-}
-
 /** Writes one function body, statement by statement, with structured control flow. */
 export class FunctionBuilder {
   readonly type: FunctionType;
-  readonly #code = new ByteSink();
+  readonly #code: ByteSink;
   readonly #locals: ValType[] = [];
   readonly #unlikely: number[] = [];
   #depth = 0;
 
-  constructor(type: FunctionType) {
+  /** @param code takes the instructions, and nothing else until `finish`; empty */
+  constructor(type: FunctionType, code: ByteSink = new ByteSink()) {
     this.type = type;
+    this.#code = code;
   }
 
   parameter<T extends ValType>(index: number, type: T): Local<T> {
@@ -215,9 +210,13 @@ export class FunctionBuilder {
     this.unreachable();
   }
 
-  finish(): FunctionBody {
+  /**
+   * Writes the body: its entry of the code section without the size.
+   * @returns byte offsets from the start of the body of the `if` instructions that are hardly ever true
+   */
+  finish(body: ByteSink): number[] {
     if (this.#depth !== 0) throw new Error('a block was left open');
-    const body = new ByteSink();
+    const before = body.length;
     const groups: { type: ValType; count: number }[] = [];
     for (const type of this.#locals) {
       const last = groups.at(-1);
@@ -229,10 +228,10 @@ export class FunctionBuilder {
       body.unsigned(group.count);
       body.byte(VALUE_TYPE_CODES[group.type]);
     }
-    const start = body.length;
-    body.append(this.#code.finish());
+    const start = body.length - before;
+    body.append(this.#code.written);
     body.byte(0x0b);
-    return { bytes: body.finish(), unlikely: this.#unlikely.map((offset) => start + offset) };
+    return this.#unlikely.map((offset) => start + offset);
   }
 
   #structured(opcode: number, body: (label: Label) => void): void {

@@ -1,6 +1,5 @@
 import type { ValType } from './expr.ts';
 import {
-  type FunctionBody,
   FunctionBuilder,
   type FunctionReference,
   type FunctionType,
@@ -18,6 +17,13 @@ interface Definition {
   body: FunctionBody | undefined;
 }
 
+/** Where the body of a function stands among all of them, and what `FunctionBuilder.finish` has given. */
+interface FunctionBody {
+  readonly start: number;
+  readonly end: number;
+  readonly unlikely: readonly number[];
+}
+
 /**
  * Builds a WebAssembly module that imports one shared memory of any size as `env.memory`, functions from `env`, and, if asked for,
  * one table of functions as `env.table`. All imports have to be declared before the first function. A function may be declared first and defined later.
@@ -27,6 +33,8 @@ export class ModuleBuilder {
   readonly #imports: { name: string; type: FunctionType }[] = [];
   readonly #functions: Definition[] = [];
   #hasTable = false;
+  readonly #bodies = ByteSink.take();
+  #state: 'open' | 'defining' | 'finished' = 'open';
 
   import(name: string, parameters: readonly ValType[], result?: ValType): FunctionReference {
     if (this.#functions.length > 0) throw new Error('imports come before functions');
@@ -51,17 +59,26 @@ export class ModuleBuilder {
   define(reference: FunctionReference, write: (builder: FunctionBuilder) => void): void {
     const definition = this.#functions[reference.index - this.#imports.length];
     if (definition === undefined || definition.body !== undefined) throw new Error('not declared, or defined twice');
-    const builder = new FunctionBuilder(reference);
+    this.#expectOpen();
+    this.#state = 'defining';
+    const code = ByteSink.take();
+    const builder = new FunctionBuilder(reference, code);
     write(builder);
-    definition.body = builder.finish();
+    const start = this.#bodies.length;
+    const unlikely = builder.finish(this.#bodies);
+    definition.body = { start, end: this.#bodies.length, unlikely };
+    ByteSink.give(code);
+    this.#state = 'open';
   }
 
+  /** The module's bytes; nothing can be added to it then. */
   finish(): Uint8Array<ArrayBuffer> {
+    this.#expectOpen();
     const functionTypes = this.#functions.map((definition) => this.#typeIndex(definition.reference));
     const importTypes = this.#imports.map((entry) => this.#typeIndex(entry.type));
-    const sink = new ByteSink();
+    const sink = ByteSink.take();
     sink.append(Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00));
-    section(sink, 1, this.#types, (out, type) => {
+    vector(sink, 1, this.#types, (out, type) => {
       out.byte(0x60);
       out.unsigned(type.parameters.length);
       for (const parameter of type.parameters) out.byte(VALUE_TYPE_CODES[parameter]);
@@ -69,7 +86,7 @@ export class ModuleBuilder {
       if (type.result !== undefined) out.byte(VALUE_TYPE_CODES[type.result]);
     });
     const table = this.#hasTable ? ['table' as const] : [];
-    section(sink, 2, ['memory' as const, ...table, ...this.#imports.keys()], (out, index) => {
+    vector(sink, 2, ['memory' as const, ...table, ...this.#imports.keys()], (out, index) => {
       out.name('env');
       if (index === 'table') {
         out.name('table');
@@ -89,8 +106,8 @@ export class ModuleBuilder {
         out.unsigned(importTypes[index]!);
       }
     });
-    section(sink, 3, functionTypes, (out, type) => out.unsigned(type));
-    section(
+    vector(sink, 3, functionTypes, (out, type) => out.unsigned(type));
+    vector(
       sink,
       7,
       this.#functions.filter((definition) => definition.exportName !== undefined),
@@ -101,33 +118,42 @@ export class ModuleBuilder {
       },
     );
     this.#branchHints(sink);
-    section(sink, 10, this.#functions, (out, definition) => {
+    const bodies = this.#bodies.written;
+    vector(sink, 10, this.#functions, (out, definition) => {
       if (definition.body === undefined) throw new Error(`function ${definition.reference.index} was not defined`);
-      out.unsigned(definition.body.bytes.length);
-      out.append(definition.body.bytes);
+      const { start, end } = definition.body;
+      out.unsigned(end - start);
+      out.append(bodies.subarray(start, end));
     });
-    return sink.finish();
+    const bytes = sink.finish();
+    this.#state = 'finished';
+    ByteSink.give(this.#bodies);
+    ByteSink.give(sink);
+    return bytes;
+  }
+
+  #expectOpen(): void {
+    if (this.#state === 'defining') throw new Error('another function is being defined');
+    if (this.#state === 'finished') throw new Error('the module is finished');
   }
 
   /** The custom section of the branch hinting proposal; it stands before the code section. */
   #branchHints(sink: ByteSink): void {
     const functions = this.#functions.filter((definition) => (definition.body?.unlikely.length ?? 0) > 0);
     if (functions.length === 0) return;
-    const out = new ByteSink();
-    out.name('metadata.code.branch_hint');
-    out.unsigned(functions.length);
-    for (const { reference, body } of functions) {
-      out.unsigned(reference.index);
-      out.unsigned(body!.unlikely.length);
-      for (const offset of body!.unlikely) {
-        out.unsigned(offset);
-        out.unsigned(1); // bytes of the hint
-        out.unsigned(0); // unlikely
+    section(sink, 0, (out) => {
+      out.name('metadata.code.branch_hint');
+      out.unsigned(functions.length);
+      for (const { reference, body } of functions) {
+        out.unsigned(reference.index);
+        out.unsigned(body!.unlikely.length);
+        for (const offset of body!.unlikely) {
+          out.unsigned(offset);
+          out.unsigned(1); // bytes of the hint
+          out.unsigned(0); // unlikely
+        }
       }
-    }
-    sink.byte(0);
-    sink.unsigned(out.length);
-    sink.append(out.finish());
+    });
   }
 
   #typeIndex(type: FunctionType): number {
@@ -140,11 +166,19 @@ export class ModuleBuilder {
   }
 }
 
-function section<T>(sink: ByteSink, id: number, entries: readonly T[], write: (out: ByteSink, entry: T) => void): void {
-  const out = new ByteSink();
-  out.unsigned(entries.length);
-  for (const entry of entries) write(out, entry);
+/** A section whose contents are a vector. */
+function vector<T>(sink: ByteSink, id: number, entries: readonly T[], write: (out: ByteSink, entry: T) => void): void {
+  section(sink, id, (out) => {
+    out.unsigned(entries.length);
+    for (const entry of entries) write(out, entry);
+  });
+}
+
+function section(sink: ByteSink, id: number, write: (out: ByteSink) => void): void {
+  const out = ByteSink.take();
+  write(out);
   sink.byte(id);
   sink.unsigned(out.length);
-  sink.append(out.finish());
+  sink.append(out.written);
+  ByteSink.give(out);
 }

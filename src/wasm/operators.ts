@@ -10,8 +10,8 @@ export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 export class Expr<T extends ValType> {
   readonly type: T;
   readonly emit: (sink: ByteSink) => void;
-  /** The value, when it is known while the code is built. */
-  readonly constant: bigint | undefined;
+  /** The value, when it is known while the code is built, and is an int32 (sign-extended to the type). */
+  readonly constant: number | undefined;
   /** Of an operation on values, and of a load without an offset: its name, and what it is applied to. */
   readonly operator: string | undefined;
   readonly operands: readonly Expr<ValType>[] | undefined;
@@ -19,7 +19,7 @@ export class Expr<T extends ValType> {
   constructor(
     type: T,
     emit: (sink: ByteSink) => void,
-    constant?: bigint,
+    constant?: number,
     operator?: string,
     operands?: readonly Expr<ValType>[],
   ) {

@@ -104,8 +104,13 @@ describe('expressions', () => {
     for (const value of NUMBERS) assert.equal(build([], 'i32', (code) => code.return(i32.const(value))).f(), value);
     for (const value of BIGS) assert.equal(build([], 'i64', (code) => code.return(i64.const(value))).f(), value);
     assert.equal(build([], 'i64', (code) => code.return(i64.const((1n << 64n) - 1n))).f(), -1n);
-    assert.equal(i64.const(5).constant, 5n);
-    assert.equal(i32.const(0xffffffff).constant, -1n);
+    for (const value of BIGS) {
+      const [high, low] = [Number(BigInt.asIntN(32, value >> 32n)), Number(BigInt.asIntN(32, value))];
+      assert.equal(build([], 'i64', (code) => code.return(i64.halves(high, low))).f(), BigInt.asIntN(64, value));
+    }
+    assert.deepEqual([i64.const(5).constant, i64.const(-5n).constant], [5, -5]);
+    assert.equal(i32.const(0xffffffff).constant, -1);
+    assert.deepEqual([i64.const(2n ** 31n).constant, i64.const(2 ** 31).constant], [undefined, undefined]);
   });
 
   test('conversions', () => {

@@ -233,7 +233,10 @@ describe('modules', () => {
     const declared = module.declare(['i32'], undefined, 'f');
     assert.throws(() => module.import('late', []), /imports come before functions/);
     assert.throws(() => module.finish(), /was not defined/);
+    const other = module.declare([], undefined);
     module.define(declared, (code) => {
+      assert.throws(() => module.define(other, () => undefined), /another function is being defined/);
+      assert.throws(() => module.finish(), /another function is being defined/);
       assert.throws(() => code.parameter(0, 'i64'), /parameter 0 is not i64/);
       assert.throws(() => code.callVoid(given, i32.const(1)), /has a result/);
       assert.throws(() => code.drop(call('i32', given)), /number of arguments/);
@@ -242,5 +245,26 @@ describe('modules', () => {
       code.drop(i32.const(1));
     });
     assert.throws(() => module.define(declared, () => undefined), /defined twice/);
+    module.define(other, () => undefined);
+    module.finish();
+    assert.throws(() => module.finish(), /the module is finished/);
+  });
+
+  test('modules that are built at the same time have nothing to do with each other', () => {
+    const modules = [1, 2, 3].map((number) => {
+      const module = new ModuleBuilder();
+      const main = module.declare([], 'i32', 'f');
+      return { number, module, main };
+    });
+    const returns = (code: FunctionBuilder, number: number): void => code.return(i32.const(number));
+    const [first, second, third] = modules as [(typeof modules)[0], (typeof modules)[0], (typeof modules)[0]];
+    first.module.define(first.main, (code) => {
+      second.module.define(second.main, (inner) => returns(inner, second.number));
+      returns(code, first.number);
+    });
+    assert.equal(instantiate(second.module).f(), 2);
+    third.module.define(third.main, (code) => returns(code, third.number));
+    assert.equal(instantiate(first.module).f(), 1);
+    assert.equal(instantiate(third.module).f(), 3);
   });
 });

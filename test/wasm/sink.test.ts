@@ -56,7 +56,7 @@ test('integers come back from LEB128, in as few bytes as they need', () => {
     fc.property(i64, (value) =>
       check(
         value,
-        written((s) => s.signed64(value)),
+        written((s) => s.signed64(Number(value >> 32n), Number(BigInt.asIntN(32, value)))),
         true,
       ),
     ),
@@ -74,4 +74,16 @@ test('it grows, and finish gives a copy', () => {
   assert.deepEqual([...bytes.subarray(8000)], [2, 0xc3, 0xa9]);
   sink.byte(1);
   assert.equal(bytes.length, 8003);
+});
+
+test('a sink that is given back is empty when it is taken again, however long it was', () => {
+  for (const bytes of [10, 1 << 20]) {
+    const sink = ByteSink.take();
+    sink.append(new Uint8Array(bytes).fill(7));
+    assert.deepEqual([sink.length, sink.written.length, sink.written[0]], [bytes, bytes, 7]);
+    ByteSink.give(sink);
+    const next = ByteSink.take();
+    assert.deepEqual([next.length, next.finish().length], [0, 0]);
+  }
+  assert.notEqual(ByteSink.take(), ByteSink.take());
 });

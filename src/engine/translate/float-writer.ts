@@ -141,7 +141,7 @@ export class FloatWriter {
       return result;
     }
     const bits = bitsOf(inlined.result);
-    if (inlined.usable.constant === 1n) return bits;
+    if (inlined.usable.constant === 1) return bits;
     // A double stays one: it is not moved to an integer register and back.
     const isDouble = inlined.result.type === 'f64';
     const local = isDouble ? this.#c.code.local('f64') : this.#c.code.local('i64');

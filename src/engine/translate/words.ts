@@ -11,7 +11,7 @@ export function asWord(value: I64): I32 | undefined {
       return a as unknown as I32;
     case 'shr_s':
       // What `srai` gives: a constant amount.
-      return (b.constant ?? 0n) >= 32n ? i32.wrap(value) : undefined;
+      return (b.constant ?? 0) >= 32 ? i32.wrap(value) : undefined;
     case 'load32_s':
       return i32.load(a as unknown as I32);
     case 'and':
@@ -33,7 +33,7 @@ export function asWord(value: I64): I32 | undefined {
 export function withoutZero(value: I64): I64 {
   if (value.operator !== 'add') return value;
   const [a, b] = value.operands as [I64, I64];
-  return a.constant === 0n ? b : b.constant === 0n ? a : value;
+  return a.constant === 0 ? b : b.constant === 0 ? a : value;
 }
 
 /** A comparison of 64-bit values as one of 32-bit values, if both are sign extensions: that keeps either order. */
@@ -59,5 +59,5 @@ export function compareWords(condition: I32): I32 {
 function operandWord(value: I64): I32 | undefined {
   const { constant } = value;
   if (constant === undefined) return asWord(value);
-  return BigInt.asIntN(32, constant) === constant ? i32.const(Number(constant)) : undefined;
+  return i32.const(constant);
 }
