@@ -1,7 +1,7 @@
 import { directSuccessorsOf, type Flow } from './flow.ts';
 import type { AccessGroup, GroupedBlock } from './groups.ts';
 import type { Region } from './region.ts';
-import { registersRead, registersWritten } from './registers.ts';
+import { integersRead, integersWritten } from './registers.ts';
 
 /**
  * The reads that a loop follows from turn to turn: their base register comes from what they have read in an earlier one, as a
@@ -35,8 +35,8 @@ function isChain(
     for (const [index, instruction] of instructions.entries()) {
       const isOfGroup = groups[index] === group;
       if (isOfGroup && derived & (1 << group.base)) return true;
-      const written = registersWritten(instruction).x;
-      if (isOfGroup || registersRead(instruction).x & derived) derived |= written;
+      const written = integersWritten(instruction);
+      if (isOfGroup || integersRead(instruction) & derived) derived |= written;
       else derived &= ~written;
     }
     for (const next of directSuccessorsOf(region, block)) {

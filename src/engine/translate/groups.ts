@@ -1,7 +1,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
-import { decodeBits, type Region } from './region.ts';
-import { registersWritten } from './registers.ts';
+import { instructionsOf, type Region } from './region.ts';
+import { integersWritten } from './registers.ts';
 
 /**
  * Accesses of a block, all reads or all writes, whose addresses differ by constants: same base register, not written in
@@ -41,7 +41,7 @@ export function groupAccesses(instructions: readonly Decoded[]): readonly (Acces
         group.count++;
       }
     }
-    const written = registersWritten(decoded).x;
+    const written = integersWritten(decoded);
     if (written !== 0) {
       const register = 31 - Math.clz32(written);
       open[register] = undefined;
@@ -57,8 +57,5 @@ export interface GroupedBlock {
   readonly groups: readonly (AccessGroup | undefined)[];
 }
 
-export const groupBlocks = ({ blocks }: Region): readonly GroupedBlock[] =>
-  blocks.map(({ code }) => {
-    const instructions = code.map((bits) => decodeBits(bits)!);
-    return { instructions, groups: groupAccesses(instructions) };
-  });
+export const groupBlocks = (region: Region): readonly GroupedBlock[] =>
+  instructionsOf(region).map((instructions) => ({ instructions, groups: groupAccesses(instructions) }));

@@ -4,7 +4,7 @@ import { REGION_TYPE } from '../jump-table.ts';
 import { MISPREDICTED_TYPE } from '../predictions.ts';
 import { REACH_TYPE } from '../reach.ts';
 import { EFFECTS } from './effects.ts';
-import { decodeBits, type Region } from './region.ts';
+import { instructionsOf, type Region } from './region.ts';
 
 /** Functions of the engine that translated code calls. */
 export interface RegionImports {
@@ -20,15 +20,9 @@ export interface RegionImports {
 /** Imports what a module of regions needs of the engine. */
 export function importFunctions(module: ModuleBuilder, regions: readonly Region[]): RegionImports {
   const float = new Map<string, FunctionReference>();
-  for (const { blocks } of regions) {
-    for (const { code } of blocks) {
-      for (const bits of code) {
-        for (const name of EFFECTS[decodeBits(bits)!.number]!.floatOperations) {
-          if (!float.has(name)) {
-            float.set(name, module.import(name, ['i32', 'i32', 'i64', 'i64', 'i64'], 'i64'));
-          }
-        }
-      }
+  for (const { number } of regions.flatMap(instructionsOf).flat()) {
+    for (const name of EFFECTS[number]!.floatOperations) {
+      if (!float.has(name)) float.set(name, module.import(name, ['i32', 'i32', 'i64', 'i64', 'i64'], 'i64'));
     }
   }
   return {

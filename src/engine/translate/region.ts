@@ -66,12 +66,13 @@ export function regionOfKey(key: string): Region {
   const unit = (): number => key.charCodeAt(at++);
   const word = (): number => unit() | (unit() << 16);
   const block = (): number => (unit() << 16) >> 16;
-  const list = (length: number, each: () => number): number[] => Array.from({ length }, each);
   const blocks: RegionBlock[] = [];
   while (at < key.length) {
     const [offset, taken, next, returns] = [word(), block(), block(), block()];
-    const likely = list(unit(), unit);
-    const code = list(unit(), () => word() >>> 0);
+    const likely: number[] = [];
+    for (let left = unit(); left > 0; left--) likely.push(unit());
+    const code: number[] = [];
+    for (let left = unit(); left > 0; left--) code.push(word() >>> 0);
     blocks.push({ offset, code, taken, next, likely, returns });
   }
   return { blocks, straddles: straddlesInKey(key) };
@@ -84,23 +85,37 @@ export function straddlingRegion(key: string): Region | undefined {
 
 export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);
 
-/** What has been decoded, by bits as a signed number, which V8 finds sooner; null: no instruction. */
-const DECODED = new Map<number, Decoded | null>();
-const MOST_DECODED = 1 << 14;
+/** What was decoded lately: bits, and what they are, each at one place that follows from the bits. null: no instruction. */
+const PLACE_BITS = 14;
+const DECODED_BITS = new Int32Array(1 << PLACE_BITS);
+const DECODED: (Decoded | null | undefined)[] = Array.from({ length: 1 << PLACE_BITS });
 
 /** Decodes instruction bits, remembering what was asked for lately. */
 export function decodeBits(bits: number): Decoded | undefined {
   const key = bits | 0;
-  let decoded = DECODED.get(key);
-  if (decoded === undefined) {
-    if (DECODED.size >= MOST_DECODED) DECODED.clear();
+  const place = Math.imul(key, 0x9e37_79b1) >>> (32 - PLACE_BITS);
+  let decoded = DECODED[place];
+  if (decoded === undefined || DECODED_BITS[place] !== key) {
     decoded = decode(bits) ?? null;
-    DECODED.set(key, decoded);
+    DECODED[place] = decoded;
+    DECODED_BITS[place] = key;
   }
   return decoded ?? undefined;
 }
 
+const INSTRUCTIONS_OF = new WeakMap<Region, readonly (readonly Decoded[])[]>();
+
+/** The instructions of a region, block by block. All that looks at a region asks for them, and they are looked up once. */
+export function instructionsOf(region: Region): readonly (readonly Decoded[])[] {
+  let instructions = INSTRUCTIONS_OF.get(region);
+  if (instructions === undefined) {
+    instructions = region.blocks.map(({ code }) => code.map((bits) => decodeBits(bits)!));
+    INSTRUCTIONS_OF.set(region, instructions);
+  }
+  return instructions;
+}
+
 /** For a hart that has become idle: what it has decoded is a megabyte. */
 export function forgetDecoded(): void {
-  DECODED.clear();
+  DECODED.fill(undefined);
 }

@@ -101,7 +101,8 @@ export class RegisterLocals {
   /** @param words registers that are words at the start of a block */
   beginBlock(changed: RegisterSet, words: number): void {
     this.changed = changed;
-    this.#words = new Map(REGISTERS.filter((n) => words & (1 << n)).map((n) => [n, this.#wordLocal(n)]));
+    this.#words = new Map();
+    for (const n of this.x.keys()) if (words & (1 << n)) this.#words.set(n, this.#wordLocal(n));
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS } from './effects.ts';
 import { directSuccessorsOf, type Flow } from './flow.ts';
-import { decodeBits, OUTSIDE, type Region } from './region.ts';
+import { instructionsOf, OUTSIDE, type Region } from './region.ts';
 
 /** Sets of registers, bit n for register n: of the integer and of the floating-point file. */
 export interface RegisterSet {
@@ -16,21 +16,48 @@ const intersection = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x 
 export const difference = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & ~b.x, f: a.f & ~b.f });
 const same = (a: RegisterSet, b: RegisterSet): boolean => a.x === b.x && a.f === b.f;
 
-export function registersRead({ number, operands }: Decoded): RegisterSet {
-  const effects = EFFECTS[number]!;
-  const source = (n: 1 | 2 | 3, register: number): number => (effects.floatSources & (1 << n) ? 1 << register : 0);
-  return {
-    x: ((effects.readsRs1 ? 1 << operands.rs1 : 0) | (effects.readsRs2 ? 1 << operands.rs2 : 0)) & ~1,
-    f: source(1, operands.rs1) | source(2, operands.rs2) | source(3, operands.rs3),
-  };
+/** Of the integer registers only, which are most of it: without an object. */
+export function integersRead({ number, operands }: Decoded): number {
+  const { readsRs1, readsRs2 } = EFFECTS[number]!;
+  return ((readsRs1 ? 1 << operands.rs1 : 0) | (readsRs2 ? 1 << operands.rs2 : 0)) & ~1;
 }
 
-export function registersWritten({ number, operands }: Decoded): RegisterSet {
-  const effects = EFFECTS[number]!;
-  return {
-    x: effects.writesRd ? (1 << operands.rd) & ~1 : 0,
-    f: effects.writesFloat ? 1 << operands.rd : 0,
-  };
+export const integersWritten = ({ number, operands }: Decoded): number =>
+  EFFECTS[number]!.writesRd ? (1 << operands.rd) & ~1 : 0;
+
+function floatsRead({ number, operands }: Decoded): number {
+  const { floatSources } = EFFECTS[number]!;
+  if (floatSources === 0) return 0;
+  const source = (n: 1 | 2 | 3, register: number): number => (floatSources & (1 << n) ? 1 << register : 0);
+  return source(1, operands.rs1) | source(2, operands.rs2) | source(3, operands.rs3);
+}
+
+const floatsWritten = ({ number, operands }: Decoded): number => (EFFECTS[number]!.writesFloat ? 1 << operands.rd : 0);
+
+export const registersRead = (decoded: Decoded): RegisterSet => ({ x: integersRead(decoded), f: floatsRead(decoded) });
+
+export const registersWritten = (decoded: Decoded): RegisterSet => ({
+  x: integersWritten(decoded),
+  f: floatsWritten(decoded),
+});
+
+/** What a block does with registers. */
+interface BlockEffects {
+  /** Registers that are read before they are written. */
+  readonly read: RegisterSet;
+  readonly written: RegisterSet;
+}
+
+function blockEffects(instructions: readonly Decoded[]): BlockEffects {
+  const read = { x: 0, f: 0 };
+  const written = { x: 0, f: 0 };
+  for (const instruction of instructions) {
+    read.x |= integersRead(instruction) & ~written.x;
+    read.f |= floatsRead(instruction) & ~written.f;
+    written.x |= integersWritten(instruction);
+    written.f |= floatsWritten(instruction);
+  }
+  return { read, written };
 }
 
 /** How a region uses the register files, which it keeps in locals. */
@@ -39,7 +66,8 @@ export interface RegisterUse {
   readonly wanted: readonly RegisterSet[];
   /** Registers whose locals are right everywhere. */
   readonly known: RegisterSet;
-  /** Registers that the region writes anywhere. */
+  /** Registers that the region reads or writes anywhere, and those that it writes. */
+  readonly used: RegisterSet;
   readonly written: RegisterSet;
   /** By block: registers that may have been written on the way to its start and not stored, so that an exit has to. */
   readonly changed: readonly RegisterSet[];
@@ -56,26 +84,18 @@ export interface RegisterUse {
  * @param stored by block: registers that may be stored at its start
  */
 function liveRegisters(
-  region: Region,
-  decoded: readonly (readonly Decoded[])[],
+  successors: readonly (readonly number[])[],
+  effects: readonly BlockEffects[],
   stored: readonly RegisterSet[] = [],
 ): RegisterSet[] {
-  const effects = decoded.map((instructions, block) => {
-    let read = stored[block] ?? NONE;
-    let written = NONE;
-    for (const instruction of instructions) {
-      read = union(read, difference(registersRead(instruction), written));
-      written = union(written, registersWritten(instruction));
-    }
-    return { read, written };
-  });
-  const live = effects.map(({ read }) => read);
+  const first = effects.map(({ read }, block) => union(read, stored[block] ?? NONE));
+  const live = [...first];
   for (let changed = true; changed; ) {
     changed = false;
     for (let block = live.length - 1; block >= 0; block--) {
-      const { read, written } = effects[block]!;
-      const behind = directSuccessorsOf(region, block).map((successor) => live[successor]!);
-      const next = union(read, difference(behind.reduce(union, NONE), written));
+      let behind = NONE;
+      for (const successor of successors[block]!) behind = union(behind, live[successor]!);
+      const next = union(first[block]!, difference(behind, effects[block]!.written));
       if (same(next, live[block]!)) continue;
       live[block] = next;
       changed = true;
@@ -96,15 +116,15 @@ function liveRegisters(
  */
 export function analyseRegisters(region: Region, flow: Flow, words: readonly number[]): RegisterUse {
   const { blocks } = region;
-  const decoded = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
-  const written = decoded.map((instructions) => instructions.map(registersWritten).reduce(union, NONE));
+  const effects = instructionsOf(region).map(blockEffects);
+  const successors = blocks.map((_, block) => directSuccessorsOf(region, block));
   const changed: RegisterSet[] = blocks.map(() => NONE);
-  const carried = liveRegisters(region, decoded).map(({ x, f }, block) => ({ x: x | words[block]!, f }));
+  const carried = liveRegisters(successors, effects).map(({ x, f }, block) => ({ x: x | words[block]!, f }));
   let retired = NONE;
   const queue = blocks.map((_, block) => block);
   for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
-    const changedOut = union(changed[block]!, written[block]!);
-    for (const successor of directSuccessorsOf(region, block)) {
+    const changedOut = union(changed[block]!, effects[block]!.written);
+    for (const successor of successors[block]!) {
       let handedOn = changedOut;
       if (flow.isLoopHeader[successor]) {
         handedOn = intersection(changedOut, carried[successor]!);
@@ -116,13 +136,14 @@ export function analyseRegisters(region: Region, flow: Flow, words: readonly num
       if (!queue.includes(successor)) queue.push(successor);
     }
   }
-  const wanted = liveRegisters(region, decoded, changed);
+  const wanted = liveRegisters(successors, effects, changed);
   const loading = [0, ...blocks.map(({ returns }) => returns).filter((block) => block !== OUTSIDE)];
   const known = difference(loading.map((block) => wanted[block]!).reduce(intersection, ALL), retired);
   return {
     wanted,
     known,
-    written: written.reduce(union, NONE),
+    used: effects.map(({ read, written }) => union(read, written)).reduce(union, NONE),
+    written: effects.map(({ written }) => written).reduce(union, NONE),
     changed,
     words: words.map((set, block) => set & wanted[block]!.x),
     carried,

@@ -1,9 +1,8 @@
-import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
 import type { Flow } from './flow.ts';
 import { groupAccesses } from './groups.ts';
-import { decodeBits, OUTSIDE, type Region } from './region.ts';
-import { registersWritten } from './registers.ts';
+import { instructionsOf, OUTSIDE, type Region } from './region.ts';
+import { integersWritten } from './registers.ts';
 
 /**
  * Accesses of a loop by a base register that the loop leaves alone, or moves in small steps: one comes after the other on
@@ -42,17 +41,18 @@ export function findStreams(region: Region, flow: Flow): readonly ReadonlyMap<st
 function streamsOf(region: Region, loop: ReadonlySet<number>): Map<string, Stream> {
   // What a region calls uses the same places: behind the call there is nothing left in them.
   if ([...loop].some((block) => region.blocks[block]!.returns !== OUTSIDE)) return new Map();
-  const instructions = [...loop].flatMap((block) => decodedBlock(region, block));
+  const code = instructionsOf(region);
+  const instructions = [...loop].flatMap((block) => code[block]!);
   let jumping = 0;
   for (const decoded of instructions) {
     const { rd, rs1, imm } = decoded.operands;
     // Adding a constant to itself: what `addi` does, whatever its name.
     const effects = EFFECTS[decoded.number]!;
     const isStep = effects.addsImmediate && rd === rs1 && Math.abs(imm) <= MOST_STEP;
-    if (!isStep) jumping |= registersWritten(decoded).x;
+    if (!isStep) jumping |= integersWritten(decoded);
   }
   const streams = new Map<string, Stream>();
-  for (const group of [...loop].flatMap((block) => groupAccesses(decodedBlock(region, block)))) {
+  for (const group of [...loop].flatMap((block) => groupAccesses(code[block]!))) {
     if (group === undefined || jumping & (1 << group.base)) continue;
     const name = streamName(group);
     const span = Math.max(group.last - group.low + 1, streams.get(name)?.span ?? 0);
@@ -60,6 +60,3 @@ function streamsOf(region: Region, loop: ReadonlySet<number>): Map<string, Strea
   }
   return streams;
 }
-
-const decodedBlock = (region: Region, block: number): Decoded[] =>
-  region.blocks[block]!.code.map((bits) => decodeBits(bits)!);

@@ -21,21 +21,17 @@ import { importFunctions, type RegionImports } from './imports.ts';
 import type { AccessPlan } from './memory-access.ts';
 import { OUTSIDE, type Region, regionNumber } from './region.ts';
 import { RegisterLocals } from './register-locals.ts';
-import {
-  analyseRegisters,
-  type RegisterSet,
-  type RegisterUse,
-  registersRead,
-  registersWritten,
-  union,
-} from './registers.ts';
-import { REGION_STATUS } from './status.ts';
+import { analyseRegisters, type RegisterUse } from './registers.ts';
+import { exitOffset, exitStatus, exitUnexecuted, REGION_STATUS } from './status.ts';
 import { findStreams } from './streams.ts';
 import { type RegionLocals, type Terminator, TranslatorContext } from './translator-context.ts';
 import { findWords } from './word-flow.ts';
 
 /** A call with this for pc does nothing. */
 const NO_PC = 1;
+
+/** Stands for each function that a module imports. */
+const doNothing = (): bigint => 0n;
 
 /**
  * Compiles translated regions. V8 compiles a function when it is first called: that is done here, so that it is done in
@@ -44,11 +40,7 @@ const NO_PC = 1;
  */
 export function compileRegions(bytes: Uint8Array<ArrayBuffer>, memory: WebAssembly.Memory): WebAssembly.Module {
   const module = new WebAssembly.Module(bytes);
-  const env: Record<string, WebAssembly.ImportValue> = {};
-  for (const { name, kind } of WebAssembly.Module.imports(module)) {
-    if (kind === 'function') env[name] = () => 0n;
-  }
-  env.memory = memory;
+  const env = new Proxy<WebAssembly.ModuleImports>({ memory }, { get: (own, name) => own[String(name)] ?? doNothing });
   const { exports } = new WebAssembly.Instance(module, { env });
   for (const region of Object.values(exports)) {
     (region as (hart: number, pc: bigint) => number)(0, BigInt(NO_PC));
@@ -120,13 +112,7 @@ class RegionWriter {
       straddles: region.straddles,
     };
     this.#h = new HartFields(code, code.parameter(0, 'i32').get);
-    let all: RegisterSet = { x: 0, f: 0 };
-    for (const { instructions } of this.#blocks) {
-      for (const decoded of instructions) {
-        all = union(all, union(registersRead(decoded), registersWritten(decoded)));
-      }
-    }
-    this.#registers = new RegisterLocals(code, this.#h, all, this.#use.retired);
+    this.#registers = new RegisterLocals(code, this.#h, this.#use.used, this.#use.retired);
     this.#locals = {
       entry: code.parameter(1, 'i64'),
       remaining: code.local('i32'),
@@ -204,10 +190,9 @@ class RegionWriter {
     for (const [n, local] of f) {
       if (has(written.f, n)) put(has(known.f, n), 32 + n, i64.reinterpret(local.get), F_OFFSET + n * 8);
     }
-    code.set(this.#target, i64.add(entry.get, i64.shr_s(exit.get, i64.const(32))));
-    const low = i32.wrap(exit.get);
-    code.set(remaining, i32.add(remaining.get, i32.shr_u(low, i32.const(8))));
-    const status = i32.and(low, i32.const(0xff));
+    code.set(this.#target, i64.add(entry.get, exitOffset(exit.get)));
+    code.set(remaining, i32.add(remaining.get, exitUnexecuted(exit.get)));
+    const status = exitStatus(exit.get);
     code.if(i32.ne(status, i32.const(REGION_STATUS.continue)), () => {
       this.#h.set('pc', this.#target.get);
       this.#h.set('regionEntry', entry.get);

@@ -21,7 +21,7 @@ import type { AccessGroup } from './groups.ts';
 import type { RegionImports } from './imports.ts';
 import { type AccessPlan, MemoryAccesses } from './memory-access.ts';
 import type { RegisterLocals } from './register-locals.ts';
-import { REGION_STATUS } from './status.ts';
+import { exitWord, REGION_STATUS } from './status.ts';
 import type { Stream } from './streams.ts';
 import { compareWords } from './words.ts';
 
@@ -31,10 +31,7 @@ export interface RegionLocals extends FloatLocals {
   readonly entry: Local<'i64'>;
   /** Instructions left until the next poll; at the start of a block the whole block is taken off. */
   readonly remaining: Local<'i32'>;
-  /**
-   * How and where the region is left through `leave`: bits 0..7 status, 8..31 instructions of the block that were not
-   * executed, 32..63 offset of pc from the entry.
-   */
+  /** How and where the region is left through `leave`: an `exitWord`. */
   readonly exit: Local<'i64'>;
   /** The registers that have been written then: a bit for each of the x registers, then of the f registers. */
   readonly exitRegisters: Local<'i64'>;
@@ -303,13 +300,10 @@ export class TranslatorContext implements Context {
    * @param unexecuted instructions of the block that were counted and not executed
    */
   leave(status: number, offset: number, unexecuted: number): void {
-    this.code.set(this.#l.exit, i64.const((BigInt(offset) << 32n) | BigInt(status | (unexecuted << 8))));
+    this.code.set(this.#l.exit, i64.const(exitWord(status, unexecuted, offset)));
     const { x, f } = this.registers.changed;
     this.registers.leave();
-    this.code.set(
-      this.#l.exitRegisters,
-      i64.const((BigInt.asUintN(32, BigInt(f)) << 32n) | BigInt.asUintN(32, BigInt(x))),
-    );
+    this.code.set(this.#l.exitRegisters, i64.halves(f, x));
     this.code.br(this.#leave);
   }
 

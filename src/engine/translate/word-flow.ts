@@ -1,7 +1,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { directSuccessorsOf, type Flow } from './flow.ts';
-import { decodeBits, OUTSIDE, type Region } from './region.ts';
-import { registersRead, registersWritten } from './registers.ts';
+import { instructionsOf, OUTSIDE, type Region } from './region.ts';
+import { integersRead, integersWritten } from './registers.ts';
 import { wordKind } from './word-kinds.ts';
 
 /** What is known of the integer registers at some place: sets, bit n for register n, that have nothing in common. */
@@ -22,11 +22,11 @@ function meet(a: Known, b: Known): Known {
 }
 
 function after({ words, short }: Known, decoded: Decoded): Known {
-  const written = registersWritten(decoded).x;
+  const written = integersWritten(decoded);
   if (written === 0) return { words, short };
   const kind = wordKind(decoded);
   const isConstant = kind === 'constant';
-  const isWord = kind === 'always' || (kind === 'of words' && (registersRead(decoded).x & ~(words | short)) === 0);
+  const isWord = kind === 'always' || (kind === 'of words' && (integersRead(decoded) & ~(words | short)) === 0);
   return {
     words: isWord ? words | written : words & ~written,
     short: isConstant ? short | written : short & ~written,
@@ -39,7 +39,7 @@ function after({ words, short }: Known, decoded: Decoded): Known {
  */
 export function findWords(region: Region, flow: Flow): readonly number[] {
   const { blocks } = region;
-  const code = blocks.map((block) => block.code.map((bits) => decodeBits(bits)!));
+  const code = instructionsOf(region);
   // Undefined: no way to it has been seen. Where the locals are loaded nothing is known of them.
   const before: (Known | undefined)[] = blocks.map(() => undefined);
   before[0] = NOTHING;
