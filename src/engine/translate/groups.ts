@@ -1,13 +1,16 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
-import { instructionsOf, type Region } from './region.ts';
+import { directSuccessorsOf, type Flow } from './flow.ts';
+import { instructionsOf, OUTSIDE, type Region } from './region.ts';
 import { integersWritten } from './registers.ts';
+import { type Stream, streamName } from './streams.ts';
 
 /**
- * Accesses of a block, all reads or all writes, whose addresses differ by constants: same base register, not written in
- * between. One look at the TLB serves all of them when they lie on one page.
+ * Accesses whose addresses differ by constants: same base register, not written in between. One look at the TLB, for the first of
+ * them, serves all when they lie on one page. They are in one block, or on ways from it that nothing else leads into.
  */
 export interface AccessGroup {
+  /** All are reads, or the first one is a write: what may be written may be read. */
   readonly kind: MemoryAccess['kind'];
   readonly base: number;
   /** Offsets from the base register: of the first byte, and of the last one. */
@@ -18,34 +21,60 @@ export interface AccessGroup {
 
 /** Bytes that a group may span: accesses that are far apart seldom share a page. */
 const MOST_SPAN = 1024;
+/** The same where it goes on in another block, which may be executed less often. */
+const MOST_SPAN_BEYOND = 256;
+/** Groups of writes stand so far behind those of reads by the same register. */
+const WRITES = 32;
 
-/** For each instruction of a block the group that its access belongs to. */
-export function groupAccesses(instructions: readonly Decoded[]): readonly (AccessGroup | undefined)[] {
-  // By base register, writes 32 behind reads.
-  const open: (AccessGroup | undefined)[] = [];
+/** Groups that later accesses may belong to, by kind and base register. */
+type OpenGroups = (AccessGroup | undefined)[];
+
+/** Takes an access into a group if it is near enough. */
+function join(group: AccessGroup | undefined, first: number, end: number, most: number): boolean {
+  if (group === undefined) return false;
+  const low = Math.min(first, group.low);
+  const last = Math.max(end, group.last);
+  if (last - low >= most) return false;
+  group.low = low;
+  group.last = last;
+  group.count++;
+  return true;
+}
+
+/**
+ * For each instruction of a block the group that its access belongs to.
+ * @param open groups that were begun before the block; afterwards those that may go on behind it
+ */
+export function groupAccesses(
+  instructions: readonly Decoded[],
+  open: OpenGroups = [],
+): readonly (AccessGroup | undefined)[] {
+  const begun = new Set(open);
   return instructions.map((decoded) => {
     const { access } = EFFECTS[decoded.number]!;
     const { rs1, imm } = decoded.operands;
     let group: AccessGroup | undefined;
     if (access !== undefined) {
-      const place = access.kind === 'read' ? rs1 : rs1 + 32;
-      group = open[place];
-      const low = Math.min(imm, group?.low ?? imm);
-      const last = Math.max(imm + access.bytes - 1, group?.last ?? imm);
-      if (group === undefined || last - low >= MOST_SPAN) {
-        group = { kind: access.kind, base: rs1, low: imm, last: imm + access.bytes - 1, count: 1 };
-        open[place] = group;
-      } else {
-        group.low = low;
-        group.last = last;
-        group.count++;
+      const last = imm + access.bytes - 1;
+      const [reads, writes] = [open[rs1], open[rs1 + WRITES]];
+      const own = access.kind === 'read' ? reads : writes;
+      const covers = (other: AccessGroup | undefined): boolean =>
+        other !== undefined && other.low <= imm && other.last >= last;
+      // A read belongs to what was written before if that has it already, or if nothing has been read by the base yet.
+      if (access.kind === 'read' && !covers(reads) && (covers(writes) || reads === undefined)) {
+        if (join(writes, imm, last, MOST_SPAN_BEYOND)) group = writes;
+      }
+      if (group === undefined && join(own, imm, last, begun.has(own) ? MOST_SPAN_BEYOND : MOST_SPAN)) group = own;
+      if (group === undefined) {
+        group = { kind: access.kind, base: rs1, low: imm, last, count: 1 };
+        open[access.kind === 'read' ? rs1 : rs1 + WRITES] = group;
       }
     }
     const written = integersWritten(decoded);
     if (written !== 0) {
       const register = 31 - Math.clz32(written);
       open[register] = undefined;
-      open[register + 32] = undefined;
+      open[register + WRITES] = undefined;
     }
     return group;
   });
@@ -55,7 +84,49 @@ export function groupAccesses(instructions: readonly Decoded[]): readonly (Acces
 export interface GroupedBlock {
   readonly instructions: readonly Decoded[];
   readonly groups: readonly (AccessGroup | undefined)[];
+  /** Groups of the block that is the only way to it go on in it, and are not looked up again. */
+  readonly goesOn: boolean;
 }
 
-export const groupBlocks = (region: Region): readonly GroupedBlock[] =>
-  instructionsOf(region).map((instructions) => ({ instructions, groups: groupAccesses(instructions) }));
+/**
+ * Groups the accesses of a region. If it straddles, groups end with their blocks: they are on one page more often then.
+ * @param streams by block: what belongs to one is looked up by the stream's page, in each block anew
+ */
+export function groupBlocks(
+  region: Region,
+  flow: Flow,
+  streams: readonly ReadonlyMap<string, Stream>[],
+): readonly GroupedBlock[] {
+  const { blocks, straddles } = region;
+  const before = onlyPredecessors(region, flow);
+  const behind: OpenGroups[] = [];
+  const grouped: GroupedBlock[] = [];
+  const instructions = instructionsOf(region);
+  const sequence = blocks.map((_, block) => block).sort((a, b) => flow.order[a]! - flow.order[b]!);
+  for (const block of sequence) {
+    const predecessor = straddles ? OUTSIDE : before[block]!;
+    const isStream = (group: AccessGroup): boolean =>
+      streams[predecessor]!.has(streamName(group)) || streams[block]!.has(streamName(group));
+    const open: OpenGroups =
+      predecessor === OUTSIDE
+        ? []
+        : behind[predecessor]!.map((group) => (group && isStream(group) ? undefined : group));
+    const goesOn = open.some((group) => group !== undefined);
+    grouped[block] = { instructions: instructions[block]!, groups: groupAccesses(instructions[block]!, open), goesOn };
+    behind[block] = open;
+  }
+  return grouped;
+}
+
+/** By block: the one that all ways to it come from, directly and with the registers as they are at its end; OUTSIDE: there is none. */
+function onlyPredecessors(region: Region, flow: Flow): number[] {
+  const found = region.blocks.map(() => OUTSIDE);
+  for (const block of region.blocks.keys()) {
+    for (const successor of directSuccessorsOf(region, block)) {
+      if (!flow.isMerge[successor] && !flow.isLoopHeader[successor] && !flow.isIrreducible(block, successor)) {
+        found[successor] = block;
+      }
+    }
+  }
+  return found;
+}

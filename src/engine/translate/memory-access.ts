@@ -28,6 +28,9 @@ interface PlacedStream extends Stream {
   readonly place: number;
 }
 
+/** Groups that have been looked up: the machine address of the first byte of each, 0 if it has none. */
+export type ReachedGroups = ReadonlyMap<AccessGroup, Local<'i32'>>;
+
 /** What is known of a region's accesses. */
 export interface AccessPlan {
   /** By block. */
@@ -64,8 +67,7 @@ export class MemoryAccesses {
   /** The instruction, and the group that its access belongs to. */
   #decoded!: Decoded;
   #group: AccessGroup | undefined;
-  /** Machine address of the first byte of a group, 0 if it has none. */
-  readonly #reached = new Map<AccessGroup, Local<'i32'>>();
+  #reached = new Map<AccessGroup, Local<'i32'>>();
   #streams: ReadonlyMap<string, Stream> = new Map();
   /** Places of the streams in the hart area, by name. */
   readonly #places = new Map<string, number>();
@@ -85,9 +87,18 @@ export class MemoryAccesses {
     this.#emptyStreams();
   }
 
-  beginBlock(streams: ReadonlyMap<string, Stream>): void {
+  /** @param goesOn the block is entered from the one written before it, and from nowhere else */
+  beginBlock(streams: ReadonlyMap<string, Stream>, goesOn: boolean): void {
     this.#streams = streams;
-    this.#reached.clear();
+    if (!goesOn) this.#reached.clear();
+  }
+
+  get reached(): ReachedGroups {
+    return new Map(this.#reached);
+  }
+
+  set reached(reached: ReachedGroups) {
+    this.#reached = new Map(reached);
   }
 
   beginInstruction(decoded: Decoded, group: AccessGroup | undefined): void {
@@ -105,9 +116,12 @@ export class MemoryAccesses {
   address(access: number, bytes: number, address: I64): I32 {
     const { code } = this.#c;
     const group = this.#group;
-    if (group === undefined || group.count === 1) {
+    const isOfGroup = group !== undefined && group.count > 1;
+    // A read whose group begins with a write that was forgotten must not ask for a page to write to.
+    const isAlone = !isOfGroup || (access === ACCESS.read && group.kind === 'write' && !this.#reached.has(group));
+    if (isAlone) {
       const gva = this.#c.temporary('i64', address).get;
-      return this.#look(access, gva, bytes - 1, () => this.#c.interpret()).get;
+      return this.#look(access, gva, bytes - 1, 0, () => this.#c.interpret()).get;
     }
     const { imm } = this.#decoded.operands;
     let first = this.#reached.get(group);
@@ -116,7 +130,8 @@ export class MemoryAccesses {
       first = code.local('i32');
       const ifNone = (none: Local<'i32'>): void =>
         this.#straddles ? code.set(none, i32.const(0)) : this.#c.interpret();
-      code.set(first, this.#look(access, low, group.last - group.low, ifNone).get);
+      const how = this.#straddles ? 0 : REACH.group;
+      code.set(first, this.#look(access, low, group.last - group.low, how, ifNone).get);
       this.#reached.set(group, first);
     }
     const own = new Displaced(first.get, imm - group.low);
@@ -163,20 +178,28 @@ export class MemoryAccesses {
   /**
    * Looks an address up in the TLB, and behind it; gives the machine address, or 0. The page of the last byte is compared
    * with that in the entry for the first one: both have to be there, aligned or not.
+   * @param how one of REACH, or 0
    * @param ifNone writes what is done when there is no machine address, given the local that is to have it
    */
-  #look(access: number, gva: I64, distance: number, ifNone: (machine: Local<'i32'>) => void): Local<'i32'> {
+  #look(
+    access: number,
+    gva: I64,
+    distance: number,
+    how: number,
+    ifNone: (machine: Local<'i32'>) => void,
+  ): Local<'i32'> {
+    const word = i32.const(reachWord(access, distance, how));
     const { code } = this.#c;
     const stream = this.#stream(access);
     if (stream !== undefined && distance < stream.span) {
-      return this.#lookAtStream(stream, access, gva, distance, ifNone);
+      return this.#lookAtStream(stream, gva, word, ifNone);
     }
     const machine = this.#c.temporary('i32', this.#entry(gva));
     const lastPage = i64.and(i64.add(gva, i64.const(distance)), i64.const(-4096));
     code.unlikely(
       i64.ne(i64.load(machine.get, tableOf(access)), lastPage),
       () => {
-        const reached = call('i32', this.#imports.reach, this.#h.hart, gva, i32.const(this.#word(access, distance)));
+        const reached = call('i32', this.#imports.reach, this.#h.hart, gva, word);
         code.if(
           reached,
           () => code.set(machine, this.#h.get32('reached')),
@@ -217,11 +240,6 @@ export class MemoryAccesses {
     return local.get;
   }
 
-  #word(access: number, distance: number): number {
-    const isOneOfMany = this.#group !== undefined && this.#group.count > 1;
-    return reachWord(access, distance, isOneOfMany && !this.#straddles ? REACH.group : 0);
-  }
-
   #emptyStreams(): void {
     for (const place of this.#places.values()) {
       this.#c.code.store(8, this.#h.hart, i64.const(0), place + STREAM.limit);
@@ -240,9 +258,8 @@ export class MemoryAccesses {
 
   #lookAtStream(
     { place, span }: PlacedStream,
-    access: number,
     gva: I64,
-    distance: number,
+    word: I32,
     ifNone: (machine: Local<'i32'>) => void,
   ): Local<'i32'> {
     const { code } = this.#c;
@@ -250,7 +267,6 @@ export class MemoryAccesses {
     const offset = this.#c.temporary('i64', i64.sub(gva, i64.load(hart, place + STREAM.page))).get;
     const machine = this.#c.temporary('i32', i32.add(i32.wrap(offset), i32.load(hart, place + STREAM.frame)));
     code.unlikely(i64.ge_u(offset, i64.load(hart, place + STREAM.limit)), () => {
-      const word = i32.const(this.#word(access, distance));
       const note = (): void => {
         code.set(machine, this.#h.get32('reached'));
         code.store(8, hart, i64.and(gva, i64.const(-4096)), place + STREAM.page);

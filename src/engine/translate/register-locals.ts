@@ -88,7 +88,7 @@ export class RegisterLocals {
     this.changed = union(this.changed, { x: 0, f: 1 << n });
   }
 
-  /** Taken at the end of a block, and put back before each of the ways on from there is written. */
+  /** What holds now, to be put back later. */
   get state(): RegisterState {
     return { changed: this.changed, words: new Map(this.#words) };
   }

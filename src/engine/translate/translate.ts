@@ -104,9 +104,10 @@ class RegionWriter {
     this.#imports = imports;
     this.#flow = analyseFlow(region);
     this.#use = analyseRegisters(region, this.#flow, findWords(region, this.#flow));
-    this.#blocks = groupBlocks(region);
+    const streams = findStreams(region, this.#flow);
+    this.#blocks = groupBlocks(region, this.#flow, streams);
     this.#accesses = {
-      streams: findStreams(region, this.#flow),
+      streams,
       chains: findChains(region, this.#flow, this.#blocks),
       firstPrediction: regionNumber(region),
       straddles: region.straddles,
@@ -241,18 +242,18 @@ class RegionWriter {
     code.set(remaining, i32.sub(remaining.get, i32.const(count)));
     if (this.#executed !== undefined) code.set(this.#executed, i32.const(block.offset));
     this.#registers.beginBlock(this.#use.changed[number]!, this.#use.words[number]!);
-    this.#context.beginBlock(this.#accesses.streams[number]!);
+    const { instructions, groups, goesOn } = this.#blocks[number]!;
+    this.#context.beginBlock(this.#accesses.streams[number]!, goesOn);
     let offset = block.offset;
     let last = offset;
     let terminator: Terminator | undefined;
-    const { instructions, groups } = this.#blocks[number]!;
     for (const [index, decoded] of instructions.entries()) {
       last = offset;
       terminator = this.#context.write(decoded, offset, count - index - 1, groups[index]);
       offset += decoded.length;
     }
     const target = last + instructions.at(-1)!.operands.imm;
-    const { state } = this.#registers;
+    const { state } = this.#context;
     switch (terminator?.kind) {
       case undefined:
         this.#edge(number, block.next, offset, false);
@@ -266,7 +267,7 @@ class RegionWriter {
           terminator.condition,
           () => this.#edge(number, block.taken, target, true),
           () => {
-            this.#registers.state = state;
+            this.#context.state = state;
             this.#edge(number, block.next, offset, true);
           },
         );
@@ -277,7 +278,7 @@ class RegionWriter {
         for (const likely of block.likely) {
           const to = this.#region.blocks[likely]!.offset;
           code.if(i64.eq(this.#target.get, this.#context.address(to)), () => this.#edge(number, likely, to, false));
-          this.#registers.state = state;
+          this.#context.state = state;
         }
         this.#registers.spill();
         code.br(this.#link);

@@ -19,8 +19,8 @@ import { EFFECTS } from './effects.ts';
 import { type FloatLocals, FloatWriter } from './float-writer.ts';
 import type { AccessGroup } from './groups.ts';
 import type { RegionImports } from './imports.ts';
-import { type AccessPlan, MemoryAccesses } from './memory-access.ts';
-import type { RegisterLocals } from './register-locals.ts';
+import { type AccessPlan, MemoryAccesses, type ReachedGroups } from './memory-access.ts';
+import type { RegisterLocals, RegisterState } from './register-locals.ts';
 import { exitWord, REGION_STATUS } from './status.ts';
 import type { Stream } from './streams.ts';
 import { compareWords } from './words.ts';
@@ -42,6 +42,12 @@ export type Terminator =
   | { readonly kind: 'branch'; readonly condition: I32 }
   | { readonly kind: 'relative' }
   | { readonly kind: 'indirect'; readonly target: I64 };
+
+/** What holds at the end of a block, for those behind it. */
+interface ContextState {
+  readonly registers: RegisterState;
+  readonly reached: ReachedGroups;
+}
 
 /** The semantics' context in the translator: operands are constants, and locals that hold the registers. */
 export class TranslatorContext implements Context {
@@ -80,9 +86,20 @@ export class TranslatorContext implements Context {
     this.#float = new FloatWriter(this, h, locals, imports);
   }
 
-  beginBlock(streams: ReadonlyMap<string, Stream>): void {
+  /** @param goesOn the block is entered from the one written before it, and from nowhere else */
+  beginBlock(streams: ReadonlyMap<string, Stream>, goesOn: boolean): void {
     this.#float.forget();
-    this.#memory.beginBlock(streams);
+    this.#memory.beginBlock(streams, goesOn);
+  }
+
+  /** Taken at the end of a block, and put back before each of the ways on from there is written. */
+  get state(): ContextState {
+    return { registers: this.registers.state, reached: this.#memory.reached };
+  }
+
+  set state({ registers, reached }: ContextState) {
+    this.registers.state = registers;
+    this.#memory.reached = reached;
   }
 
   /**

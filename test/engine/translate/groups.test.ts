@@ -2,14 +2,20 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { EFFECTS } from '../../../src/engine/translate/effects.ts';
-import { analyseFlow } from '../../../src/engine/translate/flow.ts';
-import { type AccessGroup, groupAccesses } from '../../../src/engine/translate/groups.ts';
-import { decodeBits } from '../../../src/engine/translate/region.ts';
+import { analyseFlow, directSuccessorsOf } from '../../../src/engine/translate/flow.ts';
+import {
+  type AccessGroup,
+  type GroupedBlock,
+  groupAccesses,
+  groupBlocks,
+} from '../../../src/engine/translate/groups.ts';
+import { decodeBits, OUTSIDE, type Region } from '../../../src/engine/translate/region.ts';
 import { registersWritten } from '../../../src/engine/translate/registers.ts';
 import { findStreams } from '../../../src/engine/translate/streams.ts';
 import { encode } from '../../../src/isa/encode.ts';
 import { type Assembler, R } from '../assembler.ts';
-import { regionOf } from './regions.ts';
+import { graphs } from './graphs.ts';
+import { regionOf, regionOfGraph } from './regions.ts';
 
 const { a0, a1, a2, t0, ra } = R;
 
@@ -21,7 +27,7 @@ function groupsOf(...instructions: [name: string, operands: object][]): [numbers
 }
 
 describe('groups of accesses', () => {
-  test('reads and writes of one base are a group each, with the bytes that they span', () => {
+  test('reads, and writes with the reads behind them, are a group each, with the bytes that they span', () => {
     const [numbers, groups] = groupsOf(
       ['ld', { rd: a1, rs1: a0, imm: 8 }],
       ['sw', { rs1: a0, rs2: a1, imm: -4 }],
@@ -29,10 +35,10 @@ describe('groups of accesses', () => {
       ['add', { rd: a2, rs1: a1, rs2: a2 }],
       ['fsd', { rs1: a0, rs2: 1, imm: 16 }],
     );
-    assert.deepEqual(numbers, [0, 1, 0, -1, 1]);
+    assert.deepEqual(numbers, [0, 1, 1, -1, 1]);
     assert.deepEqual(groups, [
-      { kind: 'read', base: a0, low: -3, last: 15, count: 2 },
-      { kind: 'write', base: a0, low: -4, last: 23, count: 2 },
+      { kind: 'read', base: a0, low: 8, last: 15, count: 1 },
+      { kind: 'write', base: a0, low: -4, last: 23, count: 3 },
     ]);
   });
 
@@ -56,7 +62,7 @@ describe('groups of accesses', () => {
     assert.deepEqual(numbers, [-1, -1]);
   });
 
-  test('of any instructions: one base that stays, one kind, a span that has all of them, and is not long', () => {
+  test('of any instructions: one base that stays, no write behind a read, a span that has all of them, and is not long', () => {
     const register = fc.integer({ min: 0, max: 3 });
     const one = fc.tuple(
       fc.constantFrom('ld', 'lb', 'sw', 'fsd', 'fld', 'addi', 'amoswap.d'),
@@ -79,7 +85,7 @@ describe('groups of accesses', () => {
           const spans = members.map((index) => {
             const { number, operands } = instructions[index]!;
             const access = EFFECTS[number]!.access!;
-            assert.equal(access.kind, group.kind);
+            assert.ok(access.kind === group.kind || (access.kind === 'read' && index > members[0]!));
             assert.equal(operands.rs1, group.base);
             return [operands.imm, operands.imm + access.bytes - 1] as const;
           });
@@ -96,6 +102,118 @@ describe('groups of accesses', () => {
         }
       }),
       { numRuns: 2000 },
+    );
+  });
+});
+
+/** Loads, stores and what moves a base, of a few registers, by a number. */
+function anyInstruction(n: number): number {
+  const [rd, rs1, imm] = [n % 4, (n >> 2) % 4, ((n >> 4) % 512) - 256];
+  const choices = [
+    () => encode('ld', { rd: rd + 4, rs1, imm }),
+    () => encode('sw', { rs1, rs2: rd + 4, imm }),
+    () => encode('sd', { rs1, rs2: rd + 4, imm }),
+    () => encode('lbu', { rd: rd + 4, rs1, imm }),
+    () => encode('add', { rd, rs1 }),
+    () => encode('add', { rd: rd + 4, rs1 }),
+  ];
+  return choices[(n >> 13) % choices.length]!();
+}
+
+const grouped = (region: Region): readonly GroupedBlock[] => {
+  const flow = analyseFlow(region);
+  return groupBlocks(region, flow, findStreams(region, flow));
+};
+
+describe('groups beyond a block', () => {
+  test('what is behind a branch belongs to those before it, and what several ways lead to does not', () => {
+    const region = regionOf((a) => {
+      a.i('sd', { rs1: a0, rs2: a1, imm: 8 }).to('beq', 'else', { rs1: a1 });
+      a.i('ld', { rd: a2, rs1: a0, imm: 16 }).to('jal', 'on');
+      a.label('else').i('sd', { rs1: a0, rs2: a2, imm: 24 });
+      a.label('on').i('ld', { rd: a2, rs1: a0, imm: 8 }).i('ebreak');
+    })!;
+    const blocks = grouped(region);
+    const at = (offset: number): GroupedBlock => blocks[region.blocks.findIndex((its) => its.offset === offset)]!;
+    const [first] = at(0).groups;
+    assert.deepEqual(first, { kind: 'write', base: a0, low: 8, last: 31, count: 3 });
+    assert.equal(at(8).groups[0], first);
+    assert.equal(at(16).groups[0], first);
+    assert.notEqual(at(20).groups[0], first);
+    assert.deepEqual(
+      [0, 8, 16, 20].map((offset) => at(offset).goesOn),
+      [false, true, true, false],
+    );
+    assert.ok(grouped({ ...region, straddles: true }).every(({ goesOn }) => !goesOn));
+  });
+
+  test('what is far away has a look of its own', () => {
+    const region = regionOf((a) => {
+      a.i('ld', { rd: a1, rs1: a0 }).to('beq', 'far', { rs1: a1 }).i('ld', { rd: a1, rs1: a0, imm: 248 }).i('ebreak');
+      a.label('far').i('ld', { rd: a1, rs1: a0, imm: 256 }).i('ebreak');
+    })!;
+    const counts = grouped(region).map(({ groups }) => groups.find((group) => group !== undefined)?.count);
+    assert.deepEqual(counts.sort(), [1, 2, 2]);
+  });
+
+  test('of any region: on the only way to each access is one before it, and the base stays as it is in between', () => {
+    fc.assert(
+      fc.property(
+        graphs,
+        fc.array(fc.nat(), { minLength: 60, maxLength: 60 }),
+        fc.boolean(),
+        (edges, numbers, straddles) => {
+          const codeOf = (block: number): number[] => numbers.slice(block * 5, block * 5 + 5).map(anyInstruction);
+          const region = { ...regionOfGraph(edges, codeOf), straddles };
+          const blocks = grouped(region);
+          const flow = analyseFlow(region);
+          // By block: those that lead to it. An irreducible edge leaves the region.
+          const ways: number[][] = region.blocks.map(() => []);
+          for (const [from, { returns }] of region.blocks.entries()) {
+            for (const to of [...directSuccessorsOf(region, from), returns]) {
+              if (to !== OUTSIDE && !flow.isIrreducible(from, to)) ways[to]!.push(from);
+            }
+          }
+          // The access before one on the only way to it, in the same group; undefined: it is the first one.
+          const before = (block: number, index: number): readonly [block: number, index: number] | undefined => {
+            const group = blocks[block]!.groups[index]!;
+            const seen = new Set<number>();
+            for (let [b, i] = [block, index - 1]; ; i--) {
+              if (i < 0) {
+                const [from] = ways[b]!;
+                if (b === 0 || ways[b]!.length !== 1 || seen.has(b) || region.blocks[from!]!.returns === b)
+                  return undefined;
+                seen.add(b);
+                [b, i] = [from!, blocks[from!]!.groups.length];
+                continue;
+              }
+              const { x } = registersWritten(blocks[b]!.instructions[i]!);
+              if (blocks[b]!.groups[i] === group) return [b, i];
+              if (x & (1 << group.base)) return undefined;
+            }
+          };
+          for (const [block, { groups, instructions, goesOn }] of blocks.entries()) {
+            for (const [index, group] of groups.entries()) {
+              if (group === undefined) continue;
+              const { number, operands } = instructions[index]!;
+              const { kind, bytes } = EFFECTS[number]!.access!;
+              assert.equal(operands.rs1, group.base);
+              assert.ok(
+                operands.imm >= group.low && operands.imm + bytes - 1 <= group.last && group.last - group.low < 1024,
+              );
+              const earlier = before(block, index);
+              if (earlier === undefined) assert.equal(kind, group.kind);
+              else if (earlier[0] !== block) assert.ok(goesOn && !straddles);
+            }
+          }
+          // Those that have none before them are looked up: one for each group, and no more than one.
+          const first = blocks.flatMap(({ groups }, block) =>
+            groups.flatMap((group, index) => (group && before(block, index) === undefined ? [group] : [])),
+          );
+          assert.equal(new Set(first).size, first.length);
+        },
+      ),
+      { numRuns: 1000 },
     );
   });
 });
