@@ -15,7 +15,8 @@ export interface Loop {
  * Recursive Translation of Unstructured Control Flow to Structured Control Flow", ICFP 2022).
  */
 export interface Flow {
-  /** Position of a block in reverse postorder, by block. */
+  /** The blocks in reverse postorder, and the position of each in it, by block. */
+  readonly sequence: readonly number[];
   readonly order: readonly number[];
   /** Blocks that a block dominates immediately and that several edges lead to, last in order first. */
   readonly merges: readonly (readonly number[])[];
@@ -85,6 +86,7 @@ export function analyseFlow(region: Region): Flow {
     if (isMerge[block]) merges[dominator[block]!]!.push(block);
   }
   return {
+    sequence,
     order,
     merges,
     isLoopHeader,

@@ -97,14 +97,12 @@ export function groupBlocks(
   flow: Flow,
   streams: readonly ReadonlyMap<string, Stream>[],
 ): readonly GroupedBlock[] {
-  const { blocks, straddles } = region;
   const before = onlyPredecessors(region, flow);
   const behind: OpenGroups[] = [];
   const grouped: GroupedBlock[] = [];
   const instructions = instructionsOf(region);
-  const sequence = blocks.map((_, block) => block).sort((a, b) => flow.order[a]! - flow.order[b]!);
-  for (const block of sequence) {
-    const predecessor = straddles ? OUTSIDE : before[block]!;
+  for (const block of flow.sequence) {
+    const predecessor = region.straddles ? OUTSIDE : before[block]!;
     const isStream = (group: AccessGroup): boolean =>
       streams[predecessor]!.has(streamName(group)) || streams[block]!.has(streamName(group));
     const open: OpenGroups =

@@ -19,8 +19,7 @@ export const regionSize = ({ blocks }: Region): number => blocks.reduce((sum, { 
 export function listRegion(region: Region, pc: bigint, text: AddressText = hex): string[] {
   const flow = analyseFlow(region);
   const addressOf = (offset: number): bigint => BigInt.asUintN(64, pc + BigInt(offset));
-  const sequence = region.blocks.map((_, block) => block).sort((a, b) => flow.order[a]! - flow.order[b]!);
-  return sequence.flatMap((number) => {
+  return flow.sequence.flatMap((number) => {
     const block = region.blocks[number]!;
     const loop = flow.innermostLoop[number]!;
     const role = flow.isLoopHeader[number]

@@ -85,8 +85,8 @@ export function straddlingRegion(key: string): Region | undefined {
 
 export const instructionLength = (bits: number): 2 | 4 => (isCompressed(bits) ? 2 : 4);
 
-/** What was decoded lately: bits, and what they are, each at one place that follows from the bits. null: no instruction. */
 const PLACE_BITS = 14;
+/** What was decoded lately: bits, and what they are (null: no instruction), at a place that follows from the bits. */
 const DECODED_BITS = new Int32Array(1 << PLACE_BITS);
 const DECODED: (Decoded | null | undefined)[] = Array.from({ length: 1 << PLACE_BITS });
 
