@@ -99,6 +99,19 @@ export function analyseFlow(region: Region): Flow {
   };
 }
 
+/** By block: the one that all ways to it come from, directly and with the registers as they are at its end; OUTSIDE: there is none. */
+export function onlyPredecessors(region: Region, flow: Flow): number[] {
+  const found = region.blocks.map(() => OUTSIDE);
+  for (const block of region.blocks.keys()) {
+    for (const successor of directSuccessorsOf(region, block)) {
+      if (!flow.isMerge[successor] && !flow.isLoopHeader[successor] && !flow.isIrreducible(block, successor)) {
+        found[successor] = block;
+      }
+    }
+  }
+  return found;
+}
+
 /** The blocks from which an edge back to a loop's header can be reached without passing that. */
 function collectLoop(header: number, from: number, predecessors: readonly (readonly number[])[]): Set<number> {
   const loop = new Set([header]);

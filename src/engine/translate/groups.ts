@@ -1,6 +1,6 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { EFFECTS, type MemoryAccess } from './effects.ts';
-import { directSuccessorsOf, type Flow } from './flow.ts';
+import { type Flow, onlyPredecessors } from './flow.ts';
 import { instructionsOf, OUTSIDE, type Region } from './region.ts';
 import { integersWritten } from './registers.ts';
 import { type Stream, streamName } from './streams.ts';
@@ -114,17 +114,4 @@ export function groupBlocks(
     behind[block] = open;
   }
   return grouped;
-}
-
-/** By block: the one that all ways to it come from, directly and with the registers as they are at its end; OUTSIDE: there is none. */
-function onlyPredecessors(region: Region, flow: Flow): number[] {
-  const found = region.blocks.map(() => OUTSIDE);
-  for (const block of region.blocks.keys()) {
-    for (const successor of directSuccessorsOf(region, block)) {
-      if (!flow.isMerge[successor] && !flow.isLoopHeader[successor] && !flow.isIrreducible(block, successor)) {
-        found[successor] = block;
-      }
-    }
-  }
-  return found;
 }
