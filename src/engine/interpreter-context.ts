@@ -139,13 +139,13 @@ export class InterpreterContext implements Context {
   readable(bytes: 1 | 2 | 4 | 8, address: I64): I32 {
     const gva = this.temporary('i64', address).get;
     const machine = this.temporary('i32', this.#entry(gva, 0));
-    this.code.if(
-      this.#hit(machine.get, gva, bytes),
-      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+    this.code.unlikely(
+      this.#misses(machine.get, gva, bytes),
       () => {
         this.code.set(machine, call('i32', this.#runtime.access.load, this.#h.hart, gva, i32.const(bytes)));
         this.code.brIf(this.#labels.exception, i32.eqz(machine.get));
       },
+      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
     );
     return machine.get;
   }
@@ -153,15 +153,15 @@ export class InterpreterContext implements Context {
   store(bytes: 1 | 2 | 4 | 8, address: I64, value: I64): void {
     const gva = this.temporary('i64', address).get;
     const entry = this.temporary('i32', this.#entry(gva, TLB_WRITE_OFFSET));
-    this.code.if(
-      this.#hit(entry.get, gva, bytes),
-      () => this.code.store(bytes, i32.add(i32.load(entry.get, 8), i32.wrap(gva)), value),
+    this.code.unlikely(
+      this.#misses(entry.get, gva, bytes),
       () => {
         const { access } = this.#runtime;
         this.code.set(entry, call('i32', access.store, this.#h.hart, gva, i32.const(bytes), value));
         this.code.brIf(this.#labels.exception, i32.eqz(entry.get));
         this.code.if(i32.eq(entry.get, i32.const(STORED.doneAndResynchronize)), () => this.#pollAtNext());
       },
+      () => this.code.store(bytes, i32.add(i32.load(entry.get, 8), i32.wrap(gva)), value),
     );
   }
 
@@ -362,21 +362,21 @@ export class InterpreterContext implements Context {
   }
 
   /** The tag has no offset bits; those that would make the access misaligned stay, so that it misses. */
-  #hit(entry: I32, gva: I64, bytes: number): I32 {
-    return i64.eq(i64.load(entry), i64.and(gva, i64.const(-4096 | (bytes - 1))));
+  #misses(entry: I32, gva: I64, bytes: number): I32 {
+    return i64.ne(i64.load(entry), i64.and(gva, i64.const(-4096 | (bytes - 1))));
   }
 
   #atomicAddress(bytes: 4 | 8, address: I64, access: number): I32 {
     const gva = this.temporary('i64', address).get;
     const machine = this.temporary('i32', this.#entry(gva, access === ACCESS.write ? TLB_WRITE_OFFSET : 0));
-    this.code.if(
-      this.#hit(machine.get, gva, bytes),
-      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
+    this.code.unlikely(
+      this.#misses(machine.get, gva, bytes),
       () => {
         const { atomic } = this.#runtime.access;
         this.code.set(machine, call('i32', atomic, this.#h.hart, gva, i32.const(bytes), i32.const(access)));
         this.code.brIf(this.#labels.exception, i32.eqz(machine.get));
       },
+      () => this.code.set(machine, i32.add(i32.load(machine.get, 8), i32.wrap(gva))),
     );
     return machine.get;
   }
