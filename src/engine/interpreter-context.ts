@@ -20,6 +20,7 @@ import { box, readFs, setDirty, unbox } from './float-state.ts';
 import { countJump, type Runtime } from './interpreter.ts';
 import { noteTarget } from './jump-sites.ts';
 import { EXIT, F_OFFSET, MOST_PAUSES, SLOT_BYTES, SLOTS_BYTES, TLB_WRITE_OFFSET, X_OFFSET } from './state.ts';
+import { fenceIsIllegal } from './tlb.ts';
 import { tlbIndex } from './tlb-first.ts';
 import { ACCESS } from './walk.ts';
 
@@ -343,9 +344,7 @@ export class InterpreterContext implements Context {
   }
 
   sfenceVma(): void {
-    const privilege = this.#h.get32('privilege');
-    const trapped = i32.and(i32.ne(privilege, i32.const(PRIVILEGE.M)), this.#h.has('mstatus', 1n << 20n));
-    this.code.brIf(this.#labels.illegal, i32.or(i32.eqz(privilege), trapped));
+    this.code.brIf(this.#labels.illegal, fenceIsIllegal(this.#h));
     const hasAsid = i32.load8_u(this.#r.slot.get, 3);
     this.code.callVoid(this.#runtime.tlb.fence, this.#h.hart, this.rs1, this.rs1FieldIsNonzero, this.rs2, hasAsid);
     this.#fetchAtNext();

@@ -1,3 +1,4 @@
+import { PRIVILEGE } from '../isa/fields.ts';
 import { type FunctionReference, type I32, type I64, i32, i64, type ModuleBuilder } from '../wasm/index.ts';
 import { HartFields } from './emit.ts';
 import { chooseJumpSpace, emptyJumpTables, forgetLocalJumps, jumpPageIsUsed } from './jump-table.ts';
@@ -44,6 +45,8 @@ export interface TlbFunctions {
   readonly switchSpace: FunctionReference;
   /** (hart, gva, hasAddress, asid, hasAsid): SFENCE.VMA */
   readonly fence: FunctionReference;
+  /** (hart, gva, asid, hasAsid) -> 1: SFENCE.VMA of the address is done; 0: it may concern code, or more, or is illegal here */
+  readonly fencePage: FunctionReference;
   /** (hart, gva) -> the last word of its entry in the second level; 0: none */
   readonly second: FunctionReference;
   /** (hart, gva, last word): puts a translation into the second level */
@@ -67,6 +70,7 @@ export function declareTlb(module: ModuleBuilder): TlbFunctions {
     dropWrites: module.declare(['i32', 'i32'], undefined, 'dropWrites'),
     switchSpace: module.declare(['i32']),
     fence: module.declare(['i32', 'i64', 'i32', 'i64', 'i32'], undefined, 'fence'),
+    fencePage: module.declare(['i32', 'i64', 'i64', 'i32'], 'i32', 'fencePage'),
     second: module.declare(['i32', 'i64'], 'i32'),
     remember: module.declare(['i32', 'i64', 'i32']),
     markLarge: module.declare(['i32', 'i64']),
@@ -188,14 +192,36 @@ function defineFence(module: ModuleBuilder, f: TlbFunctions): void {
       );
       code.return();
     });
-    h.count('addressFlushes');
-    // Of all address spaces: with an ASID, that is more than was asked for.
-    forget(h, SECOND_LEVEL, gva);
-    forget(h, WALK_CACHE, gva);
-    const elsewhere = i32.and(hasAsid, i32.ne(asid, asidOf(h.get('satp'))));
-    code.if(i32.eqz(elsewhere), () => forgetPage(h, gva));
+    forgetAddress(h, gva, asid, hasAsid);
     code.if(jumpPageIsUsed(h, gva), () => emptyJumpTables(h));
   });
+  // What translated code may do without being left.
+  module.define(f.fencePage, (code) => {
+    const h = new HartFields(code, code.parameter(0, 'i32').get);
+    const gva = code.parameter(1, 'i64').get;
+    const isMore = i32.or(isMarkedLarge(h, gva), jumpPageIsUsed(h, gva));
+    code.if(i32.or(fenceIsIllegal(h), isMore), () => code.return(i32.const(0)));
+    const asid = code.local('i32', i32.and(i32.wrap(code.parameter(2, 'i64').get), i32.const(0xffff))).get;
+    forgetAddress(h, gva, asid, code.parameter(3, 'i32').get);
+    code.return(i32.const(1));
+    code.unreachable();
+  });
+}
+
+/** Forgets the small page of an address, in all address spaces: with an ASID, that is more than was asked for. */
+function forgetAddress(h: HartFields, gva: I64, asid: I32, hasAsid: I32): void {
+  h.count('addressFlushes');
+  forget(h, SECOND_LEVEL, gva);
+  forget(h, WALK_CACHE, gva);
+  const elsewhere = i32.and(hasAsid, i32.ne(asid, asidOf(h.get('satp'))));
+  h.code.if(i32.eqz(elsewhere), () => forgetPage(h, gva));
+}
+
+/** SFENCE.VMA is illegal in U-mode, and in S-mode when mstatus.TVM is set (privileged specification, 3.1.6.6). */
+export function fenceIsIllegal(h: HartFields): I32 {
+  const privilege = h.get32('privilege');
+  const isTrapped = i32.and(i32.ne(privilege, i32.const(PRIVILEGE.M)), h.has('mstatus', 1n << 20n));
+  return i32.or(i32.eqz(privilege), isTrapped);
 }
 
 /** By size of large pages: log2 of it, and where the marks are. */

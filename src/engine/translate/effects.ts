@@ -161,9 +161,12 @@ function observe(
     sret: leave,
     wfi: leave,
     fence: () => {},
-    pause: leave,
-    fenceI: leave,
-    sfenceVma: leave,
+    pause: () => {},
+    fenceI: () => {},
+    sfenceVma: () => {
+      seen.readsRs1 = true;
+      seen.readsRs2 = true;
+    },
   };
   instruction.semantics(context);
   const usesFloat = instruction.extension === 'F' || instruction.extension === 'D';

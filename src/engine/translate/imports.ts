@@ -13,6 +13,7 @@ export interface RegionImports {
   readonly mispredicted: FunctionReference;
   readonly atomic: FunctionReference;
   readonly csr: FunctionReference;
+  readonly fencePage: FunctionReference;
   readonly link: FunctionReference;
   float(operation: FloatOperation, format: FloatFormat): FunctionReference;
 }
@@ -31,6 +32,7 @@ export function importFunctions(module: ModuleBuilder, regions: readonly Region[
     mispredicted: module.import('mispredicted', MISPREDICTED_TYPE.parameters, MISPREDICTED_TYPE.result),
     atomic: module.import('atomic', ['i32', 'i64', 'i32', 'i32'], 'i32'),
     csr: module.import('csr', ['i32', 'i32', 'i64', 'i32', 'i32'], 'i32'),
+    fencePage: module.import('fencePage', ['i32', 'i64', 'i64', 'i32'], 'i32'),
     link: module.import('link', REGION_TYPE.parameters, REGION_TYPE.result),
     float: (operation: FloatOperation, format: FloatFormat) => float.get(operation + format)!,
   };

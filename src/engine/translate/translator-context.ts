@@ -299,16 +299,34 @@ export class TranslatorContext implements Context {
     this.#h.fence(i32.const(this.#decoded.operands.imm));
   }
 
+  /** Where there are other harts, the interpreter counts them. */
   pause(): void {
-    this.#notHere();
+    this.code.unlikely(this.#h.get32('fences'), () => this.interpret());
   }
 
+  /** This hart's own stores to code have taken effect by leaving the region, so that only other harts' are to be looked for. */
   fenceI(): void {
-    this.#notHere();
+    const h = this.#h;
+    this.code.if(h.get32('fences'), () => {
+      const changes = i32.atomicLoad(h.get32('codeChanges'));
+      this.code.unlikely(i32.ne(changes, h.get32('codeChangesSeen')), () => this.interpret());
+    });
   }
 
+  /**
+   * The region goes on if what is fenced is one page, and none that there are regions on. Its own are among those: what empties the
+   * jump tables has the region left.
+   */
   sfenceVma(): void {
-    this.#notHere();
+    const { rs1, rs2 } = this.#decoded.operands;
+    if (rs1 === 0) {
+      this.interpret();
+      return;
+    }
+    const hasAsid = i32.const(rs2 === 0 ? 0 : 1);
+    const done = call('i32', this.#imports.fencePage, this.#h.hart, this.rs1, this.rs2, hasAsid);
+    this.code.unlikely(i32.eqz(done), () => this.interpret());
+    this.#memory.forget();
   }
 
   /**

@@ -49,7 +49,7 @@ describe('blocks of a region', () => {
       shape((a) => a.nops(3).i('ecall').nops(1)),
       ['0: - - -'],
     );
-    for (const name of ['ecall', 'ebreak', 'mret', 'sret', 'wfi', 'fence.i', 'sfence.vma']) {
+    for (const name of ['ecall', 'ebreak', 'mret', 'sret', 'wfi']) {
       assert.equal(
         regionOf((a) => a.i(name)),
         undefined,

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FRAME_CODE, FRAME_GENERATION_SHIFT, FRAME_INFO, FRAME_WORDS } from '../../../src/memory/layout.ts';
 import { R } from '../assembler.ts';
-import { BareMachine, DATA, RAM } from '../bare-machine.ts';
+import { BareMachine, DATA, RAM, RWX } from '../bare-machine.ts';
+import { addN } from '../patching.ts';
+import { paged } from '../supervisor.ts';
 
-const { a0, a1, a2, a3, s0 } = R;
+const { a0, a1, a2, a3, s0, s1, t0 } = R;
 const ROUNDS = 60;
 const MOVED_IN = 40;
 /** Pages that the loop comes to one after the other, and one that takes another's frame. */
@@ -60,4 +62,58 @@ test('a frame that another hart flags as code meanwhile is not written to unnoti
   });
   const after = machine.machineMemory.i32[wordOf(machine, machine.frameOf(DATA))]!;
   assert.notEqual(after >>> FRAME_GENERATION_SHIFT, before >>> FRAME_GENERATION_SHIFT);
+});
+
+test('a region that fences its own page ends there, though all that was known of it went meanwhile', () => {
+  const page = 0x10_0000;
+  const frames = [DATA, DATA + 0x1000] as const;
+  const window = 0x5000_0000;
+  const fresh = 0x4000_0000;
+  // Behind the page tables.
+  const data = RAM + 0x8_0000;
+  let flushes = 0;
+  const { machine, tables } = paged(3, {
+    tier: 'translator',
+    environment: {
+      nestedFault: (gfn, write) => {
+        if (gfn === (data - RAM) / 4096 + MOVED_IN) {
+          machine.hart.flush();
+          flushes++;
+        }
+        machine.faults.fault(gfn, write);
+      },
+    },
+  });
+  const entry = tables.map(page, frames[0], RWX);
+  tables.map(window, entry - (entry % 4096), RWX);
+  for (let n = 0; n < ROUNDS; n++) tables.map(fresh + n * 4096, data + n * 4096, RWX);
+  const pte = (gpa: number): bigint => (BigInt(gpa / 4096) << 10n) | BigInt(RWX);
+  for (const [n, frame] of frames.entries()) {
+    machine.load(frame, (a) => {
+      // The page becomes that of the other frame.
+      a.label('round')
+        .i('sd', { rs1: a3, rs2: a2 })
+        .li(t0, Number(pte(frames[1 - n]!)));
+      a.i('sd', { rs1: a1, rs2: t0 })
+        .i('sfence.vma', { rs1: a0 })
+        .word(addN(n === 0 ? 100 : 1));
+      a.li(t0, 4096).i('add', { rd: a3, rs1: a3, rs2: t0 });
+      a.i('addi', { rd: s0, rs1: s0, imm: -1 }).to('bne', 'round', { rs1: s0 }).i('jalr', { rs1: s1 });
+    });
+  }
+  machine.execute(
+    (a) => {
+      a.li(a0, page)
+        .li(a1, window + (entry % 4096))
+        .li(a2, 0)
+        .li(a3, fresh)
+        .li(s0, ROUNDS);
+      a.i('jalr', { rd: s1, rs1: a0 });
+    },
+    { privilege: 1, csrs: { satp: tables.satp } },
+  );
+  machine.expectNoTrap();
+  assert.equal(flushes, 1);
+  assert.ok(machine.hart.field('translatedInstructions') > 0n);
+  assert.equal(machine.x(a2), BigInt((ROUNDS / 2) * 101));
 });

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { type Assembler, R } from '../assembler.ts';
 import { type BareMachine, CODE, DATA, type PageTables, PTE, RAM, RWX, TRAP } from '../bare-machine.ts';
 import { addN } from '../patching.ts';
-import { dataMode, MPP_S, MPP_U, MXR, paged, SUM } from '../supervisor.ts';
+import { dataMode, load, MPP_S, MPP_U, MXR, paged, SUM } from '../supervisor.ts';
 import { TIERS, type Tier } from '../tiers.ts';
 
 const { ra, a0, a1, a2, a3, a4, a5, a6, t0, t1, s0, s1 } = R;
@@ -282,6 +282,65 @@ for (const tier of TIERS) {
       assert.deepEqual([machine.x(a2), machine.x(a4)], [BigInt(ROUNDS * 12), BigInt(ROUNDS * 3)]);
       translated(machine, tier, ROUNDS * 5);
     });
+
+    test('a page of data is mapped elsewhere in each round, in the middle of a group of accesses', () => {
+      const { machine, tables } = paged(3, { tier });
+      const entry = windowTo(tables, tables.map(FIRST, FRAMES[0]!, RWX));
+      for (const [n, frame] of FRAMES.slice(0, 2).entries()) {
+        machine.memory.writeU64(frame, BigInt(1 + n));
+        machine.memory.writeU64(frame + 8, BigInt(100 + 100 * n));
+      }
+      machine.execute(
+        (a) => {
+          a.li(a2, 0)
+            .li(a5, ROUNDS)
+            .li(a0, FIRST)
+            .li(a1, entry)
+            .li(s0, pte(FRAMES[0]!, RWX))
+            .li(s1, pte(FRAMES[1]!, RWX));
+          a.label('loop')
+            .i(...load(t0))
+            .i('add', { rd: a2, rs1: a2, rs2: t0 });
+          a.i('sd', { rs1: a1, rs2: s1 }).i('sfence.vma', { rs1: a0 }).i('fence.i').i('pause');
+          a.i('ld', { rd: t0, rs1: a0, imm: 8 }).i('add', { rd: a2, rs1: a2, rs2: t0 });
+          a.i('addi', { rd: t0, rs1: s0 }).i('addi', { rd: s0, rs1: s1 }).i('addi', { rd: s1, rs1: t0 });
+          again(a);
+        },
+        { privilege: 1, csrs: { satp: tables.satp } },
+      );
+      machine.expectNoTrap();
+      // The first word of the old frame, and the second one of the new frame.
+      assert.equal(machine.x(a2), BigInt((ROUNDS / 2) * (1 + 200 + 2 + 100)));
+      translated(machine, tier, ROUNDS * 10);
+      const exits = machine.hart.field('interpretExits');
+      assert.ok(exits < 10n, `translated code was left ${exits} times`);
+    });
+
+    for (const [name, privilege, mstatus] of [
+      ['in U-mode', 0, 0],
+      ['with mstatus.TVM', 1, 1 << 20],
+    ] as const) {
+      test(`a fence of one page is illegal ${name}`, () => {
+        const { machine, tables } = paged(3, { tier });
+        const code = FIRST;
+        tables.map(code, FRAMES[0]!, privilege === 0 ? RWX | PTE.U : RWX);
+        machine.load(FRAMES[0]!, (a) => {
+          a.li(a2, 0).li(a4, 0).li(a5, ROUNDS).li(a0, SECOND).label('loop').i('addi', { rd: a2, rs1: a2, imm: 1 });
+          a.i('sfence.vma', { rs1: a0 });
+          again(a).i('ecall');
+        });
+        machine.boot({ pc: code, privilege, csrs: { satp: tables.satp, mstatus } });
+        // The environment call is the end; all else is skipped.
+        machine.load(TRAP, (a) => {
+          a.csr('csrrs', t0, 'mcause').i('addi', { rd: t0, rs1: t0, imm: -2 }).to('bne', 'end', { rs1: t0 });
+          skip(a);
+          a.label('end').i('wfi');
+        });
+        machine.run();
+        assert.deepEqual([machine.x(a2), machine.x(a4)], [BigInt(ROUNDS), BigInt(ROUNDS)]);
+        translated(machine, tier, ROUNDS);
+      });
+    }
 
     test('a page of data is mapped elsewhere, and write-protected, in the middle of a walk through it', () => {
       const { machine, tables } = paged(3, { tier });
