@@ -275,15 +275,16 @@ export const COUNTERS = 8192;
 const COUNTERS_END = COUNTERS_OFFSET + COUNTERS * 2;
 
 /**
- * Where the interpreter's indirect jumps have led to, by the slot of the jump, several slots sharing an entry of 72 bytes:
- *   0..3   machine address of the slot
- *   4..7   number of its jumps since it took the entry
- *   8..71  guest-virtual addresses that its last 8 jumps led to, that of jump n at n mod 8
+ * Where the interpreter's indirect jumps but for returns have led to, by the slot of the jump, several slots sharing an entry of 104 bytes:
+ *   0..3    machine address of the slot
+ *   4..7    unused
+ *   8..39   for each of 8 places: number of jumps to its target since that took it; 0: there is none
+ *   40..103 for each place: a guest-virtual address. Which place it has follows from its lower half
  */
 export const JUMP_SITES_OFFSET = align(COUNTERS_END, 8);
-export const JUMP_SITES = 256;
+export const JUMP_SITES = 1024;
 export const JUMP_SITE_TARGETS = 8;
-export const JUMP_SITE_BYTES = 8 + JUMP_SITE_TARGETS * 8;
+export const JUMP_SITE_BYTES = 8 + JUMP_SITE_TARGETS * 12;
 const JUMP_SITES_END = JUMP_SITES_OFFSET + JUMP_SITES * JUMP_SITE_BYTES;
 
 /**

@@ -18,6 +18,11 @@ export interface Flow {
   /** The blocks in reverse postorder, and the position of each in it, by block. */
   readonly sequence: readonly number[];
   readonly order: readonly number[];
+  /**
+   * By block: those that it dominates immediately and that an edge goes back to from where they don't dominate, which is into a loop
+   * other than through its start. A loop around all that the block dominates has these edges go back to its end, and on from there.
+   */
+  readonly reentries: readonly (readonly number[])[];
   /** Blocks that a block dominates immediately and that several edges lead to, last in order first. */
   readonly merges: readonly (readonly number[])[];
   readonly isLoopHeader: readonly boolean[];
@@ -25,13 +30,13 @@ export interface Flow {
   readonly loops: readonly Loop[];
   /** By block: the smallest loop that it is in, as its place in `loops`; OUTSIDE if it is in none. */
   readonly innermostLoop: readonly number[];
-  /** True if several edges, not counting those back to a loop's start, lead to the block. */
+  /** True if several edges, not counting those back to a loop's start, lead to the block; those of a reentry are one. */
   readonly isMerge: readonly boolean[];
   /** An edge that leads back to the header of a loop that the block is in. */
   isBackEdge(from: number, to: number): boolean;
   /** The loop that such an edge is of: the smallest one that has both ends; its place in `loops`. */
   loopOf(from: number, to: number): number;
-  /** An edge into a loop other than through its start: it can't be expressed, and has to leave the region. */
+  /** An edge that goes back and leads into a loop other than through its start: to a reentry. */
   isIrreducible(from: number, to: number): boolean;
 }
 
@@ -68,8 +73,13 @@ export function analyseFlow(region: Region): Flow {
   const isLoopHeader = new Array<boolean>(count).fill(false);
   const forwardEdges = new Array<number>(count).fill(0);
   const isBackEdge = (from: number, to: number): boolean => isRetreating(from, to) && dominates(to, from);
+  const isIrreducible = (from: number, to: number): boolean => isRetreating(from, to) && !dominates(to, from);
+  const reentries: number[][] = region.blocks.map(() => []);
   for (const from of sequence) {
     for (const to of successors[from]!) if (!isRetreating(from, to)) forwardEdges[to]!++;
+    if (!predecessors[from]!.some((before) => isIrreducible(before, from))) continue;
+    reentries[dominator[from]!]!.push(from);
+    forwardEdges[from]!++;
   }
   for (const header of sequence) {
     const starts = new Set(predecessors[header]!.filter((from) => isBackEdge(from, header)));
@@ -88,6 +98,7 @@ export function analyseFlow(region: Region): Flow {
   return {
     sequence,
     order,
+    reentries,
     merges,
     isLoopHeader,
     loops,
@@ -95,7 +106,7 @@ export function analyseFlow(region: Region): Flow {
     isMerge,
     isBackEdge,
     loopOf: (from, to) => loops.findLastIndex(({ header, blocks }) => header === to && blocks.has(from)),
-    isIrreducible: (from, to) => isRetreating(from, to) && !dominates(to, from),
+    isIrreducible,
   };
 }
 
@@ -104,9 +115,7 @@ export function onlyPredecessors(region: Region, flow: Flow): number[] {
   const found = region.blocks.map(() => OUTSIDE);
   for (const block of region.blocks.keys()) {
     for (const successor of directSuccessorsOf(region, block)) {
-      if (!flow.isMerge[successor] && !flow.isLoopHeader[successor] && !flow.isIrreducible(block, successor)) {
-        found[successor] = block;
-      }
+      if (!flow.isMerge[successor] && !flow.isLoopHeader[successor]) found[successor] = block;
     }
   }
   return found;

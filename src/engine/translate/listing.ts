@@ -37,7 +37,7 @@ export function listRegion(region: Region, pc: bigint, text: AddressText = hex):
     const edge = (name: string, to: number): string[] => {
       if (to === OUTSIDE) return [];
       const back = flow.isBackEdge(number, to) ? ' (back)' : '';
-      return [`${name} to ${to}${flow.isIrreducible(number, to) ? ' (leaves: into a loop)' : back}`];
+      return [`${name} to ${to}${flow.isIrreducible(number, to) ? ' (back, into a loop)' : back}`];
     };
     const edges = [
       ...edge('taken', block.taken),

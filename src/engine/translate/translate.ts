@@ -87,6 +87,10 @@ class RegionWriter {
   readonly #merges = new Map<number, Label>();
   /** By loop. */
   readonly #loops: Label[] = [];
+  /** By block that is a reentry: the loop around those that its dominator dominates, and its number there. */
+  readonly #reentries = new Map<number, { readonly loop: Label; readonly number: number }>();
+  /** In such a loop: the number of the reentry to go on at; 0 at first. */
+  readonly #reentry: Local<'i32'>;
   #context!: TranslatorContext;
   #link!: Label;
 
@@ -103,7 +107,7 @@ class RegionWriter {
     this.#region = region;
     this.#imports = imports;
     this.#flow = analyseFlow(region);
-    this.#use = analyseRegisters(region, this.#flow, findWords(region, this.#flow));
+    this.#use = analyseRegisters(region, this.#flow, findWords(region));
     const streams = findStreams(region, this.#flow);
     this.#blocks = groupBlocks(region, this.#flow, streams);
     this.#accesses = {
@@ -124,6 +128,7 @@ class RegionWriter {
       exitRegisters: code.local('i64'),
     };
     this.#target = code.local('i64');
+    this.#reentry = code.local('i32');
     if (samples) this.#executed = code.local('i32');
   }
 
@@ -205,14 +210,13 @@ class RegionWriter {
 
   /** A block and those that it dominates. */
   #tree(block: number): void {
-    const merges = this.#flow.merges[block]!;
     if (!this.#flow.isLoopHeader[block]) {
-      this.#within(block, merges);
+      this.#subtree(block);
       return;
     }
     const loops = [...this.#flow.loops.keys()].filter((loop) => this.#flow.loops[loop]!.header === block);
     const within = ([outer, ...others]: readonly number[]): void => {
-      if (outer === undefined) this.#within(block, merges);
+      if (outer === undefined) this.#subtree(block);
       else {
         this.#code.loop((start) => {
           this.#loops[outer] = start;
@@ -223,18 +227,42 @@ class RegionWriter {
     within(loops);
   }
 
-  #within(block: number, [last, ...others]: readonly number[]): void {
-    if (last === undefined) this.#block(block);
+  /** The same within the loops that the block begins. */
+  #subtree(block: number): void {
+    const code = this.#code;
+    const goOn = this.#block(block);
+    const merges = this.#flow.merges[block]!;
+    const reentries = this.#flow.reentries[block]!;
+    if (reentries.length === 0) {
+      this.#within(merges, goOn);
+      return;
+    }
+    code.set(this.#reentry, i32.const(0));
+    code.loop((loop) => {
+      for (const [index, to] of reentries.entries()) this.#reentries.set(to, { loop, number: index + 1 });
+      this.#within(merges, () => {
+        code.block((first) => {
+          const labels = reentries.map((to) => this.#merges.get(to)!);
+          code.brTable(this.#reentry.get, [first, ...labels], first);
+        });
+        goOn();
+      });
+    });
+  }
+
+  #within([last, ...others]: readonly number[], write: () => void): void {
+    if (last === undefined) write();
     else {
       this.#code.block((end) => {
         this.#merges.set(last, end);
-        this.#within(block, others);
+        this.#within(others, write);
       });
       this.#tree(last);
     }
   }
 
-  #block(number: number): void {
+  /** A block without what it leads to, which the function that it gives writes. */
+  #block(number: number): () => void {
     const code = this.#code;
     const { remaining } = this.#locals;
     const block = this.#region.blocks[number]!;
@@ -253,13 +281,24 @@ class RegionWriter {
       offset += decoded.length;
     }
     const target = last + instructions.at(-1)!.operands.imm;
+    return () => this.#end(number, terminator, target, offset);
+  }
+
+  /**
+   * Goes on from the end of a block.
+   * @param target offset that its last instruction jumps to, if its operands say that
+   * @param behind offset of what follows it
+   */
+  #end(number: number, terminator: Terminator | undefined, target: number, behind: number): void {
+    const code = this.#code;
+    const block = this.#region.blocks[number]!;
     const { state } = this.#context;
     switch (terminator?.kind) {
       case undefined:
-        this.#edge(number, block.next, offset, false);
+        this.#edge(number, block.next, behind, false);
         break;
       case 'relative':
-        if (block.returns !== OUTSIDE) this.#recurse(number, offset);
+        if (block.returns !== OUTSIDE) this.#recurse(number, behind);
         else this.#edge(number, block.taken, target, false);
         break;
       case 'branch': {
@@ -268,7 +307,7 @@ class RegionWriter {
           () => this.#edge(number, block.taken, target, true),
           () => {
             this.#context.state = state;
-            this.#edge(number, block.next, offset, true);
+            this.#edge(number, block.next, behind, true);
           },
         );
         break;
@@ -321,12 +360,18 @@ class RegionWriter {
     if (to === OUTSIDE && conditional) {
       // Never taken so far.
       this.#context.leave(REGION_STATUS.continue, offset, 0);
-    } else if (to === OUTSIDE || this.#flow.isIrreducible(from, to)) {
+    } else if (to === OUTSIDE) {
       this.#exit(offset);
     } else if (this.#flow.isBackEdge(from, to)) {
-      code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
+      this.#poll(offset);
       this.#handOn(to);
       code.br(this.#loops[this.#flow.loopOf(from, to)]!);
+    } else if (this.#flow.isIrreducible(from, to)) {
+      const { loop, number } = this.#reentries.get(to)!;
+      this.#poll(offset);
+      this.#handOn(to);
+      code.set(this.#reentry, i32.const(number));
+      code.br(loop);
     } else if (this.#flow.isMerge[to]) {
       this.#handOn(to);
       code.br(this.#merges.get(to)!);
@@ -334,6 +379,10 @@ class RegionWriter {
       this.#handOn(to);
       this.#tree(to);
     }
+  }
+
+  #poll(offset: number): void {
+    this.#code.unlikely(i32.lt_s(this.#locals.remaining.get, i32.const(0)), () => this.#exit(offset));
   }
 
   #handOn(to: number): void {

@@ -1,5 +1,5 @@
 import type { Decoded } from '../../isa/decode.ts';
-import { directSuccessorsOf, type Flow } from './flow.ts';
+import { directSuccessorsOf } from './flow.ts';
 import { instructionsOf, OUTSIDE, type Region } from './region.ts';
 import { integersRead, integersWritten } from './registers.ts';
 import { wordKind } from './word-kinds.ts';
@@ -37,7 +37,7 @@ function after({ words, short }: Known, decoded: Decoded): Known {
  * A flow forward over the blocks of a region: registers that are words at the start of each block, whichever way led there. Only
  * those that are wanted there need to be.
  */
-export function findWords(region: Region, flow: Flow): readonly number[] {
+export function findWords(region: Region): readonly number[] {
   const { blocks } = region;
   const code = instructionsOf(region);
   // Undefined: no way to it has been seen. Where the locals are loaded nothing is known of them.
@@ -48,7 +48,6 @@ export function findWords(region: Region, flow: Flow): readonly number[] {
   for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
     const known = code[block]!.reduce(after, before[block]!);
     for (const successor of directSuccessorsOf(region, block)) {
-      if (flow.isIrreducible(block, successor)) continue;
       const earlier = before[successor];
       const now = earlier === undefined ? known : meet(earlier, known);
       if (earlier !== undefined && now.words === earlier.words && now.short === earlier.short) continue;

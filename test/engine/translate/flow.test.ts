@@ -25,6 +25,12 @@ function dominates(region: Region, above: number, below: number): boolean {
   return above === below || !reachable(region, [0], above).has(below);
 }
 
+/** Undefined for the entry. */
+function immediateDominator(region: Region, block: number): number | undefined {
+  const above = [...region.blocks.keys()].filter((other) => other !== block && dominates(region, other, block));
+  return above.find((one) => above.every((other) => dominates(region, other, one)));
+}
+
 const edgesOf = (region: Region): [number, number][] =>
   region.blocks.flatMap((_, from) => successorsOf(region, from).map((to): [number, number] => [from, to]));
 
@@ -134,15 +140,29 @@ property('the innermost loop of a block is in all others around it', (region) =>
   }
 });
 
+property('a reentry is where irreducible edges lead, and belongs to its immediate dominator', (region) => {
+  const flow = analyseFlow(region);
+  const irreducible = edgesOf(region).filter(([from, to]) => flow.isIrreducible(from, to));
+  for (const [dominator, reentries] of flow.reentries.entries()) {
+    const wanted = new Set(
+      irreducible.map(([, to]) => to).filter((to) => immediateDominator(region, to) === dominator),
+    );
+    assert.deepEqual(new Set(reentries), wanted);
+    assert.equal(reentries.length, wanted.size);
+    // What leads back to it goes through the loop around all that the dominator dominates.
+    for (const [from, to] of irreducible) assert.ok(!wanted.has(to) || dominates(region, dominator, from));
+  }
+});
+
 property('a block that several edges lead forward to is a merge of its immediate dominator', (region) => {
   const flow = analyseFlow(region);
   for (const block of region.blocks.keys()) {
     const forward = edgesOf(region).filter(([from, to]) => to === block && flow.order[from]! < flow.order[to]!);
-    assert.equal(flow.isMerge[block], forward.length > 1);
-    const above = [...region.blocks.keys()].filter((other) => other !== block && dominates(region, other, block));
-    const immediate = above.find((one) => above.every((other) => dominates(region, other, one)));
+    const ways = forward.length + (flow.reentries.some((reentries) => reentries.includes(block)) ? 1 : 0);
+    assert.equal(flow.isMerge[block], ways > 1);
+    const immediate = immediateDominator(region, block);
     for (const [dominator, merges] of flow.merges.entries()) {
-      assert.equal(merges.includes(block), forward.length > 1 && dominator === immediate);
+      assert.equal(merges.includes(block), ways > 1 && dominator === immediate);
     }
   }
   for (const merges of flow.merges) {

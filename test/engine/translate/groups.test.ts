@@ -166,12 +166,11 @@ describe('groups beyond a block', () => {
           const codeOf = (block: number): number[] => numbers.slice(block * 5, block * 5 + 5).map(anyInstruction);
           const region = { ...regionOfGraph(edges, codeOf), straddles };
           const blocks = grouped(region);
-          const flow = analyseFlow(region);
           // By block: those that lead to it. An irreducible edge leaves the region.
           const ways: number[][] = region.blocks.map(() => []);
           for (const [from, { returns }] of region.blocks.entries()) {
             for (const to of [...directSuccessorsOf(region, from), returns]) {
-              if (to !== OUTSIDE && !flow.isIrreducible(from, to)) ways[to]!.push(from);
+              if (to !== OUTSIDE) ways[to]!.push(from);
             }
           }
           // The access before one on the only way to it, in the same group; undefined: it is the first one.

@@ -122,7 +122,7 @@ test('a register may have changed when some way to the block writes it and does 
         return all.reduce((a, b) => ({ x: a.x | b.x, f: a.f | b.f }), { x: 0, f: 0 });
       });
       const flow = analyseFlow(region);
-      const words = findWords(region, flow);
+      const words = findWords(region);
       const use = analyseRegisters(region, flow, words);
       const { changed, written, wanted, known, carried, retired } = use;
       for (const to of region.blocks.keys()) {
