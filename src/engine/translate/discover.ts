@@ -44,15 +44,21 @@ interface Successors {
   readonly next: number;
 }
 
+/** A region, and where in it a loop of its own turns, inlined functions aside: there a poll may leave it. */
+export interface FoundRegion extends Region {
+  /** Offsets from the entry that a jump leads back to; not 0. */
+  readonly turns: readonly number[];
+}
+
 /**
  * Finds the code that belongs to a hot place: what has been executed of the function around it, from there on, with
  * small functions that it calls. Undefined if the first instruction is already one for the interpreter.
  */
-export function discover(read: CodeReader, targetsOf: TargetReader = () => []): Region | undefined {
+export function discover(read: CodeReader, targetsOf: TargetReader = () => []): FoundRegion | undefined {
   const root = newFrame(undefined, 0, OUTSIDE);
   const walk = new Walk(read, targetsOf);
   walk.from({ frame: root, offset: 0 });
-  return walk.count === 0 ? undefined : { blocks: walk.blocks(root), straddles: false };
+  return walk.count === 0 ? undefined : { blocks: walk.blocks(root), straddles: false, turns: walk.turns(root) };
 }
 
 function newFrame(caller: Frame | undefined, entry: number, returnOffset: number): Frame {
@@ -62,6 +68,7 @@ function newFrame(caller: Frame | undefined, entry: number, returnOffset: number
 
 class Walk {
   count = 0;
+  readonly #turns = new Set<number>();
   readonly #reader: CodeReader;
   /** Blocks to look at; those of calls come when all else has been seen. */
   readonly #queue: Place[] = [];
@@ -113,6 +120,7 @@ class Walk {
       if (s.kind === 'stop') return;
       frame.seen.add(offset);
       this.count++;
+      if (frame.caller === undefined) this.#noteTurn(s, offset);
       switch (s.kind) {
         case 'next':
           offset = s.next;
@@ -143,6 +151,10 @@ class Walk {
           return;
       }
     }
+  }
+
+  #noteTurn({ kind, target }: Successors, offset: number): void {
+    if ((kind === 'branch' || kind === 'jump') && target <= offset && target !== 0) this.#turns.add(target);
   }
 
   #jump(frame: Frame, target: number): void {
@@ -184,6 +196,10 @@ class Walk {
       }
     }
     return seen.size > 0;
+  }
+
+  turns(root: Frame): number[] {
+    return [...this.#turns].filter((offset) => root.seen.has(offset));
   }
 
   /** Cuts what was seen into blocks. */

@@ -20,6 +20,7 @@ import {
 import { CodeView, type Page, SeenCode } from './code-view.ts';
 import { discover } from './discover.ts';
 import { type Region, regionKey, straddlingRegion } from './region.ts';
+import { Turns } from './turns.ts';
 import { WaitingPlaces } from './waiting.ts';
 
 /** A region's function in a compiled module. */
@@ -91,7 +92,7 @@ const MOST_HALVINGS = 4;
 const MOST_STRADDLED = 250;
 /** Counter while there is no translator. */
 const MOST_JUMPS = 0xffff;
-/** A place that can't be translated is looked at again after so many times the jumps. */
+/** A place that can't be translated, or has a region around it, is looked at again after so many times the jumps. */
 const SELDOM = 16;
 /** Bits of no instruction, neither of 2 bytes nor of 4: what has more than 16 ends in 11. */
 const NO_INSTRUCTION = 0x1_0000;
@@ -116,6 +117,7 @@ export class Translations {
   readonly #postponed = new Map<number, number>();
   /** By the modules' numbers. */
   readonly #instances = new Map<number, WebAssembly.Exports>();
+  readonly #turns = new Turns<Place>();
   #next = 1;
 
   constructor(options: TranslationsOptions) {
@@ -166,6 +168,11 @@ export class Translations {
       this.#u16[counter] = translator.threshold >>> Math.min(times + 1, MOST_HALVINGS);
       return;
     }
+    const around = this.#turns.take(address);
+    if (around !== undefined && this.#isCurrent(around)) {
+      this.#u16[counter] = Math.min(SELDOM * translator.threshold, MOST_JUMPS);
+      return;
+    }
     this.#postponed.delete(address);
     const seen = new SeenCode(this.#view, address, pc);
     const region = discover(
@@ -179,12 +186,10 @@ export class Translations {
     this.#o.count('hotPlaces');
     const key = regionKey(region);
     const found = this.#o.observer && { pc: BigInt.asUintN(64, pc), region };
-    this.#add(
-      { address, key, pages: seen.pages, index: 0, operation: SLOT.undecoded, straddled: 0, found },
-      region,
-      translator,
-      new Set(region.blocks.map(({ offset }) => seen.address(offset)!)),
-    );
+    const place = { address, key, pages: seen.pages, index: 0, operation: SLOT.undecoded, straddled: 0, found };
+    this.#add(place, region, translator, new Set(region.blocks.map(({ offset }) => seen.address(offset)!)));
+    const turns = region.turns.map((offset) => seen.address(offset)!);
+    this.#turns.add(place, turns);
   }
 
   /** A translation that was asked for has come. */
@@ -362,6 +367,7 @@ export class Translations {
 
   #remove(place: Place): void {
     this.#places.delete(place.address);
+    this.#turns.remove(place);
     for (const { mfn } of place.pages) {
       const places = this.#byFrame.get(mfn);
       places?.delete(place);
@@ -374,6 +380,7 @@ export class Translations {
     this.#o.count('releasedTranslations', this.#next - 1);
     this.#o.count('releasedModules', this.#instances.size);
     this.#waiting.clear();
+    this.#turns.clear();
     this.#translated.clear();
     this.#instances.clear();
     for (let index = 1; index < this.#next; index++) this.table.set(index, null);
