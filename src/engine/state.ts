@@ -354,7 +354,7 @@ export const CHUNK = 20_000;
 /** The most, for the only hart of a guest: others would wait for what they ask of it. */
 export const LONGEST_CHUNK = 16 * CHUNK;
 /** Time in ticks between two polls: after less the next chunk has twice as many instructions, after more half as many. */
-export const POLL_TICKS = { least: 400, most: 1600 } as const;
+export const POLL_TICKS = { least: 1000, most: 4000 } as const;
 
 /** PAUSE instructions between two polls after which a hart counts as spinning: a fifth or so of what fits in between. */
 export const MOST_PAUSES = 500;
